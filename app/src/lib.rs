@@ -1,0 +1,1 @@
+//! Mesher: self-hosted error monitoring.

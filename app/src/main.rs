@@ -1,0 +1,3 @@
+//! The `mesher` binary.
+
+fn main() {}

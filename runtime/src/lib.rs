@@ -1,0 +1,1 @@
+//! A BEAM-like actor runtime for Rust.
