@@ -1,1 +1,6 @@
 //! Mesher: self-hosted error monitoring.
+
+pub mod domain;
+pub mod pressure;
+pub mod processing;
+pub mod protocol;

@@ -1,0 +1,1 @@
+//! Replaces what varies in a text by what it is.

@@ -1,0 +1,1 @@
+//! Sentry's wire format: pure functions from bytes to values.
