@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use warp::reply::Response;
@@ -54,10 +55,10 @@ pub(super) struct Accepted {
 
 /// The child that serves one connection. Temporary: a connection that ended cannot be restarted.
 pub(super) fn child(accepted: Accepted) -> ChildSpec {
-    let mut accepted = Some(accepted);
+    let accepted = Mutex::new(Some(accepted));
     // Without an id the dynamic supervisor gives it a fresh one.
     ChildSpec::process("", move |cx: Context<Infallible>| {
-        let accepted = accepted.take();
+        let accepted = accepted.lock().take();
         async move {
             if let Some(accepted) = accepted {
                 serve(cx, accepted).await;
@@ -78,7 +79,7 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
         connections,
     } = accepted;
     cx.set_label("http connection");
-    let system = cx.system().clone();
+    let system = cx.system();
     let activity = Arc::new(Activity::new(system.clone()));
     let takeover = Takeover::default();
     let stream = Stream::new(tcp, activity.clone(), permit);

@@ -26,7 +26,7 @@ pub(super) async fn run(
 ) -> Result<(), ExitReason> {
     cx.trap_exit(true);
     let listener = adopt(&bound).map_err(ExitReason::error)?;
-    let system = cx.system().clone();
+    let system = cx.system();
     let connections = system.supervisor(&connections).map_err(ExitReason::error)?;
     // A life before this one may have been told to stop by hand.
     server.draining.send_replace(false);

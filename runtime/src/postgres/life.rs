@@ -112,7 +112,7 @@ pub(super) async fn run(
         match cx.receive_timeout(PROBE_INTERVAL).await {
             Some(Message::Life(to)) => to.reply(life.clone()),
             Some(Message::Cancel(token)) => {
-                let system = cx.system().clone();
+                let system = cx.system();
                 cx.spawn_link(move |_: Context<()>| async move {
                     // A server that cannot be reached has no statement to stop.
                     let _ = system
@@ -126,7 +126,7 @@ pub(super) async fn run(
 }
 
 fn start(cx: &Context<Message>, config: tokio_postgres::Config, options: &Options) -> Life {
-    let system = cx.system().clone();
+    let system = cx.system();
     let health = Arc::new(Health::default());
     let manager = Manager::new(config, system.clone(), options.connect_timeout);
     let size_max = options.size_max.max(1);

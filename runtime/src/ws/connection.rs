@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_websockets::Message;
 
@@ -44,7 +45,7 @@ impl<M: Send + 'static> Connection<M> {
 
     /// The system it runs in.
     #[must_use]
-    pub fn system(&self) -> &System {
+    pub fn system(&self) -> System {
         self.context.system()
     }
 
@@ -102,10 +103,10 @@ pub(super) fn child<H: Socket>(
     options: Options,
 ) -> ChildSpec {
     let stop_timeout = options.close_timeout;
-    let mut start = Some((stream, draining, args, options));
+    let start = Mutex::new(Some((stream, draining, args, options)));
     // Without an id the dynamic supervisor gives it a fresh one.
     ChildSpec::process("", move |context: Context<H::Message>| {
-        let start = start.take();
+        let start = start.lock().take();
         async move {
             match start {
                 Some((stream, draining, args, options)) => {
@@ -143,7 +144,7 @@ async fn run<H: Socket>(
 ) -> ExitReason {
     context.trap_exit(true);
     context.set_label("websocket");
-    let mut wire = Wire::new(stream, &options, context.system().clone());
+    let mut wire = Wire::new(stream, &options, context.system());
     let outgoing = Outgoing::new(options.queue_max, options.queue_bytes_max);
     let ear = Ear::of(&context);
     let mut cx = Connection {

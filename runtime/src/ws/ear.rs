@@ -18,10 +18,8 @@ impl Ear {
     pub(super) fn of<M: Send + 'static>(context: &Context<M>) -> Self {
         let home = Home::new(context.home().kernel(), Capacity::default());
         home.begin_life(context.pid());
-        Self {
-            home,
-            batch: Batch::new(),
-        }
+        let batch = home.mailbox.batch();
+        Self { home, batch }
     }
 
     /// The member that joins rooms.
