@@ -1,0 +1,1 @@
+//! supervisor_one_for_all

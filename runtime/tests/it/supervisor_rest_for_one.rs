@@ -1,0 +1,1 @@
+//! supervisor_rest_for_one
