@@ -182,7 +182,9 @@ async fn hog_does_not_starve_others_on_its_worker() {
     let (sender, mut seen) = journal();
     for _ in 0..10 {
         let sender = sender.clone();
-        system.spawn(move |_cx: Context<()>| async move { drop(sender.send(())) });
+        system.spawn(move |_cx: Context<()>| async move {
+            let _ = sender.send(());
+        });
         seen.next(&system).await;
     }
     assert!(hog.is_alive());

@@ -55,13 +55,14 @@ fn model(
         }
         index -= 1;
     }
-    for index in first..=last {
-        if types[index] == RestartType::Temporary {
+    let touched = || types.iter().enumerate().take(last + 1).skip(first);
+    for (index, restart_type) in touched() {
+        if *restart_type == RestartType::Temporary {
             acts.push(Act::Forget(index));
         }
     }
-    for index in first..=last {
-        if types[index] != RestartType::Temporary {
+    for (index, restart_type) in touched() {
+        if *restart_type != RestartType::Temporary {
             acts.push(Act::Start(index));
         }
     }
