@@ -35,7 +35,7 @@ where
 async fn ended(system: &System, address: &Address<()>) -> ExitReason {
     let pid = address.pid();
     let wait = system.wait_for_exit(pid);
-    address.send(()).unwrap();
+    address.send(()).expect("the process waits");
     soon(system, wait).await
 }
 
@@ -350,11 +350,8 @@ async fn exit_lets_go_in_order() {
     let watcher = system.spawn(move |mut cx: Context<()>| async move {
         let _monitor = cx.monitor(pid);
         cx.address().send(()).expect("alive");
-        loop {
-            match cx.receive_event().await {
-                mesh_runtime::Event::Message(()) => drop(process.send(())),
-                mesh_runtime::Event::Signal(_) => break,
-            }
+        while let mesh_runtime::Event::Message(()) = cx.receive_event().await {
+            process.send(()).expect("the process waits");
         }
         let _ = told.send(("down, name", observer.whereis_pid("witness").is_some()));
         let _ = told.send(("down, member", !observer.rooms().members("room").is_empty()));
