@@ -12,8 +12,6 @@ export default defineConfig({
   plugins: [vue()],
   build: {
     target: "es2022",
-    // The oldest browsers that know light-dark(), on which the themes rest.
-    cssTarget: ["chrome123", "firefox120", "safari17.5"],
     sourcemap: false,
     cssCodeSplit: false,
     modulePreload: { polyfill: false },

@@ -1,5 +1,5 @@
 // Light, dark, or as the system has it; remembered.
-import { computed, ref } from "vue";
+import { computed, ref, watch } from "vue";
 
 export type Theme = "system" | "light" | "dark";
 
@@ -21,13 +21,19 @@ media?.addEventListener("change", (event) => {
   systemDark.value = event.matches;
 });
 
-export function useTheme() {
-  const dark = computed(() => theme.value === "dark" || (theme.value === "system" && systemDark.value));
+const dark = computed(() => theme.value === "dark" || (theme.value === "system" && systemDark.value));
 
+watch(
+  dark,
+  (isDark) => {
+    document.documentElement.dataset["theme"] = isDark ? "dark" : "light";
+  },
+  { immediate: true },
+);
+
+export function useTheme() {
   function set(next: Theme): void {
     theme.value = next;
-    if (next === "system") delete document.documentElement.dataset["theme"];
-    else document.documentElement.dataset["theme"] = next;
     try {
       if (next === "system") localStorage.removeItem(key);
       else localStorage.setItem(key, next);
