@@ -26,7 +26,7 @@ function part(value: Json): GroupingPart {
   if (typeof value === "string") return { contributes: true, name: value, value: "", reason: "" };
   return {
     contributes: raw["contributes"] !== false,
-    name: text(raw["name"]) ?? text(raw["id"]) ?? text(raw["kind"]) ?? "part",
+    name: text(raw["part"]) ?? text(raw["name"]) ?? text(raw["id"]) ?? text(raw["kind"]) ?? "part",
     value: displayValue(raw["value"] ?? raw["values"] ?? ""),
     reason: text(raw["reason"]) ?? text(raw["hint"]) ?? text(raw["why"]) ?? "",
   };
@@ -34,6 +34,7 @@ function part(value: Json): GroupingPart {
 
 /** The explanation as the page shows it; null when there is none. */
 export function grouping(value: Json | undefined): GroupingView | null {
+  if (Array.isArray(value)) return value.length === 0 ? null : { method: null, version: null, parts: value.map(part), rest: [] };
   const raw = record(value);
   const names = Object.keys(raw);
   if (names.length === 0) return null;
