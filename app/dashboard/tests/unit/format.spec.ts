@@ -111,11 +111,12 @@ describe("event", () => {
     expect(view.request(event)).toMatchObject({ method: "POST", query: [["coupon", "SPRING"]] });
     expect(view.breadcrumbs(event).map((crumb) => crumb.category)).toEqual(["httplib", "query", "shop.payments"]);
     expect(view.facts(event)).toContainEqual(["SDK", "sentry.python.flask 2.30.0"]);
-    expect(view.sections(event).map((section) => section.title)).toEqual(["Runtime", "Operating system", "Trace", "Extra"]);
+    expect(view.contexts(event).map((section) => section.title)).toEqual(["Runtime", "Operating system", "Trace"]);
+    expect(view.extra(event)).toContainEqual(["attempt", "2"]);
   });
   it("survives an event that is nothing like one", () => {
     const odd: Record<string, Json> = { request: [], breadcrumbs: "no", tags: 3, user: null, contexts: [1], threads: { values: [null] }, modules: false };
-    expect([view.request(odd), view.breadcrumbs(odd), view.tags(odd), view.user(odd), view.sections(odd), view.looseFrames(odd), view.packages(odd)]).toEqual([null, [], [], [], [], [], []]);
+    expect([view.request(odd), view.breadcrumbs(odd), view.tags(odd), view.user(odd), view.contexts(odd), view.looseFrames(odd), view.packages(odd)]).toEqual([null, [], [], [], [], [], []]);
   });
   it("takes the crashed thread's trace when nothing else has one", () => {
     const frame = (name: string): Json => ({ stacktrace: { frames: [{ function: name }] } });

@@ -190,6 +190,11 @@ describe("liveEvents", () => {
     live.resume();
     expect(live.events.map((item) => item.id)).toEqual(["b", "a"]);
   });
+  it("knows that something was there before", () => {
+    const live = useLiveEvents();
+    live.receive({ type: "snapshot", topic: "t", issues: [issue("a", 1, 1)] });
+    expect(live.before?.id).toBe("a");
+  });
   it("keeps a bounded number and tells what was missed", () => {
     const live = useLiveEvents();
     for (let index = 0; index < 250; index += 1) live.receive(event(String(index)));
