@@ -2,10 +2,11 @@
 //!
 //! Modules in the order a suite uses them:
 //! [`seed`] decides, [`server`] runs the binary, [`http`] speaks to it, [`load`] sends events and remembers what was promised,
-//! [`verify`] compares the promises with the rows; [`kill_nine`], [`kill_processes`] and [`sdks`] are the suites.
+//! [`verify`] compares the promises with the rows; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
 
 use std::error::Error;
 
+pub mod browser;
 pub mod http;
 pub mod kill_nine;
 pub mod kill_processes;

@@ -4,12 +4,13 @@ use std::env;
 use std::process::ExitCode;
 
 use dogfood_tests::seed::Seed;
-use dogfood_tests::{Fault, kill_nine, kill_processes, sdks};
+use dogfood_tests::{Fault, browser, kill_nine, kill_processes, sdks};
 
 const USAGE: &str = "usage: dogfood-tests SUITE
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
   sdks                     real SDKs send; rows and API are checked
+  browser                  the dashboard in headless Chromium
 DOGFOOD_SEED=N repeats a run; MESHER_BIN=PATH takes that binary instead of building one.";
 
 fn main() -> ExitCode {
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         },
         ["kill-processes"] => run_kill_processes(),
         ["sdks"] => sdks::run(say),
+        ["browser"] => browser::run(),
         _ => return usage(),
     };
     match outcome {

@@ -218,6 +218,16 @@ impl Mesher {
         Dsn::parse(self.run(&["dsn"])?.trim())
     }
 
+    /// The one-time set-up link that the first start printed.
+    ///
+    /// # Errors
+    /// When there is none in what the server printed.
+    pub fn setup_link(&self) -> Result<String, Fault> {
+        let printed = fs::read_to_string(self.log_path())?;
+        find_setup_link(&printed)
+            .ok_or_else(|| format!("no set-up link was printed\n{}", self.log_end()).into())
+    }
+
     /// A new API token.
     ///
     /// # Errors
@@ -325,9 +335,30 @@ pub fn binary() -> Result<PathBuf, Fault> {
         .ok_or_else(|| "cargo named no mesher executable".into())
 }
 
+fn find_setup_link(printed: &str) -> Option<String> {
+    let in_url = |c: char| c.is_ascii_alphanumeric() || "-._~:/?=&%[]".contains(c);
+    let at = printed.find("/setup?token=")?;
+    let start = printed[..at].rfind("http")?;
+    let link: String = printed[start..]
+        .chars()
+        .take_while(|c| in_url(*c))
+        .collect();
+    link.contains("/setup?token=").then_some(link)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Dsn;
+    use super::{Dsn, find_setup_link};
+
+    #[test]
+    fn finds_the_setup_link_among_other_lines() {
+        let printed = "Dashboard  http://127.0.0.1:1/\n  Set up: http://127.0.0.1:1/setup?token=aB-3_\n\u{1b}[0m";
+        assert_eq!(
+            find_setup_link(printed).unwrap(),
+            "http://127.0.0.1:1/setup?token=aB-3_"
+        );
+        assert_eq!(find_setup_link("http://127.0.0.1:1/\n/setup?token=x"), None);
+    }
 
     #[test]
     fn reads_a_dsn() {
