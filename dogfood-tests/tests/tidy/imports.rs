@@ -7,6 +7,16 @@ use crate::{Entry, source};
 /// The crates with a table: folder, and rows of (module, what it may import of its own crate).
 type Table = &'static [(&'static str, &'static [&'static str])];
 
+/// Layer 0, which any mechanism, process or behaviour may use.
+macro_rules! words {
+    ($($more:literal),* $(,)?) => {
+        &[
+            "limits", "telemetry", "clock", "entropy", "node_id", "pid", "name", "reference", "exit", "signal", "error", "reply_to",
+            $($more),*
+        ]
+    };
+}
+
 const RUNTIME: Table = &[
     // Layer 0: words.
     ("limits", &[]),
@@ -19,140 +29,98 @@ const RUNTIME: Table = &[
     ("reference", &["pid"]),
     ("exit", &["pid"]),
     ("signal", &["pid", "reference", "exit", "node_id"]),
-    ("reply_to", &["reference", "exit"]),
     ("error", &["pid", "exit", "name"]),
+    ("reply_to", &["reference", "exit", "error", "telemetry"]),
     // Layer 1: mechanisms.
-    ("mailbox", &["signal", "error", "limits", "telemetry"]),
-    ("timer", &["clock", "reference", "pid", "limits"]),
-    ("scheduler", &["clock", "limits", "telemetry"]),
-    // Layer 2: processes.
     (
-        "process",
+        "mailbox",
         &[
-            "limits",
-            "telemetry",
-            "clock",
-            "entropy",
-            "node_id",
             "pid",
-            "name",
             "reference",
             "exit",
             "signal",
-            "reply_to",
-            "error",
-            "mailbox",
-            "timer",
-            "scheduler",
-        ],
-    ),
-    ("address", &["process", "pid", "reply_to", "error"]),
-    // Layer 3: behaviours.
-    ("actor", &["process", "address", "exit", "signal", "error"]),
-    (
-        "service",
-        &[
-            "actor",
-            "address",
-            "process",
-            "reference",
             "error",
             "limits",
+            "telemetry",
         ],
     ),
-    ("job", &["actor", "address"]),
-    ("group", &["actor", "address"]),
+    ("scheduler", &["clock", "limits", "telemetry"]),
+    (
+        "timer",
+        &[
+            "clock",
+            "reference",
+            "pid",
+            "limits",
+            "scheduler",
+            "telemetry",
+        ],
+    ),
+    // Layer 2: processes.
+    ("process", words!("mailbox", "scheduler", "timer")),
+    ("address", words!("mailbox", "timer", "process")),
+    // Layer 3: behaviours.
+    ("actor", words!("mailbox", "process", "address")),
+    ("service", words!("actor", "address", "process")),
+    ("job", words!("actor", "address", "process")),
+    ("group", words!("actor", "address")),
     (
         "supervisor",
-        &[
-            "actor",
-            "service",
-            "job",
-            "address",
-            "exit",
-            "clock",
-            "limits",
-            "telemetry",
-        ],
+        words!("mailbox", "process", "address", "actor", "service", "job"),
     ),
-    ("registry", &["process", "address", "name", "error"]),
+    ("registry", words!("process", "address")),
     (
         "worker_pool",
-        &[
-            "service",
-            "supervisor",
-            "group",
-            "address",
-            "error",
-            "limits",
-            "telemetry",
-        ],
+        words!("address", "service", "supervisor", "group"),
     ),
-    (
-        "room",
-        &["process", "address", "name", "error", "limits", "telemetry"],
-    ),
-    (
-        "http",
-        &[
-            "actor",
-            "supervisor",
-            "address",
-            "exit",
-            "error",
-            "limits",
-            "telemetry",
-        ],
-    ),
-    (
-        "postgres",
-        &[
-            "actor",
-            "supervisor",
-            "address",
-            "exit",
-            "error",
-            "limits",
-            "telemetry",
-        ],
-    ),
-    (
-        "ws",
-        &[
-            "actor",
-            "address",
-            "room",
-            "exit",
-            "error",
-            "limits",
-            "telemetry",
-        ],
-    ),
+    ("room", words!("mailbox", "process", "address")),
     // Layer 5: assembly.
     (
         "system",
-        &[
-            "limits",
-            "telemetry",
-            "clock",
-            "entropy",
-            "node_id",
-            "pid",
-            "name",
-            "reference",
-            "exit",
-            "signal",
-            "reply_to",
-            "error",
+        words!(
+            "mailbox",
+            "scheduler",
+            "timer",
             "process",
+            "address",
+            "actor",
+            "job",
             "supervisor",
             "registry",
-            "room",
+            "room"
+        ),
+    ),
+    // The edges, behind features: they stand on what users have, and the core does not know them.
+    ("http", EDGE),
+    ("postgres", EDGE),
+    (
+        "ws",
+        words!(
+            "mailbox",
             "timer",
-            "scheduler",
-        ],
+            "process",
+            "address",
+            "actor",
+            "supervisor",
+            "room",
+            "system",
+            "http"
+        ),
     ),
 ];
+
+const EDGE: &[&str] = words!(
+    "mailbox",
+    "timer",
+    "process",
+    "address",
+    "actor",
+    "job",
+    "supervisor",
+    "registry",
+    "room",
+    "system"
+);
 
 const APP: Table = &[
     ("domain", &[]),

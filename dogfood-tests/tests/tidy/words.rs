@@ -71,7 +71,7 @@ fn code(entry: &Entry) -> Vec<String> {
     if !entry.path.ends_with(".rs") || entry.path.starts_with("benches/") {
         return Vec::new();
     }
-    let code = source::code_only(&entry.text);
+    let code = source::without_tests(&source::code_only(&entry.text));
     let mut found = Vec::new();
     for (word, instead) in CODE {
         if let Some(line) = line_of(&code, word) {
