@@ -20,6 +20,9 @@ const PLACES: [&str; 12] = [
     "cellar", "bridge", "market",
 ];
 
+/// One event in so many is one sent before, whether it was acknowledged or not: an SDK whose answer got lost sends again.
+const RETRY_ONE_IN: u64 = 20;
+
 /// What the server said about one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
@@ -34,6 +37,8 @@ pub enum Promise {
 pub struct Ledger {
     /// The promise about each id; acknowledged never falls back to open.
     pub promises: HashMap<Uuid, Promise>,
+    /// Every id, in the order first sent.
+    sent: Vec<Uuid>,
     /// Answers by status; 0 counts the requests without one.
     pub answers: BTreeMap<u16, u64>,
 }
@@ -42,10 +47,17 @@ impl Ledger {
     /// Notes one answer (`None`: the connection was cut).
     pub fn note(&mut self, id: Uuid, status: Option<u16>) {
         *self.answers.entry(status.unwrap_or(0)).or_default() += 1;
-        let promise = self.promises.entry(id).or_insert(Promise::Open);
-        if status == Some(202) {
-            *promise = Promise::Acknowledged;
+        let known = self.promises.get(&id).copied();
+        if known.is_none() {
+            self.sent.push(id);
         }
+        let kept = status == Some(202) || known == Some(Promise::Acknowledged);
+        let promise = if kept {
+            Promise::Acknowledged
+        } else {
+            Promise::Open
+        };
+        self.promises.insert(id, promise);
     }
 
     /// The ids with a given promise, in order.
@@ -82,7 +94,7 @@ pub struct Shape {
     pub rate_per_second: Option<u32>,
 }
 
-/// Sends until `stop` is set: new events, and now and then one whose promise is still open, as an SDK's retry does.
+/// Sends until `stop` is set: new events, and now and then one sent before, as an SDK's retry does.
 pub fn drive(
     address: SocketAddr,
     dsn: &Dsn,
@@ -136,13 +148,10 @@ pub fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
 }
 
 fn next_id(seed: &mut Seed, ledger: &Mutex<Ledger>) -> Uuid {
-    if seed.below(20) == 0 {
+    if seed.below(RETRY_ONE_IN) == 0 {
         let ledger = lock(ledger);
-        let open = ledger
-            .promises
-            .iter()
-            .find(|(_, promise)| **promise == Promise::Open);
-        if let Some((id, _)) = open {
+        let at = seed.below(ledger.sent.len() as u64);
+        if let Some(id) = usize::try_from(at).ok().and_then(|at| ledger.sent.get(at)) {
             return *id;
         }
     }
