@@ -1,1 +1,3 @@
 //! Mesher: self-hosted error monitoring.
+
+pub mod dashboard;
