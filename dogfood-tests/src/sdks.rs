@@ -15,15 +15,15 @@ use crate::wait::{self, PATIENCE};
 /// What one run of a sender program sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sent {
-    sdk: String,
+    platform: String,
     exception: Uuid,
     message: Uuid,
 }
 
-/// Runs both SDKs twice and checks rows and API; `report` gets a line a step.
+/// Runs each SDK twice and checks rows and API; `report` gets a line a step.
 ///
-/// The interpreters are `SDK_PYTHON` (with `sentry-sdk` installed) and `SDK_NODE`, by default `.cache/sdk-python/bin/python` and `node`,
-/// as `script/test` installs them.
+/// `script/test sdks` installs them into `.cache` first; `SDK_PYTHON` (an interpreter that has `sentry-sdk`), `SDK_NODE` and `SDK_RUST` (the
+/// built sender) name others.
 ///
 /// # Errors
 /// When an SDK fails to send or something stored differs from what was sent.
@@ -37,7 +37,7 @@ pub fn run(mut report: impl FnMut(&str)) -> Result<(), Fault> {
             let sent = program.send(&dsn.text)?;
             report(&format!(
                 "{} sent copy {copy}: exception {}, message {}",
-                sent.sdk, sent.exception, sent.message
+                sent.platform, sent.exception, sent.message
             ));
             for id in [sent.exception, sent.message] {
                 let (issue, count) = wait_for_issue(&mesher, id)?;
@@ -67,15 +67,17 @@ pub fn run(mut report: impl FnMut(&str)) -> Result<(), Fault> {
     let issues = issues["data"]
         .as_array()
         .ok_or("the issue list has no data")?;
-    expect(issues.len() == 4, || {
-        format!("4 issues expected, the API lists {}", issues.len())
+    let expected = first.len() * 2;
+    expect(issues.len() == expected, || {
+        format!("{expected} issues expected, the API lists {}", issues.len())
     })?;
-    expect(issues.iter().all(|issue| issue["event_count"] == 2), || {
+    let counted = issues.iter().all(|issue| issue["event_count"] == 2);
+    expect(counted, || {
         format!("every issue counts 2 events: {issues:?}")
     })?;
     let differing = verify::counters(&mesher)?;
     expect(differing.is_empty(), || differing.join("\n"))?;
-    report("4 issues with 2 events each");
+    report(&format!("{expected} issues with 2 events each"));
     mesher.stop()
 }
 
@@ -86,8 +88,8 @@ fn check_event(mesher: &Mesher, token: &str, slug: &str, sent: &Sent) -> Result<
         &format!("/api/v1/projects/{slug}/events/{}", sent.exception),
     )?;
     let event = &answer["event"];
-    expect(event["platform"] == sent.sdk.as_str(), || {
-        format!("platform {} of {}", event["platform"], sent.sdk)
+    expect(event["platform"] == sent.platform.as_str(), || {
+        format!("platform {} of {}", event["platform"], sent.platform)
     })?;
     let exceptions = event["exception"]["values"]
         .as_array()
@@ -103,7 +105,7 @@ fn check_event(mesher: &Mesher, token: &str, slug: &str, sent: &Sent) -> Result<
         format!(
             "no frame of the application among {} of {}",
             frames.len(),
-            sent.sdk
+            sent.platform
         )
     })
 }
@@ -127,25 +129,25 @@ fn wait_for_issue(mesher: &Mesher, id: Uuid) -> Result<(String, u64), Fault> {
 
 struct Program {
     interpreter: PathBuf,
-    script: PathBuf,
+    script: Option<PathBuf>,
 }
 
 impl Program {
     fn send(&self, dsn: &str) -> Result<Sent, Fault> {
+        let name = self.interpreter.display();
         let mut command = Command::new(&self.interpreter);
         command
-            .arg(&self.script)
+            .args(&self.script)
             .env("SENTRY_DSN", dsn)
             .stdin(Stdio::null());
         let output = command
             .output()
-            .map_err(|error| format!("{}: {error}", self.interpreter.display()))?;
+            .map_err(|error| format!("{name}: {error}"))?;
         if !output.status.success() {
             let error = String::from_utf8_lossy(&output.stderr);
             return Err(format!(
-                "{} ended with {}: {error}",
-                self.script.display(),
-                output.status
+                "{name} {:?} ended with {}: {error}",
+                self.script, output.status
             )
             .into());
         }
@@ -153,17 +155,23 @@ impl Program {
     }
 }
 
-fn programs() -> [Program; 2] {
+fn programs() -> [Program; 3] {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = package.join("../.cache/sdk-python/bin/python");
+    let cache = package.join("../.cache");
+    let interpreter =
+        |name: &str, otherwise: PathBuf| env::var_os(name).map_or(otherwise, PathBuf::from);
     [
         Program {
-            interpreter: env::var_os("SDK_PYTHON").map_or(python, PathBuf::from),
-            script: package.join("sdk/python/send.py"),
+            interpreter: interpreter("SDK_PYTHON", cache.join("sdk-python/bin/python")),
+            script: Some(package.join("sdk/python/send.py")),
         },
         Program {
-            interpreter: env::var_os("SDK_NODE").map_or_else(|| "node".into(), PathBuf::from),
-            script: package.join("sdk/node/send.mjs"),
+            interpreter: interpreter("SDK_NODE", "node".into()),
+            script: Some(package.join("sdk/node/send.mjs")),
+        },
+        Program {
+            interpreter: interpreter("SDK_RUST", cache.join("sdk-rust/debug/mesher-dogfood-rust")),
+            script: None,
         },
     ]
 }
@@ -175,7 +183,7 @@ fn sent(printed: &Value) -> Result<Sent, Fault> {
             .ok_or_else(|| format!("no {field} in {printed}"))
     };
     Ok(Sent {
-        sdk: text("sdk")?.to_owned(),
+        platform: text("platform")?.to_owned(),
         exception: Uuid::parse_str(text("exception")?)?,
         message: Uuid::parse_str(text("message")?)?,
     })
@@ -207,8 +215,8 @@ mod tests {
     #[test]
     fn reads_what_a_program_printed() {
         let id = "0123456789abcdef0123456789abcdef";
-        let printed = json!({"sdk": "python", "exception": id, "message": id});
+        let printed = json!({"platform": "python", "exception": id, "message": id});
         assert_eq!(sent(&printed).unwrap().exception.simple().to_string(), id);
-        assert!(sent(&json!({"sdk": "python", "exception": null, "message": id})).is_err());
+        assert!(sent(&json!({"platform": "python", "exception": null, "message": id})).is_err());
     }
 }

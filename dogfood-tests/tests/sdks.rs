@@ -1,4 +1,4 @@
-//! The Python and Node SDKs, as their users install them.
+//! The Python, Node and Rust SDKs, as their users install them.
 
 use dogfood_tests::sdks;
 

@@ -24,4 +24,4 @@ if (!flushed) {
   console.error('the SDK could not flush in 20 s');
   process.exit(1);
 }
-console.log(JSON.stringify({ sdk: 'node', exception, message }));
+console.log(JSON.stringify({ platform: 'node', exception, message }));

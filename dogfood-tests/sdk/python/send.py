@@ -25,7 +25,7 @@ def main():
         exception = sentry_sdk.capture_exception(error)
     message = sentry_sdk.capture_message("the python basket was left behind", level="warning")
     sentry_sdk.flush(timeout=20)
-    print(json.dumps({"sdk": "python", "exception": exception, "message": message}))
+    print(json.dumps({"platform": "python", "exception": exception, "message": message}))
 
 
 if __name__ == "__main__":
