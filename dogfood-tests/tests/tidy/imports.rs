@@ -61,14 +61,19 @@ const RUNTIME: Table = &[
     ("address", words!("mailbox", "timer", "process")),
     // Layer 3: behaviours.
     ("actor", words!("mailbox", "process", "address")),
-    ("service", words!("actor", "address", "process")),
-    ("job", words!("actor", "address", "process")),
-    ("group", words!("actor", "address")),
+    ("service", words!("timer", "process", "address", "actor")),
+    (
+        "job",
+        words!("mailbox", "timer", "process", "address", "actor"),
+    ),
+    ("group", words!("address", "actor")),
+    ("registry", words!("process", "address")),
     (
         "supervisor",
-        words!("mailbox", "process", "address", "actor", "service", "job"),
+        words!(
+            "mailbox", "timer", "process", "address", "actor", "service", "job", "registry"
+        ),
     ),
-    ("registry", words!("process", "address")),
     (
         "worker_pool",
         words!("address", "service", "supervisor", "group"),
