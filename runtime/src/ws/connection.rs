@@ -163,11 +163,14 @@ async fn run<H: Socket>(
     };
     match converse(&mut handler, &mut cx, &mut wire, draining).await {
         Over::Closed(ending, reason) => {
-            // What is broadcast from here on is not for this peer.
+            // What is broadcast from here on is not for this peer. The handler hears of the end before the peer has answered, which
+            // may take as long as the close timeout.
             cx.ear.close();
+            let heard = async { handler.on_close(ending.close.code, &ending.close.reason) };
+            let heard = isolate(heard).await;
+            drop(handler);
             wire.finish(&ending, &mut cx.outgoing).await;
-            handler.on_close(ending.close.code, &ending.close.reason);
-            reason
+            heard.err().unwrap_or(reason)
         }
         Over::Crashed(panic) => {
             cx.ear.close();

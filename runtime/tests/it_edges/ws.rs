@@ -186,6 +186,9 @@ async fn frames_are_echoed_and_other_processes_may_write() {
     let address = seen.1.lock()[0].clone();
     address.send("from outside".to_owned()).unwrap();
     assert_eq!(next_text(&mut client).await, "from outside");
+    let (system, pid) = (site.system.clone(), address.pid());
+    let watcher = tokio::spawn(async move { system.wait_for_exit(pid).await });
+    tokio::task::yield_now().await;
     client
         .send(Message::close(Some(CloseCode::NORMAL_CLOSURE), "bye"))
         .await
@@ -195,7 +198,8 @@ async fn frames_are_echoed_and_other_processes_may_write() {
         seen.closed() == [(1000, "bye".to_owned())]
     })
     .await;
-    assert!(site.system.wait_for_exit(address.pid()).await.is_normal());
+    drop(client);
+    assert!(watcher.await.unwrap().is_normal());
 }
 
 #[tokio::test]
