@@ -1,6 +1,7 @@
 //! The command line: what `mesher` can be told to do, and how it reports that it cannot.
 
 mod commands;
+mod connect;
 mod serve;
 
 use std::fmt;

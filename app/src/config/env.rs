@@ -1,5 +1,6 @@
 //! The one door through which the environment enters: every other file receives a [`super::Config`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The variables whose names start with `MESHER_`; values that are not UTF-8 are read lossily.
@@ -34,4 +35,10 @@ pub fn default_data_dir() -> PathBuf {
         Some(home) => home.join(".local/share/mesher"),
         None => PathBuf::from("mesher-data"),
     }
+}
+
+/// The directories in which programs are searched.
+#[must_use]
+pub fn search_path() -> Option<OsString> {
+    std::env::var_os("PATH")
 }

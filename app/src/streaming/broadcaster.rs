@@ -86,7 +86,8 @@ impl Actor for Broadcaster {
 
     async fn handle(&mut self, message: BroadcasterMessage, cx: &mut Context<BroadcasterMessage>) -> Flow {
         let BroadcasterMessage::BroadcastEvents(batch) = message;
-        let rooms = cx.system().rooms();
+        let system = cx.system();
+        let rooms = system.rooms();
         for (topic, payload) in plan(&batch, |topic| !rooms.members(&topic.to_string()).is_empty()) {
             rooms.broadcast(&topic.to_string(), payload);
         }
