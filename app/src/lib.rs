@@ -4,3 +4,4 @@ pub mod domain;
 pub mod pressure;
 pub mod processing;
 pub mod protocol;
+pub mod ingestion;
