@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod project;
 pub mod severity;
 pub mod stacktrace;
+pub mod timestamps;
 
 pub use event::{GroupedEvent, NormalEvent, RawEvent, RawEventError};
 pub use fingerprint::Fingerprint;
