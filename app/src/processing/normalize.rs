@@ -1,9 +1,19 @@
 //! Turns whatever an SDK sends into one shape: bounded, scrubbed, compressed.
 
+mod attributes;
+mod bounds;
+mod event;
+mod exceptions;
+mod json;
+mod native;
+mod stack_text;
+mod values;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::domain::{EventId, ProjectId, ProjectNumber, RawEvent};
 
@@ -53,13 +63,15 @@ impl fmt::Display for InvalidEvent {
 
 impl std::error::Error for InvalidEvent {}
 
+/// How hard zstd tries: the level at which it costs less than it saves on disk.
+const ZSTD_LEVEL: i32 = 1;
+
 /// Turns an event in any of Sentry's shapes into a [`RawEvent`]: normalised, scrubbed, bounded, compressed.
 ///
 /// # Errors
 /// If the bytes are no JSON object.
 pub fn sentry_event(json: &[u8], context: &EventContext) -> Result<RawEvent, InvalidEvent> {
-    let _ = (json, context);
-    Err(InvalidEvent::NotAnObject)
+    finish(object(json)?, context)
 }
 
 /// Turns a body of `POST /api/v1/events` into a [`RawEvent`], by way of Sentry's shape.
@@ -70,5 +82,35 @@ pub fn native_event(
     json: &[u8],
     context: &EventContext,
 ) -> Result<(EventId, RawEvent), InvalidEvent> {
-    sentry_event(json, context).map(|raw| (raw.event_id, raw))
+    let raw = finish(native::to_sentry(object(json)?, context)?, context)?;
+    Ok((raw.event_id, raw))
 }
+
+fn object(json: &[u8]) -> Result<Map<String, Value>, InvalidEvent> {
+    match json::parse(json).map_err(InvalidEvent::Json)? {
+        Value::Object(event) => Ok(event),
+        _ => Err(InvalidEvent::NotAnObject),
+    }
+}
+
+fn finish(given: Map<String, Value>, context: &EventContext) -> Result<RawEvent, InvalidEvent> {
+    let received_at = Timestamp::from_microsecond(context.received_at.as_microsecond())
+        .unwrap_or(context.received_at);
+    let context = EventContext {
+        received_at,
+        ..context.clone()
+    };
+    let (event_id, event) = event::normalize(given, &context);
+    let json = serde_json::to_vec(&event).map_err(|error| InvalidEvent::Json(error.to_string()))?;
+    let payload = zstd::bulk::compress(&json, ZSTD_LEVEL)
+        .map_err(|error| InvalidEvent::Compression(error.to_string()))?;
+    Ok(RawEvent {
+        event_id,
+        project_id: context.project_id,
+        received_at,
+        payload: payload.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
