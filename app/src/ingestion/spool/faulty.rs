@@ -92,6 +92,11 @@ impl FaultyDisk {
         content.dirty.clear();
     }
 
+    /// Writes and syncs so far.
+    pub(super) fn operations(&self) -> u64 {
+        self.shared.plan.lock().operations
+    }
+
     fn step(&self) -> io::Result<()> {
         let mut plan = self.shared.plan.lock();
         plan.operations += 1;
@@ -190,10 +195,8 @@ impl SpoolDirectory for FaultyDisk {
 
     fn lock(&self) -> io::Result<Option<DirectoryLock>> {
         let flag = &self.shared.is_locked;
-        Ok(
-            (!flag.swap(true, Ordering::SeqCst))
-                .then(|| Box::new(Unlock(flag.clone())) as DirectoryLock),
-        )
+        Ok((!flag.swap(true, Ordering::SeqCst))
+            .then(|| Box::new(Unlock(flag.clone())) as DirectoryLock))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

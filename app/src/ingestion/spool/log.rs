@@ -94,7 +94,9 @@ pub(super) struct Log {
     _lock: LockHolder,
 }
 
-struct LockHolder(#[expect(dead_code, reason = "held, never read: dropping it unlocks")] DirectoryLock);
+struct LockHolder(
+    #[expect(dead_code, reason = "held, never read: dropping it unlocks")] DirectoryLock,
+);
 
 impl fmt::Debug for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,6 +142,7 @@ impl Log {
     }
 
     /// Sequence the next payload will get; everything before it is durable.
+    #[cfg(test)]
     pub(super) fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
@@ -421,7 +424,13 @@ fn recover_segment(
         life: 0,
     };
     let (stamp, end, end_offset) = {
-        let mut walk = Walk::new(&*slot.file, slot.len_bytes, stamp, header.first, DATA_OFFSET);
+        let mut walk = Walk::new(
+            &*slot.file,
+            slot.len_bytes,
+            stamp,
+            header.first,
+            DATA_OFFSET,
+        );
         while next_first.is_none_or(|next| walk.sequence < next) && walk.next()?.is_some() {}
         // A resume mark may be the last thing in the segment: `next` steps over it.
         (walk.stamp, walk.sequence, walk.offset)
