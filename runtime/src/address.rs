@@ -1,0 +1,344 @@
+//! `Address<M>`: names a mailbox, and gives the right to send `M` to it.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{CallError, SendError};
+use crate::exit::ExitReason;
+use crate::mailbox::{Capacity, Push};
+use crate::pid::Pid;
+use crate::process::context::Context;
+use crate::process::home::Home;
+use crate::process::kernel::Kernel;
+use crate::process::{Birth, run, spawn};
+use crate::reference::Ref;
+use crate::reply_to;
+use crate::telemetry::count;
+use crate::timer::{Fire, TimerRef};
+
+/// Names a mailbox; cheap to clone. For a supervised child it stays good across restarts.
+pub struct Address<M>(Arc<Home<M>>);
+
+impl<M> Clone for Address<M> {
+    fn clone(&self) -> Address<M> {
+        Address(self.0.clone())
+    }
+}
+
+impl<M> fmt::Debug for Address<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Address({})", self.0.pid())
+    }
+}
+
+/// Two addresses are equal when they name the same mailbox.
+impl<M> PartialEq for Address<M> {
+    fn eq(&self, other: &Address<M>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<M> Eq for Address<M> {}
+
+impl<M: Send + 'static> Address<M> {
+    pub(crate) fn of(home: Arc<Home<M>>) -> Address<M> {
+        Address(home)
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home<M>> {
+        &self.0
+    }
+
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        self.0.kernel()
+    }
+
+    /// The current life behind this mailbox, or the last one.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.0.pid()
+    }
+
+    /// Whether a life is behind this mailbox just now.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.kernel().is_alive(self.pid())
+    }
+
+    /// Messages waiting.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.mailbox.len()
+    }
+
+    /// Whether no message waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sends; never blocks.
+    ///
+    /// # Errors
+    /// The message comes back: `Full` when the mailbox is at its bound, `Gone` when nobody is or will be behind it.
+    pub fn send(&self, message: M) -> Result<(), SendError<M>> {
+        match self.0.mailbox.push(message) {
+            Push::Queued => Ok(()),
+            Push::Full(message) => Err(SendError::Full(message)),
+            Push::Gone(message) => Err(SendError::Gone(message)),
+            Push::Evicted(dropped) => {
+                count(&self.kernel().counters().messages_dropped);
+                // The dropped message is the user's: its calls end as Full, its panic is not the sender's.
+                let _ = reply_to::settling(CallError::Full, || {
+                    run::contain(self.pid(), move || drop(dropped))
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends, waiting for room where the mailbox's policy is [`Overflow::Wait`](crate::Overflow::Wait).
+    ///
+    /// # Errors
+    /// `Full` when there was no room before the deadline, or at once under another policy; `Gone` as [`Address::send`].
+    ///
+    /// Cancel safety: a dropped future has not sent; its message is dropped.
+    pub async fn send_wait(&self, message: M, deadline: Duration) -> Result<(), SendError<M>> {
+        let mut message = message;
+        let timers = self.kernel().timers().clone();
+        let end = timers.now().saturating_add(deadline);
+        loop {
+            let room = self.0.mailbox.space().notified();
+            let mut room = std::pin::pin!(room);
+            room.as_mut().enable();
+            message = match self.send(message) {
+                Err(SendError::Full(message)) if self.0.mailbox.waits() => message,
+                result => return result,
+            };
+            let left = self.kernel().until(end);
+            if crate::timer::timeout(&timers, left, room).await.is_err() {
+                return self.send(message);
+            }
+        }
+    }
+}
+
+struct Delivery<M> {
+    target: Arc<Home<M>>,
+    life: Pid,
+    message: Option<M>,
+}
+
+impl<M: Send + 'static> Fire for Delivery<M> {
+    fn fire(&mut self) -> bool {
+        let Some(message) = self.message.take() else {
+            return false;
+        };
+        if self.target.pid() == self.life {
+            let target = Address(self.target.clone());
+            // A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none.
+            if let Err(lost) = target.send(message) {
+                count(&target.kernel().counters().messages_dropped);
+                let _ = run::contain(self.life, move || drop(lost));
+            }
+        }
+        false
+    }
+}
+
+struct Repeated<M> {
+    target: Arc<Home<M>>,
+    life: Pid,
+    message: M,
+}
+
+impl<M: Clone + Send + 'static> Fire for Repeated<M> {
+    fn fire(&mut self) -> bool {
+        let Ok(message) = run::contain(self.life, || self.message.clone()) else {
+            return false;
+        };
+        let once = &mut Delivery {
+            target: self.target.clone(),
+            life: self.life,
+            message: Some(message),
+        };
+        once.fire();
+        self.target.pid() == self.life && !self.target.mailbox.is_closed()
+    }
+}
+
+/// Sends `message` to the life now behind `target` after `delay`; the timer dies with that life.
+pub(crate) fn send_after<N: Send + 'static>(
+    target: &Address<N>,
+    delay: Duration,
+    message: N,
+) -> TimerRef {
+    let life = target.pid();
+    let kernel = target.kernel();
+    let fire = Box::new(Delivery {
+        target: target.0.clone(),
+        life,
+        message: Some(message),
+    });
+    let timer = kernel.timers().after(delay, Some(life), fire);
+    bury_orphan(kernel, life);
+    timer
+}
+
+/// Sends a copy of `message` every `period`; see [`send_after`].
+pub(crate) fn send_interval<N: Clone + Send + 'static>(
+    target: &Address<N>,
+    period: Duration,
+    message: N,
+) -> TimerRef {
+    let life = target.pid();
+    let kernel = target.kernel();
+    let timer = kernel.timers().every(
+        period,
+        Some(life),
+        Box::new(Repeated {
+            target: target.0.clone(),
+            life,
+            message,
+        }),
+    );
+    bury_orphan(kernel, life);
+    timer
+}
+
+/// A timer set for a process that ended meanwhile would wait for nobody.
+fn bury_orphan(kernel: &Kernel, life: Pid) {
+    if !kernel.is_alive(life) {
+        let timers = kernel.timers().cancel_owned(life);
+        let _ = run::contain(life, move || drop(timers));
+    }
+}
+
+impl<M: Send + 'static> Context<M> {
+    /// This process's own address.
+    #[must_use]
+    pub fn address(&self) -> Address<M> {
+        Address(self.home().clone())
+    }
+
+    /// Sends `message` after `delay`, never early. The timer dies with the life it was set for.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "setting a timer is an act of the process"
+    )]
+    pub fn send_after<N: Send + 'static>(
+        &mut self,
+        target: &Address<N>,
+        delay: Duration,
+        message: N,
+    ) -> TimerRef {
+        send_after(target, delay, message)
+    }
+
+    /// Sends a copy of `message` every `period`, the first after one period, without drift; missed turns are skipped.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "setting a timer is an act of the process"
+    )]
+    pub fn send_interval<N: Clone + Send + 'static>(
+        &mut self,
+        target: &Address<N>,
+        period: Duration,
+        message: N,
+    ) -> TimerRef {
+        send_interval(target, period, message)
+    }
+
+    /// Starts a closure process with its own mailbox; this process is its parent.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "spawning is an act of the process"
+    )]
+    pub fn spawn<N, F, Fut>(&mut self, body: F) -> Address<N>
+    where
+        N: Send + 'static,
+        F: FnOnce(Context<N>) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Into<ExitReason>,
+    {
+        let birth = Birth {
+            parent: Some(self.pid()),
+            ..Birth::default()
+        };
+        spawn_closure(self.home().kernel(), Capacity::default(), birth, body)
+    }
+
+    /// As [`Context::spawn`], linked from the first moment.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "spawning is an act of the process"
+    )]
+    pub fn spawn_link<N, F, Fut>(&mut self, body: F) -> Address<N>
+    where
+        N: Send + 'static,
+        F: FnOnce(Context<N>) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Into<ExitReason>,
+    {
+        let birth = Birth {
+            parent: Some(self.pid()),
+            linked: true,
+            ..Birth::default()
+        };
+        spawn_closure(self.home().kernel(), Capacity::default(), birth, body)
+    }
+
+    /// As [`Context::spawn`], monitored from the first moment.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "spawning is an act of the process"
+    )]
+    pub fn spawn_monitor<N, F, Fut>(&mut self, body: F) -> (Address<N>, Ref)
+    where
+        N: Send + 'static,
+        F: FnOnce(Context<N>) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Into<ExitReason>,
+    {
+        let reference = Ref::next();
+        let birth = Birth {
+            parent: Some(self.pid()),
+            monitor: Some(reference),
+            ..Birth::default()
+        };
+        (
+            spawn_closure(self.home().kernel(), Capacity::default(), birth, body),
+            reference,
+        )
+    }
+}
+
+/// A closure process: `body` is called with its context and runs until it returns.
+pub(crate) fn spawn_closure<M, F, Fut>(
+    kernel: &Arc<Kernel>,
+    capacity: Capacity,
+    birth: Birth,
+    body: F,
+) -> Address<M>
+where
+    M: Send + 'static,
+    F: FnOnce(Context<M>) -> Fut + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<ExitReason>,
+{
+    let home = Home::new(kernel, capacity);
+    let birth = Birth {
+        behaviour: if birth.behaviour.is_empty() {
+            std::any::type_name::<M>()
+        } else {
+            birth.behaviour
+        },
+        ..birth
+    };
+    spawn(&home, birth, move |context| async move {
+        body(context).await.into()
+    });
+    Address(home)
+}

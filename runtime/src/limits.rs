@@ -1,0 +1,45 @@
+//! Every default bound of the runtime, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Messages a mailbox holds unless its process chooses otherwise. Generous: a healthy process never meets it, a stuck one cannot eat the machine.
+pub const MAILBOX_MESSAGES_MAX: usize = 65_536;
+
+/// Room frames one member may have waiting before the oldest is dropped. A browser that is further behind is better told what it missed.
+pub const ROOM_FRAMES_MAX: usize = 256;
+
+/// How long `Address::call` waits for an answer, as OTP's `gen_server:call/2`.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reductions a process may spend before it goes to the back of the queue, as Mesh.
+pub const REDUCTIONS_PER_SLICE: u32 = 4_000;
+
+/// Reductions one message costs, so that a slice is at most 125 messages.
+pub const REDUCTIONS_PER_MESSAGE: u32 = 32;
+
+/// Longest run of messages before a process yields, whatever its reductions say.
+pub const SLICE_TIME_MAX: Duration = Duration::from_micros(50);
+
+/// Restarts a supervisor accepts within [`RESTARTS_WITHIN`] before it gives up.
+pub const RESTARTS_MAX: u32 = 3;
+
+/// The sliding window in which [`RESTARTS_MAX`] is counted.
+pub const RESTARTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a worker may take to stop before its supervisor kills it, as OTP.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a question to a supervisor may take; starting a child runs its `init`.
+pub const SUPERVISOR_CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Closures that may block a thread at the same time; more wait their turn.
+pub const BLOCKING_THREADS_MAX: usize = 64;
+
+/// Bytes of a registered name.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Length of one tick of the timer wheel. Deadlines are rounded up to it.
+pub const TIMER_TICK: Duration = Duration::from_millis(1);
+
+/// Capacity of a drained queue that is worth keeping; a larger buffer left by a flood is given back.
+pub const QUEUE_SPARE_MAX: usize = 1_024;

@@ -1,0 +1,181 @@
+//! The lanes beside the user's messages: signals, which pass them, and room frames, which keep their place among them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use crate::exit::ExitReason;
+use crate::pid::Pid;
+use crate::reference::Ref;
+use crate::signal::Signal;
+
+/// The system lane of one life: what must get through a flooded mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct SystemLane {
+    signals: VecDeque<(Signal, bool)>,
+    interrupt: Option<ExitReason>,
+    /// The task, woken to be interrupted.
+    pub(crate) task: Option<Waker>,
+    /// Whoever awaits a signal inside the task.
+    pub(crate) receiver: Option<Waker>,
+}
+
+impl SystemLane {
+    /// Queues a signal; `linked` tells a link's exit signal from one that was sent. Returns whom to wake.
+    pub(crate) fn push(&mut self, signal: Signal, linked: bool) -> [Option<Waker>; 2] {
+        self.signals.push_back((signal, linked));
+        [self.receiver.take(), None]
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Signal> {
+        self.signals.pop_front().map(|(signal, _)| signal)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.signals.len()
+    }
+
+    /// Ends the process at its next suspension. The first reason wins, but a kill cannot be outrun.
+    pub(crate) fn interrupt(&mut self, reason: ExitReason) -> [Option<Waker>; 2] {
+        if self.interrupt.is_none() {
+            self.interrupt = Some(reason);
+        }
+        [self.task.take(), self.receiver.take()]
+    }
+
+    pub(crate) fn interruption(&self) -> Option<&ExitReason> {
+        self.interrupt.as_ref()
+    }
+
+    /// Takes back the exit signals a link has left, as `unlink` promises.
+    pub(crate) fn forget_link(&mut self, peer: Pid) {
+        self.signals.retain(|(signal, linked)| {
+            !(*linked && matches!(signal, Signal::Exit { from, .. } if *from == peer))
+        });
+    }
+
+    /// Takes back the `Down` of a monitor, as `demonitor` promises.
+    pub(crate) fn forget_monitor(&mut self, monitor: Ref) {
+        self.signals.retain(|(signal, _)| !matches!(signal, Signal::Down { reference, .. } if *reference == monitor));
+    }
+}
+
+/// Wakes after the lock is gone.
+pub(crate) fn wake_all(wakers: [Option<Waker>; 2]) {
+    for waker in wakers.into_iter().flatten() {
+        waker.wake();
+    }
+}
+
+/// How a member turns a room's message into its own.
+pub(crate) type Wrap<M> = fn(RoomMessage) -> M;
+
+/// What a member of a room receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomMessage {
+    /// The room it was sent to.
+    pub room: Arc<str>,
+    /// The bytes, encoded once for all members.
+    pub payload: Bytes,
+    /// How many earlier frames this member has missed since the last one it got.
+    pub missed: u64,
+}
+
+/// One broadcast on its way to one member.
+pub(crate) struct Frame<M> {
+    pub(crate) position: u64,
+    pub(crate) room: Arc<str>,
+    pub(crate) payload: Bytes,
+    pub(crate) wrap: Wrap<M>,
+}
+
+/// A frame whose turn has come, with what was missed before it.
+pub(crate) struct DueFrame<M> {
+    frame: Frame<M>,
+    missed: u64,
+}
+
+impl<M> DueFrame<M> {
+    pub(crate) fn into_message(self) -> M {
+        let Frame {
+            room,
+            payload,
+            wrap,
+            ..
+        } = self.frame;
+        wrap(RoomMessage {
+            room,
+            payload,
+            missed: self.missed,
+        })
+    }
+}
+
+/// The bounded lane of room frames of one mailbox.
+pub(crate) struct FrameLane<M> {
+    frames: VecDeque<Frame<M>>,
+    missed: u64,
+    missed_total: u64,
+}
+
+impl<M> fmt::Debug for FrameLane<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FrameLane")
+            .field("len", &self.frames.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M> FrameLane<M> {
+    pub(crate) fn new() -> FrameLane<M> {
+        FrameLane {
+            frames: VecDeque::new(),
+            missed: 0,
+            missed_total: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(crate) fn missed_total(&self) -> u64 {
+        self.missed_total
+    }
+
+    /// Adds a frame; gives back the oldest when there are more than `bound`.
+    pub(crate) fn push(&mut self, frame: Frame<M>, bound: usize) -> Option<Frame<M>> {
+        let dropped = if self.frames.len() >= bound {
+            self.frames.pop_front()
+        } else {
+            None
+        };
+        if dropped.is_some() {
+            self.missed += 1;
+            self.missed_total += 1;
+        }
+        self.frames.push_back(frame);
+        dropped
+    }
+
+    /// The first frame, if `done` user messages are enough for its turn.
+    pub(crate) fn pop_due(&mut self, done: u64) -> Option<DueFrame<M>> {
+        if self.frames.front()?.position > done {
+            return None;
+        }
+        let frame = self.frames.pop_front()?;
+        Some(DueFrame {
+            frame,
+            missed: std::mem::take(&mut self.missed),
+        })
+    }
+}

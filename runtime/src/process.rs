@@ -1,0 +1,252 @@
+//! Processes: one life each, with a pid, a system lane, links and monitors.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::exit::ExitReason;
+use crate::mailbox::MailboxNumbers;
+use crate::mailbox::lanes::{SystemLane, wake_all};
+use crate::pid::Pid;
+use crate::reference::Ref;
+use crate::signal::Signal;
+use crate::telemetry::count;
+
+pub(crate) mod context;
+pub(crate) mod current;
+pub(crate) mod exit_signal;
+pub(crate) mod home;
+pub(crate) mod info;
+pub(crate) mod kernel;
+pub(crate) mod links;
+pub(crate) mod monitors;
+pub(crate) mod run;
+pub(crate) mod table;
+
+use context::Context;
+use home::Home;
+
+/// One life of one process, without its message type.
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    /// Whom to obey: an exit signal from here stops even a process that traps exits, as OTP.
+    pub(crate) parent: Option<Pid>,
+    /// What inspection calls it: the behaviour's type.
+    pub(crate) behaviour: &'static str,
+    pub(crate) started: Duration,
+    pub(crate) restarts: u32,
+    pub(crate) handled: AtomicU64,
+    pub(crate) reductions: AtomicU64,
+    mailbox: Arc<dyn MailboxView>,
+    /// Signals that wait; lets the process skip the lock between messages.
+    signals: AtomicUsize,
+    interrupted: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+/// What inspection may know of a mailbox.
+pub(crate) trait MailboxView: Send + Sync {
+    fn numbers(&self) -> MailboxNumbers;
+}
+
+/// Everything about a process that others touch, under one lock.
+struct Inner {
+    lane: SystemLane,
+    traps_exits: bool,
+    /// Set when the process is over; nothing is added afterwards.
+    over: bool,
+    /// Why, once it is known.
+    ended: Option<ExitReason>,
+    running: bool,
+    label: Option<Box<str>>,
+    links: HashSet<Pid>,
+    /// Monitors this process has set.
+    watching: HashMap<Ref, Pid>,
+    /// Monitors set on this process.
+    watchers: HashMap<Ref, Watcher>,
+}
+
+/// Who hears that a process ended.
+pub(crate) enum Watcher {
+    /// A process, as a `Down` signal.
+    Process(Pid),
+    /// Somebody outside any process.
+    Outside(oneshot::Sender<ExitReason>),
+    /// A process that must not outlive this one.
+    Dependent(Pid),
+}
+
+/// How a life begins.
+#[derive(Default)]
+pub(crate) struct Birth {
+    pub(crate) parent: Option<Pid>,
+    pub(crate) behaviour: &'static str,
+    /// Linked from the first moment.
+    pub(crate) linked: bool,
+    /// The parent monitors it from the first moment.
+    pub(crate) monitor: Option<Ref>,
+    /// The mailbox outlives the life; its owner closes it.
+    pub(crate) supervised: bool,
+    /// What waits in the mailbox is for the next life.
+    pub(crate) keeps_mailbox: bool,
+    pub(crate) restarts: u32,
+    /// Told the exit reason, whatever it is.
+    pub(crate) witness: Option<oneshot::Sender<ExitReason>>,
+    /// The life must not outlive this process.
+    pub(crate) owner: Option<Pid>,
+}
+
+/// What a life leaves behind: its links, the monitors it had set, and those who watched it.
+pub(crate) type Farewell = (HashSet<Pid>, HashMap<Ref, Pid>, HashMap<Ref, Watcher>);
+
+/// Starts a life behind a mailbox.
+pub(crate) fn spawn<M, F, Fut>(home: &Arc<Home<M>>, birth: Birth, body: F) -> Pid
+where
+    M: Send + 'static,
+    F: FnOnce(Context<M>) -> Fut + Send + 'static,
+    Fut: Future<Output = ExitReason> + Send + 'static,
+{
+    let kernel = home.kernel().clone();
+    let process = Arc::new(Process {
+        pid: Pid::next(),
+        parent: birth.parent,
+        behaviour: birth.behaviour,
+        started: kernel.clock().now(),
+        restarts: birth.restarts,
+        handled: AtomicU64::new(0),
+        reductions: AtomicU64::new(0),
+        mailbox: home.clone(),
+        signals: AtomicUsize::new(0),
+        interrupted: AtomicBool::new(false),
+        inner: Mutex::new(Inner {
+            lane: SystemLane::default(),
+            traps_exits: false,
+            over: false,
+            ended: None,
+            running: true,
+            label: None,
+            links: HashSet::new(),
+            watching: HashMap::new(),
+            watchers: HashMap::new(),
+        }),
+    });
+    let pid = process.pid;
+    count(&kernel.counters().spawned);
+    home.begin_life(pid);
+    kernel.table().insert(process.clone());
+    if let Some(witness) = birth.witness {
+        // A process that has not run cannot be over.
+        drop(process.add_watcher(Ref::next(), Watcher::Outside(witness)));
+    }
+    if let Some(owner) = birth.owner {
+        monitors::depend(&kernel, &process, owner);
+    }
+    if let Some(parent) = birth.parent {
+        if let Some(reference) = birth.monitor {
+            monitors::watch_as(&kernel, parent, pid, reference);
+        }
+        if birth.linked {
+            links::link(&kernel, parent, pid);
+        }
+    }
+    let context = Context::new(home.clone(), process.clone());
+    let mode = run::Mode {
+        supervised: birth.supervised,
+        keeps_mailbox: birth.keeps_mailbox,
+    };
+    kernel.scheduler().spawn(Box::pin(run::live(
+        home.clone(),
+        process,
+        mode,
+        body,
+        context,
+    )));
+    pid
+}
+
+impl Process {
+    pub(crate) fn set_trap_exit(&self, traps: bool) -> bool {
+        std::mem::replace(&mut self.inner.lock().traps_exits, traps)
+    }
+
+    pub(crate) fn set_label(&self, label: &str) {
+        self.inner.lock().label = Some(label.into());
+    }
+
+    /// A signal that is already here.
+    pub(crate) fn next_signal(&self) -> Option<Signal> {
+        if self.signals.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.take_signal(&mut self.inner.lock())
+    }
+
+    /// The next signal, or the waker is kept.
+    pub(crate) fn poll_signal(&self, context: &std::task::Context<'_>) -> Option<Signal> {
+        let mut inner = self.inner.lock();
+        if let Some(signal) = self.take_signal(&mut inner) {
+            return Some(signal);
+        }
+        let old = inner.lane.receiver.replace(context.waker().clone());
+        drop(inner);
+        drop(old);
+        None
+    }
+
+    fn take_signal(&self, inner: &mut Inner) -> Option<Signal> {
+        let signal = inner.lane.next();
+        self.signals.store(inner.lane.len(), Ordering::Release);
+        signal
+    }
+
+    /// Changes the system lane, then wakes whom the change concerns, outside the lock. `None` when the process is over.
+    fn with_lane<R>(
+        &self,
+        change: impl FnOnce(&mut Inner) -> ([Option<std::task::Waker>; 2], R),
+    ) -> Option<R> {
+        let mut inner = self.inner.lock();
+        if inner.over {
+            return None;
+        }
+        let (wakers, result) = change(&mut inner);
+        self.signals.store(inner.lane.len(), Ordering::Release);
+        self.interrupted
+            .store(inner.lane.interruption().is_some(), Ordering::Release);
+        drop(inner);
+        wake_all(wakers);
+        Some(result)
+    }
+
+    /// Keeps the task's waker for an interruption; the reason when it has been interrupted already.
+    fn enter_poll(&self, waker: &std::task::Waker) -> Option<ExitReason> {
+        let mut inner = self.inner.lock();
+        if let Some(reason) = inner.lane.interruption() {
+            return Some(reason.clone());
+        }
+        inner.running = true;
+        let old = match &mut inner.lane.task {
+            Some(known) if known.will_wake(waker) => None,
+            slot => slot.replace(waker.clone()),
+        };
+        drop(inner);
+        drop(old);
+        None
+    }
+
+    /// Notes that the process waits; the reason when it was interrupted during the poll.
+    fn leave_poll(&self, spent: u64) -> Option<ExitReason> {
+        self.reductions.fetch_add(spent, Ordering::Relaxed);
+        let mut inner = self.inner.lock();
+        inner.running = false;
+        inner.lane.interruption().cloned()
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,214 @@
+//! `Context`: what a process may do. It belongs to one life and is never shared.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::exit::ExitReason;
+use crate::mailbox::Batch;
+use crate::pid::Pid;
+use crate::reference::Ref;
+use crate::reply_to;
+use crate::scheduler::budget;
+use crate::signal::Signal;
+use crate::timer::driver::yield_now;
+use crate::timer::{self, TimerRef};
+
+use super::home::Home;
+use super::kernel::Kernel;
+use super::{Process, links, monitors};
+
+/// A process's hands: its mailbox, its links and monitors, its timers.
+pub struct Context<M: Send + 'static> {
+    home: Arc<Home<M>>,
+    process: Arc<Process>,
+    batch: Batch<M>,
+}
+
+/// What a closure process that wants signals too receives.
+#[derive(Debug)]
+pub enum Event<M> {
+    /// A message of its own type.
+    Message(M),
+    /// An exit it trapped, or the `Down` of a monitor.
+    Signal(Signal),
+}
+
+impl<M: Send + 'static> std::fmt::Debug for Context<M> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("pid", &self.process.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Send + 'static> Drop for Context<M> {
+    fn drop(&mut self) {
+        self.home.mailbox.give_back(&mut self.batch);
+    }
+}
+
+impl<M: Send + 'static> Context<M> {
+    pub(crate) fn new(home: Arc<Home<M>>, process: Arc<Process>) -> Context<M> {
+        let batch = home.mailbox.batch();
+        Context {
+            home,
+            process,
+            batch,
+        }
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home<M>> {
+        &self.home
+    }
+
+    /// This life's identity.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.pid
+    }
+
+    /// The process that started this one; an exit signal from it stops an actor even when it traps exits.
+    #[must_use]
+    pub fn parent(&self) -> Option<Pid> {
+        self.process.parent
+    }
+
+    /// Shares fate with another process. Gives the `NoProcess` exit signal at once when it is gone.
+    pub fn link(&mut self, pid: Pid) {
+        links::link(self.home.kernel(), self.process.pid, pid);
+    }
+
+    /// Undoes a link; no exit signal of it arrives afterwards.
+    pub fn unlink(&mut self, pid: Pid) {
+        links::unlink(self.home.kernel(), &self.process, pid);
+    }
+
+    /// Watches another process: exactly one `Signal::Down`, also for one already dead.
+    #[must_use = "the reference tells the Down of this monitor from others"]
+    pub fn monitor(&mut self, pid: Pid) -> Ref {
+        let reference = Ref::next();
+        monitors::watch_as(self.home.kernel(), self.process.pid, pid, reference);
+        reference
+    }
+
+    /// Ends a monitor; no `Down` of it arrives afterwards.
+    pub fn demonitor(&mut self, monitor: Ref) {
+        monitors::unwatch(self.home.kernel(), &self.process, monitor);
+    }
+
+    /// Whether exit signals become `Signal::Exit` instead of ending this process. Returns what it was.
+    pub fn trap_exit(&mut self, traps: bool) -> bool {
+        self.process.set_trap_exit(traps)
+    }
+
+    /// Sends an exit signal in this process's name. `false` when the process does not exist.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "only the process itself speaks in its name"
+    )]
+    pub fn exit(&mut self, pid: Pid, reason: ExitReason) -> bool {
+        self.home.kernel().exit(self.process.pid, pid, reason)
+    }
+
+    /// A name for inspection and logs; no address.
+    pub fn set_label(&mut self, label: &str) {
+        self.process.set_label(label);
+    }
+
+    /// Cancels a timer; the time that was left, or `None` when it has fired.
+    pub fn cancel(&mut self, timer: TimerRef) -> Option<Duration> {
+        self.home.kernel().timers().cancel(timer)
+    }
+
+    /// Waits on the system's timer wheel; never early.
+    ///
+    /// Cancel safety: dropping the future cancels the timer.
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.home.kernel().timers().sleep(duration)
+    }
+
+    /// Charges work to this process's budget and yields when it is spent. A long handler calls this in its loop: it keeps others
+    /// running, and it is where a kill takes effect.
+    pub fn consume_budget(&self, reductions: u32) -> impl Future<Output = ()> + Send + use<M> {
+        let process = self.process.clone();
+        async move {
+            if budget::charge(reductions) || process.is_interrupted() {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// The next message. Signals wait until [`Context::receive_event`] takes them.
+    ///
+    /// Cancel safety: a dropped future has taken no message.
+    pub async fn receive(&mut self) -> M {
+        pay_for_message(&self.process, self.home.kernel()).await;
+        let message =
+            std::future::poll_fn(|context| self.home.mailbox.poll_next(&mut self.batch, context))
+                .await;
+        self.process.handled.fetch_add(1, Ordering::Relaxed);
+        message
+    }
+
+    /// The next message, or `None` when none came in time; also in an idle process.
+    ///
+    /// Cancel safety: a dropped future has taken no message.
+    pub async fn receive_timeout(&mut self, limit: Duration) -> Option<M> {
+        let timers = self.home.kernel().timers().clone();
+        timer::timeout(&timers, limit, self.receive()).await.ok()
+    }
+
+    /// Selective receive: the first message that fits. What is skipped stays, in order, and counts against the mailbox's
+    /// bound: choose [`Capacity::unbounded`](crate::Capacity::unbounded) for a process that skips much.
+    ///
+    /// Cancel safety: a dropped future has taken no message.
+    pub async fn receive_match<F: FnMut(&M) -> bool + Send>(&mut self, mut fits: F) -> M {
+        pay_for_message(&self.process, self.home.kernel()).await;
+        let mut seen = 0;
+        let message = std::future::poll_fn(|context| {
+            self.home
+                .mailbox
+                .poll_match(&mut self.batch, &mut seen, &mut fits, context)
+        })
+        .await;
+        self.process.handled.fetch_add(1, Ordering::Relaxed);
+        message
+    }
+
+    /// The next signal or, when there is none, the next message.
+    ///
+    /// Cancel safety: a dropped future has taken nothing.
+    pub async fn receive_event(&mut self) -> Event<M> {
+        pay_for_message(&self.process, self.home.kernel()).await;
+        std::future::poll_fn(|context| {
+            if let Some(signal) = self.process.next_signal() {
+                return Poll::Ready(Event::Signal(signal));
+            }
+            if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
+                self.process.handled.fetch_add(1, Ordering::Relaxed);
+                return Poll::Ready(Event::Message(message));
+            }
+            self.process
+                .poll_signal(context)
+                .map_or(Poll::Pending, |signal| Poll::Ready(Event::Signal(signal)))
+        })
+        .await
+    }
+
+    /// A signal that is already here.
+    pub(crate) fn try_signal(&mut self) -> Option<Signal> {
+        self.process.next_signal()
+    }
+}
+
+/// Charges the message about to be taken; yields first when the slice is over or the process is to end.
+async fn pay_for_message(process: &Process, kernel: &Kernel) {
+    reply_to::settle_living();
+    if budget::charge_message(kernel.clock()) || process.is_interrupted() {
+        yield_now().await;
+    }
+}

@@ -1,0 +1,118 @@
+//! The rules of exit signals: who hears of an exit, and what an arriving signal does.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::sync::oneshot;
+
+use crate::exit::{ExitKind, ExitReason};
+use crate::pid::Pid;
+use crate::reference::Ref;
+use crate::signal::Signal;
+
+use super::{Process, Watcher};
+
+/// One thing to tell when a process has ended.
+pub(crate) enum Notice {
+    Linked(Pid),
+    Down(Pid, Ref),
+    Tell(oneshot::Sender<ExitReason>),
+    Kill(Pid),
+}
+
+/// What an exit signal does to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing: a normal exit does not concern a process that does not trap.
+    Ignored,
+    /// It becomes a `Signal::Exit`.
+    Trapped,
+    /// The process ends with the reason.
+    Fatal,
+}
+
+/// The rule of OTP: trapped signals are messages; otherwise only an abnormal or shutdown reason is fatal.
+pub(crate) fn effect(traps_exits: bool, reason: &ExitReason) -> Effect {
+    match (traps_exits, reason.is_normal()) {
+        (true, _) => Effect::Trapped,
+        (false, true) => Effect::Ignored,
+        (false, false) => Effect::Fatal,
+    }
+}
+
+/// Whom to tell, monitors before links as they were set up. A dependent is killed before anybody is told, so that
+/// whoever hears of the exit finds its jobs gone or going.
+pub(crate) fn notices(links: HashSet<Pid>, watchers: HashMap<Ref, Watcher>) -> Vec<Notice> {
+    let mut watchers: Vec<_> = watchers.into_iter().collect();
+    watchers.sort_by_key(|(reference, watcher)| {
+        (!matches!(watcher, Watcher::Dependent(_)), *reference)
+    });
+    let mut notices = Vec::with_capacity(links.len() + watchers.len());
+    for (reference, watcher) in watchers {
+        notices.push(match watcher {
+            Watcher::Process(pid) => Notice::Down(pid, reference),
+            Watcher::Outside(sender) => Notice::Tell(sender),
+            Watcher::Dependent(pid) => Notice::Kill(pid),
+        });
+    }
+    let mut links: Vec<_> = links.into_iter().collect();
+    links.sort();
+    notices.extend(links.into_iter().map(Notice::Linked));
+    notices
+}
+
+/// An exit signal that somebody sent.
+pub(crate) fn send(process: &Process, from: Pid, reason: ExitReason) -> bool {
+    if matches!(reason.kind(), ExitKind::Killed) {
+        return kill(process);
+    }
+    deliver(process, from, reason, false)
+}
+
+/// The exit signal of a linked process that ended. Ignored when the link is gone: `unlink` leaves nothing behind.
+pub(crate) fn arrive_by_link(process: &Process, from: Pid, reason: &ExitReason) {
+    let linked = process.inner.lock().links.remove(&from);
+    if linked {
+        deliver(process, from, reason.clone(), true);
+    }
+}
+
+fn deliver(process: &Process, from: Pid, reason: ExitReason, by_link: bool) -> bool {
+    let delivered = process.with_lane(|inner| match effect(inner.traps_exits, &reason) {
+        Effect::Ignored => ([None, None], ()),
+        Effect::Trapped => (inner.lane.push(Signal::Exit { from, reason }, by_link), ()),
+        Effect::Fatal => (inner.lane.interrupt(reason), ()),
+    });
+    delivered.is_some()
+}
+
+/// Ends a process: cannot be trapped, takes effect at its next suspension.
+pub(crate) fn kill(process: &Process) -> bool {
+    process
+        .with_lane(|inner| (inner.lane.interrupt(ExitReason::killed()), ()))
+        .is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Effect, effect};
+    use crate::exit::ExitReason;
+
+    #[test]
+    fn trap_rule_is_otps() {
+        let cases = [
+            (true, ExitReason::normal(), Effect::Trapped),
+            (true, ExitReason::error("x"), Effect::Trapped),
+            (false, ExitReason::normal(), Effect::Ignored),
+            (false, ExitReason::shutdown(), Effect::Fatal),
+            (false, ExitReason::killed(), Effect::Fatal),
+            (false, ExitReason::error("x"), Effect::Fatal),
+        ];
+        for (traps, reason, expected) in cases {
+            assert_eq!(
+                effect(traps, &reason),
+                expected,
+                "traps {traps}, reason {reason}"
+            );
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A snapshot of one process, for inspection.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::pid::Pid;
+
+use super::Process;
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProcessStatus {
+    /// On a worker, or about to be.
+    Running,
+    /// Waiting for a message, a timer or anything else.
+    Waiting,
+    /// Told to end; ends at its next suspension.
+    Exiting,
+}
+
+/// One process as inspection shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Its identity.
+    pub pid: Pid,
+    /// The process that started it.
+    pub parent: Option<Pid>,
+    /// Registered names, the oldest first.
+    pub names: Vec<String>,
+    /// What it calls itself, or its behaviour's type.
+    pub label: String,
+    /// The behaviour's type.
+    pub behaviour: &'static str,
+    /// What it is doing.
+    pub status: ProcessStatus,
+    /// Messages waiting.
+    pub mailbox_len: usize,
+    /// Most messages that ever waited.
+    pub mailbox_high_water: usize,
+    /// Messages the overflow policy dropped.
+    pub mailbox_dropped: u64,
+    /// Messages handled.
+    pub messages_handled: u64,
+    /// Reductions spent.
+    pub reductions: u64,
+    /// How often its supervisor has restarted it.
+    pub restarts: u32,
+    /// Linked processes.
+    pub links: Vec<Pid>,
+    /// Processes it monitors.
+    pub monitors: Vec<Pid>,
+    /// Milliseconds since this life began.
+    pub uptime_ms: u64,
+}
+
+/// The behaviour's type without its path.
+fn short(behaviour: &'static str) -> &'static str {
+    let head = behaviour.split('<').next().unwrap_or(behaviour);
+    let start = head.rfind("::").map_or(0, |at| at + 2);
+    &behaviour[start..]
+}
+
+pub(crate) fn label_of(process: &Process) -> String {
+    let inner = process.inner.lock();
+    inner
+        .label
+        .as_deref()
+        .unwrap_or_else(|| short(process.behaviour))
+        .to_owned()
+}
+
+/// Looks at a process without disturbing it. Names are added by who knows them.
+pub(crate) fn look(process: &Process, now: Duration) -> ProcessInfo {
+    let label = label_of(process);
+    let mailbox = process.mailbox.numbers();
+    let inner = process.inner.lock();
+    let status = match (
+        inner.over || inner.lane.interruption().is_some(),
+        inner.running,
+    ) {
+        (true, _) => ProcessStatus::Exiting,
+        (false, true) => ProcessStatus::Running,
+        (false, false) => ProcessStatus::Waiting,
+    };
+    let mut links: Vec<Pid> = inner.links.iter().copied().collect();
+    let mut monitors: Vec<Pid> = inner.watching.values().copied().collect();
+    drop(inner);
+    links.sort();
+    monitors.sort();
+    ProcessInfo {
+        pid: process.pid,
+        parent: process.parent,
+        names: Vec::new(),
+        label,
+        behaviour: process.behaviour,
+        status,
+        mailbox_len: mailbox.len,
+        mailbox_high_water: mailbox.high_water,
+        mailbox_dropped: mailbox.dropped,
+        messages_handled: process.handled.load(Ordering::Relaxed),
+        reductions: process.reductions.load(Ordering::Relaxed),
+        restarts: process.restarts,
+        links,
+        monitors,
+        uptime_ms: u64::try_from(now.saturating_sub(process.started).as_millis())
+            .unwrap_or(u64::MAX),
+    }
+}

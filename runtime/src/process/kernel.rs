@@ -1,0 +1,211 @@
+//! What every process of one system shares: the doors, the wheel, the table, and the parts above that must hear of exits.
+
+use std::any::{Any, TypeId};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::exit::ExitReason;
+use crate::limits::BLOCKING_THREADS_MAX;
+use crate::pid::Pid;
+use crate::reference::Ref;
+use crate::scheduler::Scheduler;
+use crate::scheduler::blocking::Blocking;
+use crate::signal::Signal;
+use crate::telemetry::Counters;
+use crate::timer::{Timers, driver};
+
+use super::table::Table;
+use super::{Watcher, current, exit_signal, monitors};
+
+/// A concept above processes that holds something for them: names, rooms. Plugged in by `system`.
+pub(crate) trait Part: Any + Send + Sync {
+    /// A process is over; forget it.
+    fn process_exited(&self, pid: Pid);
+}
+
+/// The shared heart of a system.
+pub(crate) struct Kernel {
+    name: Box<str>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    scheduler: Arc<dyn Scheduler>,
+    timers: Arc<Timers>,
+    table: Table,
+    counters: Arc<Counters>,
+    blocking: Blocking,
+    parts: Vec<Box<dyn Part>>,
+    /// Stands for the system itself: the parent of its trees, the sender of signals from outside.
+    root: Pid,
+}
+
+impl Kernel {
+    pub(crate) fn new(
+        name: &str,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        scheduler: Arc<dyn Scheduler>,
+        parts: Vec<Box<dyn Part>>,
+    ) -> Arc<Kernel> {
+        current::install_panic_hook();
+        let timers = Arc::new(Timers::new(clock.clone()));
+        scheduler.spawn(Box::pin(driver::drive(
+            Arc::downgrade(&timers),
+            scheduler.clone(),
+        )));
+        Arc::new(Kernel {
+            name: name.into(),
+            clock,
+            entropy,
+            scheduler,
+            timers,
+            table: Table::new(),
+            counters: Arc::new(Counters::default()),
+            blocking: Blocking::new(BLOCKING_THREADS_MAX),
+            parts,
+            root: Pid::next(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    pub(crate) fn scheduler(&self) -> &dyn Scheduler {
+        &*self.scheduler
+    }
+
+    pub(crate) fn timers(&self) -> &Arc<Timers> {
+        &self.timers
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    pub(crate) fn blocking(&self) -> &Blocking {
+        &self.blocking
+    }
+
+    pub(crate) fn root(&self) -> Pid {
+        self.root
+    }
+
+    /// A part, by its type.
+    pub(crate) fn part<T: Part>(&self) -> &T {
+        let found = self.parts.iter().find_map(|part| {
+            let part: &dyn Any = &**part;
+            if part.type_id() == TypeId::of::<T>() {
+                part.downcast_ref::<T>()
+            } else {
+                None
+            }
+        });
+        found.expect("system plugs in every part before the first process")
+    }
+
+    pub(crate) fn is_alive(&self, pid: Pid) -> bool {
+        self.table
+            .get(pid)
+            .is_some_and(|process| !process.inner.lock().over)
+    }
+
+    /// Sends an exit signal. `Killed` cannot be trapped, as OTP's `kill`.
+    pub(crate) fn exit(&self, from: Pid, to: Pid, reason: ExitReason) -> bool {
+        match self.table.get(to) {
+            Some(process) => exit_signal::send(&process, from, reason),
+            None => false,
+        }
+    }
+
+    /// Ends a process whatever it traps.
+    pub(crate) fn kill(&self, pid: Pid) -> bool {
+        match self.table.get(pid) {
+            Some(process) => exit_signal::kill(&process),
+            None => false,
+        }
+    }
+
+    /// Waits until a process is over; `NoProcess` when there is none. A monitor for those outside processes.
+    pub(crate) async fn wait_for_exit(&self, pid: Pid) -> ExitReason {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let reference = Ref::next();
+        let Some(process) = self.table.get(pid) else {
+            return ExitReason::no_process();
+        };
+        if process
+            .add_watcher(reference, Watcher::Outside(sender))
+            .is_err()
+        {
+            return process
+                .inner
+                .lock()
+                .ended
+                .clone()
+                .unwrap_or_else(ExitReason::no_process);
+        }
+        let _guard = monitors::Unwatch { process, reference };
+        receiver.await.unwrap_or_else(|_| ExitReason::killed())
+    }
+
+    /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
+    pub(crate) fn bury(&self, process: &super::Process, reason: &ExitReason) {
+        let pid = process.pid;
+        let (links, watching, watchers) = process.close(reason);
+        for part in &self.parts {
+            part.process_exited(pid);
+        }
+        let timers = self.timers.cancel_owned(pid);
+        let _ = super::run::contain(pid, move || drop(timers));
+        self.table.remove(pid);
+        for (reference, watched) in watching {
+            if let Some(watched) = self.table.get(watched) {
+                drop(watched.remove_watcher(reference));
+            }
+        }
+        for notice in exit_signal::notices(links, watchers) {
+            match notice {
+                exit_signal::Notice::Linked(peer) => {
+                    if let Some(peer) = self.table.get(peer) {
+                        exit_signal::arrive_by_link(&peer, pid, reason);
+                    }
+                }
+                exit_signal::Notice::Down(watcher, reference) => {
+                    if let Some(watcher) = self.table.get(watcher) {
+                        watcher.deliver_down(
+                            Signal::Down {
+                                reference,
+                                pid,
+                                reason: reason.clone(),
+                            },
+                            reference,
+                        );
+                    }
+                }
+                exit_signal::Notice::Tell(sender) => drop(sender.send(reason.clone())),
+                exit_signal::Notice::Kill(dependent) => {
+                    self.kill(dependent);
+                }
+            }
+        }
+        crate::telemetry::count(&self.counters.exited);
+    }
+
+    /// Time left of a deadline.
+    pub(crate) fn until(&self, deadline: Duration) -> Duration {
+        deadline.saturating_sub(self.clock.now())
+    }
+}

@@ -1,0 +1,164 @@
+//! The life of a process: poll its body, contain its panics, and end it in order. The only file that catches.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use crate::exit::ExitReason;
+use crate::pid::Pid;
+use crate::reply_to::Holder;
+use crate::scheduler::budget;
+use crate::telemetry::{PROCESS_PANICKED, count};
+
+use super::context::Context;
+use super::current::{self, Running};
+use super::home::Home;
+use super::{Process, info};
+
+/// How a life treats its mailbox when it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode {
+    pub(crate) supervised: bool,
+    pub(crate) keeps_mailbox: bool,
+}
+
+/// Ends the life exactly once, also when the executor drops the task before it is done.
+struct Death<M: Send + 'static> {
+    home: Arc<Home<M>>,
+    process: Arc<Process>,
+    mode: Mode,
+    reason: Option<ExitReason>,
+}
+
+impl<M: Send + 'static> Drop for Death<M> {
+    fn drop(&mut self) {
+        let reason = self.reason.take().unwrap_or_else(ExitReason::killed);
+        let Mode {
+            supervised,
+            keeps_mailbox,
+        } = self.mode;
+        if !(supervised && keeps_mailbox) {
+            self.home.clear(&reason, !supervised);
+        }
+        self.home.kernel().bury(&self.process, &reason);
+    }
+}
+
+/// Runs one life from its first poll to its burial.
+pub(crate) async fn live<M, F, Fut>(
+    home: Arc<Home<M>>,
+    process: Arc<Process>,
+    mode: Mode,
+    body: F,
+    context: Context<M>,
+) where
+    M: Send + 'static,
+    F: FnOnce(Context<M>) -> Fut + Send + 'static,
+    Fut: Future<Output = ExitReason> + Send + 'static,
+{
+    let mut death = Death {
+        home,
+        process: process.clone(),
+        mode,
+        reason: None,
+    };
+    let kernel = death.home.kernel().clone();
+    let mut body = pin!(Some(async move { body(context).await }));
+    let reason = std::future::poll_fn(|task| {
+        let running = Running::enter(process.pid);
+        let holder = Holder::enter();
+        if let Some(reason) = process.enter_poll(task.waker()) {
+            let end = contain(process.pid, || body.as_mut().set(None));
+            let reason = end.err().unwrap_or(reason);
+            holder.dead(&reason);
+            drop(running);
+            return Poll::Ready(reason);
+        }
+        let slice = budget::begin();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let body = body
+                .as_mut()
+                .as_pin_mut()
+                .expect("a finished body is not polled again");
+            body.poll(task)
+        }));
+        let spent = budget::end(slice);
+        let interruption = process.leave_poll(spent);
+        let reason = match (polled, interruption) {
+            (Ok(Poll::Pending), None) => {
+                holder.living();
+                return Poll::Pending;
+            }
+            (Ok(Poll::Pending), Some(reason)) => reason,
+            (Ok(Poll::Ready(reason)), _) => reason,
+            (Err(payload), _) => described(payload),
+        };
+        // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
+        let dropped = contain(process.pid, || body.as_mut().set(None));
+        let reason = dropped.err().unwrap_or(reason);
+        holder.dead(&reason);
+        drop(running);
+        Poll::Ready(reason)
+    })
+    .await;
+    if reason.is_panic() {
+        count(&kernel.counters().panicked);
+        log_panic(&process, &reason);
+    }
+    death.reason = Some(reason);
+}
+
+/// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on.
+pub(crate) async fn isolate<F: Future>(future: F) -> Result<F::Output, ExitReason> {
+    let mut future = pin!(Some(future));
+    let result = std::future::poll_fn(|task| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let future = future
+                .as_mut()
+                .as_pin_mut()
+                .expect("a finished future is not polled again");
+            future.poll(task)
+        }));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(payload) => Poll::Ready(Err(described(payload))),
+        }
+    })
+    .await;
+    let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(described);
+    dropped.and(result)
+}
+
+/// Runs a closure in the name of a process and makes a panic in it a value.
+pub(crate) fn contain<R>(pid: Pid, work: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    let _running = Running::enter(pid);
+    catch_unwind(AssertUnwindSafe(work)).map_err(described)
+}
+
+/// The reason of a caught panic: what the hook saw, or the payload's text where the hook was replaced.
+fn described(payload: Box<dyn std::any::Any + Send>) -> ExitReason {
+    let reason = match current::take_panic() {
+        Some(seen) => ExitReason::panic(seen.message, seen.location),
+        None => ExitReason::panic(current::message_of(&*payload), "unknown"),
+    };
+    // The payload is the user's and may panic in being dropped; then it is leaked rather than fought with.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    reason
+}
+
+fn log_panic(process: &Process, reason: &ExitReason) {
+    if let crate::exit::ExitKind::Panic { message, location } = reason.kind() {
+        let pid = process.pid;
+        let label = info::label_of(process);
+        tracing::error!(
+            target: PROCESS_PANICKED,
+            { process.pid = %pid, process.label = %label, panic.message = %message, panic.location = %location },
+            "process panicked"
+        );
+    }
+}

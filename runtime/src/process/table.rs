@@ -1,0 +1,53 @@
+//! Pid → process. Serials are allocated in `pid.rs` and never reused.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::pid::Pid;
+
+use super::Process;
+
+/// Shards of the table, so that spawning on many workers does not meet at one lock.
+const SHARDS: usize = 64;
+
+/// The living processes of one system.
+pub(crate) struct Table {
+    shards: Box<[Mutex<HashMap<Pid, Arc<Process>>>]>,
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        Table {
+            shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect(),
+        }
+    }
+
+    fn shard(&self, pid: Pid) -> &Mutex<HashMap<Pid, Arc<Process>>> {
+        &self.shards[usize::try_from(pid.get() % SHARDS as u64).unwrap_or(0)]
+    }
+
+    pub(crate) fn insert(&self, process: Arc<Process>) {
+        self.shard(process.pid).lock().insert(process.pid, process);
+    }
+
+    pub(crate) fn remove(&self, pid: Pid) -> Option<Arc<Process>> {
+        self.shard(pid).lock().remove(&pid)
+    }
+
+    pub(crate) fn get(&self, pid: Pid) -> Option<Arc<Process>> {
+        self.shard(pid).lock().get(&pid).cloned()
+    }
+
+    /// Everybody alive, by pid.
+    pub(crate) fn all(&self) -> Vec<Arc<Process>> {
+        let mut all: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
+            .collect();
+        all.sort_by_key(|process| process.pid);
+        all
+    }
+}

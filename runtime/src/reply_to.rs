@@ -1,0 +1,216 @@
+//! `ReplyTo<T>`: the token a call carries, and the rule that settles it exactly once.
+//!
+//! A token dropped without an answer must tell *why*: its holder may live on (`NoReply`), may be dying (`Exited`), or a full
+//! mailbox may have thrown the message away (`Full`). The thread that drops knows, so the fate of dropped tokens is a
+//! thread-local that `process/run.rs` sets. Inside a process a dropped token waits in a list until the
+//! handler has ended, because only then it is known whether the process lives on.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::error::CallError;
+use crate::telemetry::{Counters, count};
+
+/// Answers one call. Carried by the call's message; may be kept and used later, from anywhere.
+///
+/// One pointer wide. Dropped without [`ReplyTo::reply`], the caller gets [`CallError::NoReply`] if the holder lives and
+/// [`CallError::Exited`] if it was dropped because its holder died.
+pub struct ReplyTo<T: Send + 'static>(Option<Arc<Slot<T>>>);
+
+pub(crate) struct Slot<T> {
+    state: Mutex<State<T>>,
+    counters: Arc<Counters>,
+}
+
+enum State<T> {
+    Waiting(Option<Waker>),
+    Done(Result<T, CallError>),
+    Over,
+}
+
+impl<T: Send + 'static> ReplyTo<T> {
+    pub(crate) fn new(counters: &Arc<Counters>) -> (ReplyTo<T>, Arc<Slot<T>>) {
+        let slot = Arc::new(Slot {
+            state: Mutex::new(State::Waiting(None)),
+            counters: counters.clone(),
+        });
+        (ReplyTo(Some(slot.clone())), slot)
+    }
+
+    /// Answers. An answer nobody waits for any more is dropped and counted.
+    pub fn reply(mut self, value: T) {
+        if let Some(slot) = self.0.take()
+            && !slot.settle(Ok(value))
+        {
+            count(&slot.counters.late_replies);
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for ReplyTo<T> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            drop_unanswered(slot);
+        }
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for ReplyTo<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ReplyTo")
+    }
+}
+
+impl<T> Slot<T> {
+    /// Settles the call if nobody has yet. The value is never dropped, and nobody woken, under the lock.
+    fn settle(&self, result: Result<T, CallError>) -> bool {
+        let mut state = self.state.lock();
+        if let State::Waiting(waker) = &mut *state {
+            let waker = waker.take();
+            *state = State::Done(result);
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            return true;
+        }
+        drop(state);
+        false
+    }
+
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Result<T, CallError>> {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Waiting(waker) => {
+                let old = match waker {
+                    Some(known) if known.will_wake(context.waker()) => None,
+                    slot => slot.replace(context.waker().clone()),
+                };
+                drop(state);
+                drop(old);
+                Poll::Pending
+            }
+            State::Done(_) => match std::mem::replace(&mut *state, State::Over) {
+                State::Done(result) => Poll::Ready(result),
+                State::Waiting(_) | State::Over => {
+                    unreachable!("the state was Done under the same lock")
+                }
+            },
+            State::Over => Poll::Ready(Err(CallError::Timeout)),
+        }
+    }
+
+    /// The caller waits no longer; whatever comes now is late.
+    pub(crate) fn abandon(&self) -> Option<Result<T, CallError>> {
+        match std::mem::replace(&mut *self.state.lock(), State::Over) {
+            State::Done(result) => Some(result),
+            State::Waiting(_) | State::Over => None,
+        }
+    }
+}
+
+trait Unanswered: Send + Sync {
+    fn settle_unanswered(&self, error: CallError);
+}
+
+impl<T: Send> Unanswered for Slot<T> {
+    fn settle_unanswered(&self, error: CallError) {
+        self.settle(Err(error));
+    }
+}
+
+/// What becomes of tokens this thread drops.
+enum Fate {
+    /// Outside any process: the holder lives.
+    NoReply,
+    /// Inside a process whose fate is open: collect.
+    Open(Vec<Arc<dyn Unanswered>>),
+    /// Settle at once with this.
+    As(CallError),
+}
+
+thread_local! {
+    static FATE: RefCell<Fate> = const { RefCell::new(Fate::NoReply) };
+}
+
+fn drop_unanswered<T: Send + 'static>(slot: Arc<Slot<T>>) {
+    let error = FATE.try_with(|fate| match &mut *fate.borrow_mut() {
+        Fate::NoReply => Some(CallError::NoReply),
+        Fate::Open(waiting) => {
+            waiting.push(slot.clone());
+            None
+        }
+        Fate::As(error) => Some(error.clone()),
+    });
+    if let Some(error) = error.unwrap_or(Some(CallError::NoReply)) {
+        slot.settle(Err(error));
+    }
+}
+
+/// A stretch of a process's own code. Tokens dropped inside wait for [`Holder::living`] or [`Holder::dead`].
+pub(crate) struct Holder {
+    outer: Option<Fate>,
+}
+
+impl Holder {
+    pub(crate) fn enter() -> Holder {
+        Holder {
+            outer: Some(FATE.replace(Fate::Open(Vec::new()))),
+        }
+    }
+
+    fn settle(&mut self, error: &CallError) {
+        if let Some(outer) = self.outer.take()
+            && let Fate::Open(waiting) = FATE.replace(outer)
+        {
+            for slot in waiting {
+                slot.settle_unanswered(error.clone());
+            }
+        }
+    }
+
+    /// The process lives on: what it dropped is not answered.
+    pub(crate) fn living(mut self) {
+        self.settle(&CallError::NoReply);
+    }
+
+    /// The process is over, for this reason.
+    pub(crate) fn dead(mut self, reason: &crate::exit::ExitReason) {
+        self.settle(&CallError::Exited(reason.clone()));
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.settle(&CallError::NoReply);
+    }
+}
+
+/// Between two messages of one poll: the process lives, so what it dropped is not answered.
+pub(crate) fn settle_living() {
+    let waiting = FATE.with(|fate| match &mut *fate.borrow_mut() {
+        Fate::Open(waiting) if !waiting.is_empty() => std::mem::take(waiting),
+        Fate::Open(_) | Fate::NoReply | Fate::As(_) => Vec::new(),
+    });
+    for slot in waiting {
+        slot.settle_unanswered(CallError::NoReply);
+    }
+}
+
+/// Runs `work`, settling every token it drops with `error`.
+pub(crate) fn settling<R>(error: CallError, work: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Fate>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            if let Some(outer) = self.0.take() {
+                FATE.set(outer);
+            }
+        }
+    }
+    let _restore = Restore(Some(FATE.replace(Fate::As(error))));
+    work()
+}

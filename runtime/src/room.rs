@@ -1,0 +1,172 @@
+//! Rooms: named sets of members. A broadcast encodes once and waits for nobody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::address::Address;
+use crate::mailbox::FramePush;
+pub use crate::mailbox::lanes::RoomMessage;
+use crate::name::Name;
+use crate::pid::Pid;
+use crate::process::home::Home;
+use crate::process::kernel::Part;
+use crate::telemetry::{Counters, count};
+
+mod broadcast;
+mod members;
+
+use members::Members;
+
+/// The rooms of one system.
+pub struct Rooms {
+    members: Mutex<Members>,
+    counters: std::sync::OnceLock<Arc<Counters>>,
+}
+
+impl fmt::Debug for Rooms {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Rooms").finish_non_exhaustive()
+    }
+}
+
+/// A room could not be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// The member has ended.
+    Gone,
+    /// Empty, longer than 255 bytes, or with control characters.
+    Invalid,
+}
+
+impl fmt::Display for RoomError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            RoomError::Gone => "member has ended",
+            RoomError::Invalid => "room name is invalid",
+        })
+    }
+}
+
+impl std::error::Error for RoomError {}
+
+/// What became of one broadcast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BroadcastReport {
+    /// Members whose queue took the frame.
+    pub delivered: usize,
+    /// Of these, members that lost their oldest waiting frame for it and will be told.
+    pub lagging: usize,
+}
+
+/// A member without its message type.
+pub(crate) trait Member: Send + Sync {
+    fn deliver(&self, room: &Arc<str>, payload: &Bytes) -> FramePush;
+}
+
+struct RoomMember<M> {
+    home: Arc<Home<M>>,
+    life: Pid,
+    wrap: fn(RoomMessage) -> M,
+}
+
+impl<M: Send + 'static> Member for RoomMember<M> {
+    fn deliver(&self, room: &Arc<str>, payload: &Bytes) -> FramePush {
+        if self.home.pid() != self.life {
+            return FramePush::Gone;
+        }
+        self.home.mailbox.push_frame(room, payload, self.wrap)
+    }
+}
+
+impl Part for Rooms {
+    fn process_exited(&self, pid: Pid) {
+        let left = self.members.lock().leave_all(pid);
+        drop(left);
+    }
+}
+
+impl Rooms {
+    pub(crate) fn new() -> Rooms {
+        Rooms {
+            members: Mutex::new(Members::default()),
+            counters: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// Adds the life behind `member` to a room; `wrap` turns the room's messages into its own. Joining twice changes nothing.
+    ///
+    /// Broadcasts wait in a bounded queue of their own beside the mailbox, in order with the messages sent to it.
+    ///
+    /// # Errors
+    /// `Gone` when the member has ended, `Invalid` when `room` cannot be a name.
+    pub fn join<M: Send + 'static>(
+        &self,
+        room: &str,
+        member: &Address<M>,
+        wrap: fn(RoomMessage) -> M,
+    ) -> Result<(), RoomError> {
+        if Name::new(room).is_none() {
+            return Err(RoomError::Invalid);
+        }
+        self.counters
+            .get_or_init(|| member.kernel().counters().clone());
+        let life = member.pid();
+        let entry = Arc::new(RoomMember {
+            home: member.home().clone(),
+            life,
+            wrap,
+        });
+        self.members.lock().join(room, life, entry);
+        if !member.kernel().is_alive(life) {
+            self.process_exited(life);
+            return Err(RoomError::Gone);
+        }
+        Ok(())
+    }
+
+    /// Takes a member out of a room; `false` when it was not in it.
+    pub fn leave(&self, room: &str, member: Pid) -> bool {
+        let left = self.members.lock().leave(room, member);
+        left.is_some()
+    }
+
+    /// Sends bytes to every member. Never waits: a member too far behind loses its oldest frame and is told how many.
+    pub fn broadcast(&self, room: &str, payload: Bytes) -> BroadcastReport {
+        self.send(room, &payload, None)
+    }
+
+    /// As [`Rooms::broadcast`], but not to `except`.
+    pub fn broadcast_except(&self, room: &str, payload: Bytes, except: Pid) -> BroadcastReport {
+        self.send(room, &payload, Some(except))
+    }
+
+    fn send(&self, room: &str, payload: &Bytes, except: Option<Pid>) -> BroadcastReport {
+        let Some((room, members)) = self.members.lock().snapshot(room) else {
+            return BroadcastReport::default();
+        };
+        let report = broadcast::fan_out(&room, payload, &members, except);
+        if let Some(counters) = self.counters.get() {
+            for _ in 0..report.lagging {
+                count(&counters.room_frames_missed);
+            }
+        }
+        report
+    }
+
+    /// The members of a room, by pid.
+    #[must_use]
+    pub fn members(&self, room: &str) -> Vec<Pid> {
+        self.members.lock().of(room)
+    }
+
+    /// Every room and how many members it has, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, usize)> {
+        self.members.lock().rooms()
+    }
+}

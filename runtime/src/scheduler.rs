@@ -1,0 +1,68 @@
+//! The seam through which processes get to run: tokio behind it, the laboratory's executor in its place.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+pub(crate) mod blocking;
+pub(crate) mod budget;
+
+/// A process as its executor sees it.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
+
+/// The executor behind a system. Must run every task it is given until it ends.
+pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
+    /// Runs a task.
+    fn spawn(&self, task: Task);
+
+    /// Runs a closure that may block its thread, away from the workers.
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send + 'static>);
+
+    /// A future that is ready after `duration`. Used by the one task that drives the timer wheel.
+    fn sleep(&self, duration: Duration) -> Task;
+}
+
+/// Runs processes as tasks of a tokio runtime, multi-threaded or current-thread, with its time driver enabled.
+#[derive(Clone, Debug)]
+pub struct TokioScheduler {
+    runtime: tokio::runtime::Handle,
+}
+
+impl TokioScheduler {
+    /// The runtime this is called in.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn current() -> TokioScheduler {
+        TokioScheduler {
+            runtime: tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// A given runtime.
+    #[must_use]
+    pub fn new(runtime: tokio::runtime::Handle) -> TokioScheduler {
+        TokioScheduler { runtime }
+    }
+}
+
+impl Scheduler for TokioScheduler {
+    fn spawn(&self, task: Task) {
+        drop(self.runtime.spawn(task));
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send + 'static>) {
+        drop(self.runtime.spawn_blocking(work));
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the door of the wheel's driver; everything else sleeps on the wheel"
+    )]
+    fn sleep(&self, duration: Duration) -> Task {
+        let _guard = self.runtime.enter();
+        Box::pin(tokio::time::sleep(duration))
+    }
+}

@@ -1,0 +1,373 @@
+//! The hierarchical timing wheel: six levels of 64 slots over ticks of 1 ms, about two years; what is later waits in an overflow list.
+//!
+//! An entry lies on the level of the highest bit in which its tick differs from now, so that no slot ever wraps. Entries live in a slab,
+//! linked by index: into their slot, and into the list of their owner. Insert, cancel and firing are O(1).
+//!
+//! Source: Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 7.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::pid::Pid;
+
+use super::level::{Level, NIL, SLOT_BITS, SLOTS};
+
+const LEVELS: usize = 6;
+const WHEEL_BITS: u32 = SLOT_BITS * LEVELS as u32;
+
+/// Names an entry; a generation tells the lives of a slab place apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.index, self.generation)
+    }
+}
+
+/// Where an entry is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Free,
+    Slot {
+        level: u8,
+        slot: u8,
+    },
+    Overflow,
+    /// Taken out to be fired; may come back as an interval.
+    Firing,
+}
+
+struct Entry<T> {
+    tick: u64,
+    owner: Option<Pid>,
+    payload: Option<T>,
+    generation: u32,
+    previous: u32,
+    next: u32,
+    owner_previous: u32,
+    owner_next: u32,
+    place: Place,
+}
+
+/// A wheel of payloads. Pure: it knows no clock but the tick it is told.
+pub(super) struct Wheel<T> {
+    now: u64,
+    levels: [Level; LEVELS],
+    overflow: u32,
+    entries: Vec<Entry<T>>,
+    free: u32,
+    owners: HashMap<Pid, u32>,
+    len: usize,
+    /// The tick the driver last said it would sleep until.
+    awaited: u64,
+}
+
+impl<T> Wheel<T> {
+    pub(super) fn new(now: u64) -> Wheel<T> {
+        Wheel {
+            now,
+            levels: [const { Level::new() }; LEVELS],
+            overflow: NIL,
+            entries: Vec::new(),
+            free: NIL,
+            owners: HashMap::new(),
+            len: 0,
+            awaited: u64::MAX,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds an entry due at `tick`. Also tells whether the driver must wake earlier than it thinks.
+    pub(super) fn insert(&mut self, tick: u64, owner: Option<Pid>, payload: T) -> (Key, bool) {
+        let index = self.allocate(tick, owner, payload);
+        self.link(index);
+        self.link_owner(index);
+        self.len += 1;
+        let generation = self.entries[index as usize].generation;
+        let first = tick < self.awaited;
+        if first {
+            self.awaited = tick;
+        }
+        (Key { index, generation }, first)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let entry = self.entries.get_mut(key.index as usize)?;
+        if entry.generation != key.generation {
+            None
+        } else {
+            entry.payload.as_mut()
+        }
+    }
+
+    /// Removes an entry; its tick and, unless it is being fired just now, its payload.
+    pub(super) fn remove(&mut self, key: Key) -> Option<(u64, Option<T>)> {
+        let entry = self.entries.get(key.index as usize)?;
+        if entry.generation != key.generation || entry.place == Place::Free {
+            return None;
+        }
+        let tick = entry.tick;
+        self.unlink(key.index);
+        Some((tick, self.release(key.index)))
+    }
+
+    /// Removes every entry of an owner.
+    pub(super) fn remove_owned(&mut self, owner: Pid) -> Vec<T> {
+        let mut payloads = Vec::new();
+        while let Some(&index) = self.owners.get(&owner) {
+            self.unlink(index);
+            payloads.extend(self.release(index));
+        }
+        payloads
+    }
+
+    /// The next tick at which [`Wheel::advance`] has work, and a promise to wake then.
+    pub(super) fn sleep_until(&mut self) -> Option<u64> {
+        let next = self.next_tick();
+        self.awaited = next.unwrap_or(u64::MAX);
+        next
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        for (index, level) in self.levels.iter().enumerate() {
+            let shift = SLOT_BITS * index as u32;
+            let current = (self.now >> shift) as usize & (SLOTS - 1);
+            if let Some(slot) = level.next_occupied(current) {
+                let above = shift + SLOT_BITS;
+                return Some((self.now >> above << above) | ((slot as u64) << shift));
+            }
+        }
+        (self.overflow != NIL).then(|| ((self.now >> WHEEL_BITS) + 1) << WHEEL_BITS)
+    }
+
+    /// Moves time to `now` and takes out up to `count` due entries, earliest first. They stay known, so that they can be cancelled or put back.
+    pub(super) fn advance(&mut self, now: u64, count: usize, due: &mut Vec<(Key, T)>) {
+        while due.len() < count {
+            let Some(tick) = self.next_tick().filter(|tick| *tick <= now) else {
+                if self.next_tick().is_none_or(|tick| tick > now) && self.now < now {
+                    self.move_to(now);
+                }
+                return;
+            };
+            self.move_to(tick.max(self.now));
+            let slot = self.now as usize & (SLOTS - 1);
+            while due.len() < count {
+                let index = self.levels[0].head(slot);
+                if index == NIL {
+                    break;
+                }
+                self.unlink_slot(index);
+                let entry = &mut self.entries[index as usize];
+                entry.place = Place::Firing;
+                let payload = entry
+                    .payload
+                    .take()
+                    .expect("a linked entry has its payload");
+                due.push((
+                    Key {
+                        index,
+                        generation: entry.generation,
+                    },
+                    payload,
+                ));
+            }
+        }
+    }
+
+    /// Sets the time to `tick`, before which nothing is due, and brings down the entries whose slots begin then.
+    fn move_to(&mut self, tick: u64) {
+        let crossed = (self.now ^ tick) >> WHEEL_BITS != 0;
+        self.now = tick;
+        if crossed {
+            let mut index = std::mem::replace(&mut self.overflow, NIL);
+            while index != NIL {
+                let next = self.entries[index as usize].next;
+                self.link(index);
+                index = next;
+            }
+        }
+        for level in (1..LEVELS).rev() {
+            let slot = (tick >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
+            let mut index = self.levels[level].head(slot);
+            self.levels[level].set_head(slot, NIL);
+            while index != NIL {
+                let next = self.entries[index as usize].next;
+                self.link(index);
+                index = next;
+            }
+        }
+    }
+
+    /// A fired entry is over. Returns `false` when it was cancelled meanwhile.
+    pub(super) fn finish(&mut self, key: Key) -> bool {
+        self.remove(key).is_some()
+    }
+
+    /// Puts a fired entry back for a later tick; gives the payload back when it was cancelled meanwhile.
+    pub(super) fn put_back(&mut self, key: Key, tick: u64, payload: T) -> Option<T> {
+        let Some(entry) = self.entries.get_mut(key.index as usize) else {
+            return Some(payload);
+        };
+        if entry.generation != key.generation || entry.place != Place::Firing {
+            return Some(payload);
+        }
+        entry.payload = Some(payload);
+        entry.tick = tick;
+        self.link(key.index);
+        None
+    }
+
+    fn allocate(&mut self, tick: u64, owner: Option<Pid>, payload: T) -> u32 {
+        let links = (NIL, NIL, NIL, NIL);
+        let (previous, next, owner_previous, owner_next) = links;
+        if self.free == NIL {
+            let index =
+                u32::try_from(self.entries.len()).expect("fewer than 2^32 timers fit in memory");
+            assert!(index != NIL, "fewer than 2^32 - 1 timers fit in memory");
+            let place = Place::Firing;
+            let payload = Some(payload);
+            self.entries.push(Entry {
+                tick,
+                owner,
+                payload,
+                generation: 0,
+                previous,
+                next,
+                owner_previous,
+                owner_next,
+                place,
+            });
+            return index;
+        }
+        let index = self.free;
+        let entry = &mut self.entries[index as usize];
+        self.free = entry.next;
+        let generation = entry.generation;
+        let place = Place::Firing;
+        *entry = Entry {
+            tick,
+            owner,
+            payload: Some(payload),
+            generation,
+            previous,
+            next,
+            owner_previous,
+            owner_next,
+            place,
+        };
+        index
+    }
+
+    fn release(&mut self, index: u32) -> Option<T> {
+        self.unlink_owner(index);
+        self.len -= 1;
+        let free = self.free;
+        let entry = &mut self.entries[index as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.place = Place::Free;
+        entry.next = free;
+        self.free = index;
+        entry.payload.take()
+    }
+
+    /// Links an entry into the slot of its tick.
+    fn link(&mut self, index: u32) {
+        let tick = self.entries[index as usize].tick.max(self.now);
+        let differing = 63 - ((self.now ^ tick) | (SLOTS as u64 - 1)).leading_zeros();
+        let level = (differing / SLOT_BITS) as usize;
+        let (place, head) = if level < LEVELS {
+            let slot = (tick >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
+            let head = self.levels[level].head(slot);
+            self.levels[level].set_head(slot, index);
+            (
+                Place::Slot {
+                    level: level as u8,
+                    slot: slot as u8,
+                },
+                head,
+            )
+        } else {
+            (
+                Place::Overflow,
+                std::mem::replace(&mut self.overflow, index),
+            )
+        };
+        let entry = &mut self.entries[index as usize];
+        entry.place = place;
+        entry.previous = NIL;
+        entry.next = head;
+        if head != NIL {
+            self.entries[head as usize].previous = index;
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        if self.entries[index as usize].place != Place::Firing {
+            self.unlink_slot(index);
+        }
+    }
+
+    fn unlink_slot(&mut self, index: u32) {
+        let Entry {
+            previous,
+            next,
+            place,
+            ..
+        } = self.entries[index as usize];
+        if previous != NIL {
+            self.entries[previous as usize].next = next;
+        } else {
+            match place {
+                Place::Slot { level, slot } => {
+                    self.levels[usize::from(level)].set_head(usize::from(slot), next)
+                }
+                Place::Overflow => self.overflow = next,
+                Place::Free | Place::Firing => unreachable!("only linked entries are unlinked"),
+            }
+        }
+        if next != NIL {
+            self.entries[next as usize].previous = previous;
+        }
+    }
+
+    fn link_owner(&mut self, index: u32) {
+        let Some(owner) = self.entries[index as usize].owner else {
+            return;
+        };
+        let head = self.owners.insert(owner, index).unwrap_or(NIL);
+        self.entries[index as usize].owner_next = head;
+        if head != NIL {
+            self.entries[head as usize].owner_previous = index;
+        }
+    }
+
+    fn unlink_owner(&mut self, index: u32) {
+        let Entry {
+            owner,
+            owner_previous,
+            owner_next,
+            ..
+        } = self.entries[index as usize];
+        let Some(owner) = owner else { return };
+        if owner_previous != NIL {
+            self.entries[owner_previous as usize].owner_next = owner_next;
+        } else if owner_next != NIL {
+            self.owners.insert(owner, owner_next);
+        } else {
+            self.owners.remove(&owner);
+        }
+        if owner_next != NIL {
+            self.entries[owner_next as usize].owner_previous = owner_previous;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
