@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::fingerprint::Fingerprint;
 use super::ids::{EventId, IssueId, ProjectId};
 use super::severity::Severity;
-use super::stacktrace::{Exception, Stacktrace};
+use super::stacktrace::{Exception, Frame, Stacktrace};
 
 /// The version of [`RawEvent::to_bytes`]; older ones stay readable.
 const RAW_EVENT_VERSION: u8 = 1;
@@ -166,6 +166,23 @@ impl NormalEvent {
     #[must_use]
     pub fn message_template(&self) -> Option<&str> {
         self.logentry.as_ref()?.message.as_deref()
+    }
+
+    /// The frame where it happened: the innermost of the program's own code, or else the innermost; of the exception that was shown.
+    #[must_use]
+    pub fn crash_frame(&self) -> Option<&Frame> {
+        let shown = self
+            .exceptions
+            .values
+            .iter()
+            .rev()
+            .find_map(|exception| exception.stacktrace.as_ref());
+        let frames = &shown.or(self.stacktrace.as_ref())?.frames;
+        frames
+            .iter()
+            .rev()
+            .find(|frame| frame.is_in_app())
+            .or(frames.last())
     }
 }
 

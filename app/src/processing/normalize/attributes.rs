@@ -49,7 +49,7 @@ pub(super) fn tags(value: Value, notes: &mut Map<String, Value>) -> Option<Value
         || "tags".to_owned(),
         bounds::with_cut(below, len, bounds::TAGS_MAX),
     );
-    (!tags.is_empty()).then(|| Value::Array(tags))
+    (!tags.is_empty()).then_some(Value::Array(tags))
 }
 
 /// `logentry`, or a top-level `message` as a text or an object → `{message?, formatted, params?}`.

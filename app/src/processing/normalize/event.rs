@@ -216,6 +216,8 @@ fn contexts_of(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
     };
     contexts.retain(|_, context| context.is_object());
     let below = bounds::trim_object(&mut contexts, bounds::DATA);
+    // A context whose own name is secret has become a text.
+    contexts.retain(|_, context| context.is_object());
     note(notes, || "contexts".to_owned(), below);
     (!contexts.is_empty()).then_some(Value::Object(contexts))
 }
