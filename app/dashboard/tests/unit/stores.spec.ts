@@ -5,7 +5,7 @@ import { request } from "../../src/api/client";
 import type { Issue } from "../../src/api/schema";
 import { useConnection } from "../../src/stores/connection";
 import { useIssueDetail } from "../../src/stores/issueDetail";
-import { placed, useIssueList } from "../../src/stores/issueList";
+import { placed, renewed, useIssueList } from "../../src/stores/issueList";
 import { useLiveEvents } from "../../src/stores/liveEvents";
 import { useProject } from "../../src/stores/project";
 import { useSession } from "../../src/stores/session";
@@ -90,6 +90,15 @@ describe("placed", () => {
   });
 });
 
+describe("renewed", () => {
+  it("keeps the older rows that were loaded before, and nothing twice", () => {
+    const shown = [issue("a", 1, 30), issue("b", 1, 20), issue("c", 1, 10)];
+    expect(renewed([issue("b", 2, 40), issue("a", 1, 30)], shown, "next")).toMatchObject({ rows: [{ id: "b" }, { id: "a" }, { id: "c" }], kept: 1 });
+    expect(renewed([issue("b", 2, 40)], shown, null)).toMatchObject({ rows: [{ id: "b" }], kept: 0 });
+    expect(renewed([], shown, null)).toEqual({ rows: [], kept: 0 });
+  });
+});
+
 describe("issueList", () => {
   const first = "GET /api/v1/projects/web/issues?status=unresolved&limit=50";
   const page = (data: Issue[], next: string | null = null) => ({ status: 200, body: { data, next_cursor: next } });
@@ -127,6 +136,19 @@ describe("issueList", () => {
     deliver(page([issue("a", 5, 10)]));
     await opened;
     expect(list.issues.map((row) => [row.id, row.event_count])).toEqual([["b", 1], ["a", 5]]);
+  });
+  it("takes a snapshot as it is, and after a second one asks the server again", async () => {
+    vi.useFakeTimers();
+    answers[first] = page([issue("b", 1, 20)], "next");
+    const list = useIssueList();
+    await list.open("web", "p", "unresolved", "");
+    list.receive({ type: "snapshot", topic: "t", issues: [issue("c", 1, 30), issue("a", 1, 10)] });
+    expect(ids(list.issues)).toEqual(["c", "b"]);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(asked).toHaveLength(1);
+    list.receive({ type: "snapshot", topic: "t", issues: [] });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(asked).toHaveLength(2);
   });
   it("asks the server again after missed frames", async () => {
     vi.useFakeTimers();
