@@ -27,7 +27,7 @@ use warp::http::{HeaderMap, Method, Response, StatusCode, header};
 use warp::{Filter, Rejection};
 
 pub use self::error::ApiError;
-use self::access::{Attempts, Identity};
+use self::access::Attempts;
 use self::query::Query;
 use self::route::Route;
 use crate::config::BaseUrl;

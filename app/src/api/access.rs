@@ -116,10 +116,10 @@ impl Api {
         let credential = credential(headers).ok_or(ApiError::Unauthorized)?;
         let client = self.state().pool.get().await?;
         let found = match credential {
-            Credential::Token(token) => tokens::find(&**client, &Secret::presented(&token))
+            Credential::Token(token) => tokens::find(&*client, &Secret::presented(&token))
                 .await?
                 .map(Identity::Token),
-            Credential::Session(secret) => sessions::find(&**client, &Secret::presented(&secret), self.now())
+            Credential::Session(secret) => sessions::find(&*client, &Secret::presented(&secret), self.now())
                 .await?
                 .map(Identity::User),
         };
@@ -134,7 +134,7 @@ impl Api {
         };
         let setup_required = match user {
             Some(_) => false,
-            None => setup::is_required(&**self.state().pool.get().await?).await?,
+            None => setup::is_required(&*self.state().pool.get().await?).await?,
         };
         json(StatusCode::OK, &SessionAnswer { setup_required, user })
     }
@@ -189,7 +189,7 @@ impl Api {
             .attempts
             .enter(&email, state.system.clock().now())
             .map_err(ApiError::TooMany)?;
-        let user = users::by_email(&**state.pool.get().await?, &email).await?;
+        let user = users::by_email(&*state.pool.get().await?, &email).await?;
         // Without such a user the same work is done, so that the time taken does not tell who exists.
         let hash = user.as_ref().map(UserRow::password);
         let matches = state
@@ -215,7 +215,7 @@ impl Api {
     pub(super) async fn logout(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
         if let Some(Credential::Session(secret)) = credential(&request.headers) {
             let client = self.state().pool.get().await?;
-            sessions::delete(&**client, &Secret::presented(&secret)).await?;
+            sessions::delete(&*client, &Secret::presented(&secret)).await?;
         }
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -230,8 +230,8 @@ impl Api {
         let now = self.now();
         let expires_at: Timestamp = now + SignedDuration::from_secs(SESSION_SECONDS);
         let client = self.state().pool.get().await?;
-        sessions::expire(&**client, now).await?;
-        sessions::create(&**client, &secret, user.id, expires_at).await?;
+        sessions::expire(&*client, now).await?;
+        sessions::create(&*client, &secret, user.id, expires_at).await?;
         let mut response = json(status, &UserAnswer { user })?;
         let value = set_cookie(secret.reveal(), self.state().base_url.is_secure());
         response.headers_mut().insert(header::SET_COOKIE, cookie(&value));

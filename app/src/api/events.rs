@@ -26,11 +26,11 @@ impl Api {
                 .get("issue")
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| ApiError::BadRequest("latest needs ?issue=ID, the id of an issue".to_owned()))?;
-            events::latest(&**client, issue).await?.ok_or(ApiError::NotFound("issue"))?
+            events::latest(&*client, issue).await?.ok_or(ApiError::NotFound("issue"))?
         } else {
             event.parse().map_err(|_| ApiError::NotFound("event"))?
         };
-        let found = events::get(&**client, project.id, id).await?;
+        let found = events::get(&*client, project.id, id).await?;
         json(StatusCode::OK, &found.ok_or(ApiError::NotFound("event"))?)
     }
 }

@@ -38,7 +38,7 @@ impl Api {
         };
         let client = self.state().pool.get().await?;
         let project = find_project(&client, identity, project).await?;
-        json(StatusCode::OK, &issues::list(&**client, project.id, &filter).await?)
+        json(StatusCode::OK, &issues::list(&*client, project.id, &filter).await?)
     }
 
     pub(super) async fn issue(&self, identity: &Identity, id: Uuid) -> Result<Response<Bytes>, ApiError> {
@@ -57,7 +57,7 @@ impl Api {
         let issue = find_issue(&client, identity, id).await?;
         json(
             StatusCode::OK,
-            &events::list(&**client, issue.row.id, cursor, limit).await?,
+            &events::list(&*client, issue.row.id, cursor, limit).await?,
         )
     }
 
@@ -88,7 +88,7 @@ impl Api {
 
 /// One issue, if it belongs to the identity's organisation; whether it exists elsewhere is not told.
 async fn find_issue(client: &Client, identity: &Identity, id: Uuid) -> Result<issues::IssueDetail, ApiError> {
-    let issue = issues::get(&***client, IssueId::from_uuid(id)).await?;
+    let issue = issues::get(&**client, IssueId::from_uuid(id)).await?;
     let issue = issue.ok_or(ApiError::NotFound("issue"))?;
     find_project(client, identity, &issue.row.project_id.to_string())
         .await

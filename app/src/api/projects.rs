@@ -28,7 +28,7 @@ impl ProjectAnswer {
 impl Api {
     pub(super) async fn projects(&self, identity: &Identity) -> Result<Response<Bytes>, ApiError> {
         let client = self.state().pool.get().await?;
-        let rows = projects::list(&**client, Some(identity.organization())).await?;
+        let rows = projects::list(&*client, Some(identity.organization())).await?;
         let page = Page {
             data: rows
                 .into_iter()
@@ -48,7 +48,7 @@ impl Api {
 
 /// The project of that UUID or slug, if it belongs to the identity's organisation; whether it exists elsewhere is not told.
 pub(super) async fn find_project(client: &Client, identity: &Identity, name: &str) -> Result<ProjectRow, ApiError> {
-    projects::find(&***client, name)
+    projects::find(&**client, name)
         .await?
         .filter(|project| project.organization_id == identity.organization())
         .ok_or(ApiError::NotFound("project"))

@@ -17,7 +17,7 @@ use crate::config::{BaseUrl, Config};
 use crate::domain::wall;
 use crate::entropy::OsRandom;
 use crate::storage::secret::Secret;
-use crate::storage::{projects, setup};
+use crate::storage::setup;
 use crate::supervision;
 
 /// How long everything has to stop: requests in hand, the spool's last group, the writer's last chunk.

@@ -92,7 +92,7 @@ impl DashboardSocket {
             limit: SNAPSHOT_ISSUES,
             ..issues::IssueFilter::default()
         };
-        let page = issues::list(&**client, project, &filter)
+        let page = issues::list(&*client, project, &filter)
             .await
             .map_err(|_| "the snapshot could not be read; reload to try again".to_owned())?;
         cx.send_text(frames::snapshot(topic, &page.data));
@@ -125,7 +125,7 @@ impl DashboardSocket {
             ProjectRef::Id(id) => id.to_string(),
             ProjectRef::Slug(slug) => slug,
         };
-        let found = projects::find(&**client, &name)
+        let found = projects::find(&*client, &name)
             .await
             .map_err(|_| "the database did not answer; try again".to_owned())?;
         Ok(found.map(|project| project.id))

@@ -53,7 +53,7 @@ impl ChunkStore for Store {
     fn open(&self, spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>> {
         async move {
             let client = self.pool.get().await.map_err(|error| error.to_string())?;
-            spools::open(&**client, spool_id).await.map_err(|error| error.to_string())
+            spools::open(&*client, spool_id).await.map_err(|error| error.to_string())
         }
         .boxed()
     }
@@ -70,7 +70,7 @@ pub(super) fn load_keys(pool: &Pool) -> LoadKeys {
         let pool = pool.clone();
         async move {
             let client = pool.get().await.map_err(|error| error.to_string())?;
-            let rows = projects::keys(&**client).await.map_err(|error| error.to_string())?;
+            let rows = projects::keys(&*client).await.map_err(|error| error.to_string())?;
             Ok(rows
                 .into_iter()
                 .filter(|row| row.key.active)
