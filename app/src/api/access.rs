@@ -172,7 +172,6 @@ impl Api {
                 ),
                 SetupError::AlreadyDone => ApiError::Conflict("set-up has been done already; log in".to_owned()),
                 SetupError::Database(error) => error.into(),
-                other => ApiError::Internal(other.to_string()),
             })?;
         tracing::info!("first set-up done");
         self.begin_session(StatusCode::CREATED, user).await
