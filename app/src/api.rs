@@ -26,8 +26,8 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, Method, Response, StatusCode, header};
 use warp::{Filter, Rejection};
 
-pub use self::error::ApiError;
 use self::access::Attempts;
+pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
 use crate::config::BaseUrl;
@@ -55,7 +55,9 @@ pub struct State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("base_url", &self.base_url).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,7 +85,9 @@ struct Request {
 impl Request {
     /// Reads the body as JSON.
     fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|error| ApiError::BadRequest(format!("the body is not what is expected: {error}")))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            ApiError::BadRequest(format!("the body is not what is expected: {error}"))
+        })
     }
 }
 
@@ -138,13 +142,21 @@ impl Api {
             Route::Me => json(StatusCode::OK, identity()?),
             Route::Projects => self.projects(identity()?).await,
             Route::Project(project) => self.project(identity()?, &project).await,
-            Route::ProjectIssues(project) => self.project_issues(identity()?, &project, &request.query).await,
+            Route::ProjectIssues(project) => {
+                self.project_issues(identity()?, &project, &request.query)
+                    .await
+            }
             Route::ProjectEvent(project, event) => {
-                self.project_event(identity()?, &project, &event, &request.query).await
+                self.project_event(identity()?, &project, &event, &request.query)
+                    .await
             }
             Route::Issue(issue) => self.issue(identity()?, issue).await,
-            Route::IssueEvents(issue) => self.issue_events(identity()?, issue, &request.query).await,
-            Route::IssueAction(issue, action) => self.issue_action(identity()?, issue, action).await,
+            Route::IssueEvents(issue) => {
+                self.issue_events(identity()?, issue, &request.query).await
+            }
+            Route::IssueAction(issue, action) => {
+                self.issue_action(identity()?, issue, action).await
+            }
             Route::Runtime => self.runtime(),
             Route::RuntimeKill => self.runtime_kill(&request),
         }
@@ -164,23 +176,29 @@ pub fn routes(api: Api) -> BoxedFilter<(Response<Bytes>,)> {
         .and(warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) }))
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body| {
-            let api = api.clone();
-            async move {
-                let body = match read(body).await {
-                    Ok(body) => body,
-                    Err(error) => return error.into_response(),
-                };
-                api.respond(Request {
-                    method,
-                    path: path.as_str().to_owned(),
-                    query: Query::parse(&query),
-                    headers,
-                    body,
-                })
-                .await
-            }
-        })
+        .then(
+            move |method: Method,
+                  path: warp::path::FullPath,
+                  query: String,
+                  headers: HeaderMap,
+                  body| {
+                let api = api.clone();
+                async move {
+                    let body = match read(body).await {
+                        Ok(body) => body,
+                        Err(error) => return error.into_response(),
+                    };
+                    api.respond(Request {
+                        method,
+                        path: path.as_str().to_owned(),
+                        query: Query::parse(&query),
+                        headers,
+                        body,
+                    })
+                    .await
+                }
+            },
+        )
         .boxed()
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Flags, env};
+use crate::config::{Config, Flags, LOG_DEFAULT, env};
 use crate::telemetry::logging;
 
 /// Self-hosted error monitoring: point your Sentry SDK's DSN at it.
@@ -62,7 +62,11 @@ enum Command {
     /// Open psql on Mesher's database; what follows is passed on to psql
     Psql {
         /// Arguments for psql, for example: -c "SELECT count(*) FROM events"
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
         arguments: Vec<String>,
     },
     /// Print the version
@@ -114,9 +118,21 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         database_url: arguments.database_url,
         log: arguments.log,
     };
-    let config = Config::resolve(flags, &env::variables(), env::default_data_dir()).map_err(Failure::new)?;
+    let command = arguments.command.unwrap_or(Command::Serve);
+    let log_default = match command {
+        Command::Serve => LOG_DEFAULT,
+        // A short command's answer stands alone, unless something is wrong.
+        _ => "warn",
+    };
+    let config = Config::resolve(
+        flags,
+        &env::variables(),
+        env::default_data_dir(),
+        log_default,
+    )
+    .map_err(Failure::new)?;
     logging::init(&config.log).map_err(Failure::new)?;
-    match arguments.command.unwrap_or(Command::Serve) {
+    match command {
         Command::Serve => serve::serve(config).map(|()| ExitCode::SUCCESS),
         Command::Migrate => commands::migrate(&config).map(|()| ExitCode::SUCCESS),
         Command::Dsn { project } => commands::dsn(&config, &project).map(|()| ExitCode::SUCCESS),
@@ -143,7 +159,8 @@ mod tests {
 
     #[test]
     fn psql_gets_its_arguments_untouched() {
-        let arguments = Arguments::try_parse_from(["mesher", "psql", "-At", "-c", "SELECT 1"]).unwrap();
+        let arguments =
+            Arguments::try_parse_from(["mesher", "psql", "-At", "-c", "SELECT 1"]).unwrap();
         let Some(Command::Psql { arguments }) = arguments.command else {
             panic!("not psql: {arguments:?}");
         };

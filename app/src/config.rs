@@ -12,7 +12,7 @@ pub use self::base_url::BaseUrl;
 /// Where the dashboard, the API and ingestion listen unless told otherwise.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 
-/// What `MESHER_LOG` is unless told otherwise: our own events from `info`, everyone else's from `warn`.
+/// What `MESHER_LOG` is for the server unless told otherwise: our own events from `info`, everyone else's from `warn`.
 pub const LOG_DEFAULT: &str = "warn,mesher=info,mesh_runtime=info";
 
 /// The names of the variables that Mesher reads; any other `MESHER_…` that looks like one of these is refused.
@@ -101,7 +101,11 @@ impl fmt::Display for ConfigError {
                     "unknown setting {name}: did you mean {suggestion}? Unset it or correct the name"
                 )
             }
-            ConfigError::Invalid { name, value, expected } => {
+            ConfigError::Invalid {
+                name,
+                value,
+                expected,
+            } => {
                 write!(f, "{name} is {value:?}: expected {expected}")
             }
         }
@@ -113,7 +117,8 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Joins flags and environment into one value.
     ///
-    /// `variables` are the process's variables whose names start with `MESHER_`; `default_data_dir` is used when none is named.
+    /// `variables` are the process's variables whose names start with `MESHER_`; `default_data_dir` and `default_log` are
+    /// used when none is named.
     ///
     /// # Errors
     /// [`ConfigError`] names the setting, what was given and what is expected.
@@ -121,6 +126,7 @@ impl Config {
         flags: Flags,
         variables: &[(String, String)],
         default_data_dir: PathBuf,
+        default_log: &str,
     ) -> Result<Config, ConfigError> {
         for (name, _) in variables {
             if VARIABLES.contains(&name.as_str()) {
@@ -176,11 +182,13 @@ impl Config {
                 .data_dir
                 .or_else(|| variable("MESHER_DATA_DIR").map(PathBuf::from))
                 .unwrap_or(default_data_dir),
-            database_url: flags.database_url.or_else(|| variable("MESHER_DATABASE_URL")),
+            database_url: flags
+                .database_url
+                .or_else(|| variable("MESHER_DATABASE_URL")),
             log: flags
                 .log
                 .or_else(|| variable("MESHER_LOG"))
-                .unwrap_or_else(|| LOG_DEFAULT.to_owned()),
+                .unwrap_or_else(|| default_log.to_owned()),
             test_hooks,
         })
     }
@@ -225,7 +233,7 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Config::resolve(flags, &variables, PathBuf::from("/data"))
+        Config::resolve(flags, &variables, PathBuf::from("/data"), LOG_DEFAULT)
     }
 
     #[test]
@@ -245,7 +253,10 @@ mod tests {
         };
         let config = resolve(
             flags,
-            &[("MESHER_LISTEN", "127.0.0.1:1"), ("MESHER_DATA_DIR", "/elsewhere")],
+            &[
+                ("MESHER_LISTEN", "127.0.0.1:1"),
+                ("MESHER_DATA_DIR", "/elsewhere"),
+            ],
         )
         .unwrap();
         assert_eq!(config.base_url().to_string(), "http://localhost:9000");
@@ -268,14 +279,23 @@ mod tests {
             ("MESHER_PUBLIC_URL", "errors.example.com"),
             ("MESHER_TEST_HOOKS", "yes"),
         ] {
-            let text = resolve(Flags::default(), &[(name, value)]).unwrap_err().to_string();
-            assert!(text.contains(name) && text.contains(value) && text.contains("expected"), "{text}");
+            let text = resolve(Flags::default(), &[(name, value)])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                text.contains(name) && text.contains(value) && text.contains("expected"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn the_database_url_is_never_printed() {
-        let config = resolve(Flags::default(), &[("MESHER_DATABASE_URL", "postgres://u:secret@h/d")]).unwrap();
+        let config = resolve(
+            Flags::default(),
+            &[("MESHER_DATABASE_URL", "postgres://u:secret@h/d")],
+        )
+        .unwrap();
         assert!(!format!("{config:?}").contains("secret"));
     }
 }

@@ -8,12 +8,15 @@ pub struct OsRandom;
 
 impl Entropy for OsRandom {
     fn next_u64(&self) -> u64 {
-        getrandom::u64().expect("the operating system's random generator works; without it no secret could be made")
+        getrandom::u64().expect(
+            "the operating system's random generator works; without it no secret could be made",
+        )
     }
 
     fn fill(&self, buffer: &mut [u8]) {
-        getrandom::fill(buffer)
-            .expect("the operating system's random generator works; without it no secret could be made");
+        getrandom::fill(buffer).expect(
+            "the operating system's random generator works; without it no secret could be made",
+        );
     }
 }
 

@@ -47,11 +47,19 @@ impl std::fmt::Debug for Parts {
 /// The HTTP branch of the tree: listener and connections, on a socket that is bound already.
 #[must_use]
 pub fn child(listener: TcpListener, parts: &Parts) -> ChildSpec {
-    http::server(SUPERVISOR, listener, routes(parts), http::Options::default())
+    http::server(
+        SUPERVISOR,
+        listener,
+        routes(parts),
+        http::Options::default(),
+    )
 }
 
 /// Everything that is answered; never rejects.
-fn routes(parts: &Parts) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone + Send + Sync + use<> {
+fn routes(
+    parts: &Parts,
+) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone + Send + Sync + use<>
+{
     health::routes(&parts.system, &parts.pool, parts.needed)
         .map(Reply::into_response)
         .or(parts.ingestion.clone())

@@ -27,15 +27,16 @@ use warp::{Filter, Reply};
 
 use crate::api::{Api, State};
 use crate::config::Config;
+use crate::http;
 use crate::ingestion::{
-    self, Admission, DoorCounts, DoorLimits, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs, SpoolHandle, SpoolOptions,
+    self, Admission, DoorCounts, DoorLimits, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs,
+    SpoolHandle, SpoolOptions,
 };
 use crate::pressure::Pressure;
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
 use crate::storage::pool;
 use crate::streaming::{self, BroadcasterHandle, LiveBatch, LiveIssue};
-use crate::http;
 
 /// The name of the tree's root.
 pub const ROOT: &str = "RootSupervisor";
@@ -62,7 +63,13 @@ const NEEDED: &[&str] = &[
 
 /// The tree, ready to be started; nothing runs yet.
 #[must_use]
-pub fn tree(system: &System, config: &Config, database: &Database, listener: TcpListener, workers: usize) -> Supervisor {
+pub fn tree(
+    system: &System,
+    config: &Config,
+    database: &Database,
+    listener: TcpListener,
+    workers: usize,
+) -> Supervisor {
     let pool = pool::named(system);
     let counts = DoorCounts::new();
     let keys = KeyCache::new();
@@ -101,14 +108,19 @@ pub fn tree(system: &System, config: &Config, database: &Database, listener: Tcp
         publish: Arc::new(move |issue| {
             broadcaster.broadcast(LiveBatch {
                 events: Vec::new(),
-                issues: vec![LiveIssue { kind: "changed", issue }],
+                issues: vec![LiveIssue {
+                    kind: "changed",
+                    issue,
+                }],
             });
         }),
     });
     let parts = http::Parts {
         system: system.clone(),
         pool,
-        ingestion: ingestion::http::routes(admission).map(Reply::into_response).boxed(),
+        ingestion: ingestion::http::routes(admission)
+            .map(Reply::into_response)
+            .boxed(),
         api,
         needed: NEEDED,
     };

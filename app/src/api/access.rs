@@ -14,10 +14,10 @@ use super::session::{Credential, SESSION_SECONDS, clear_cookie, credential, set_
 use super::{Api, ApiError, Request, json};
 use crate::domain::{OrganizationId, UserId};
 use crate::storage::secret::Secret;
+use crate::storage::sessions;
 use crate::storage::setup::{self, SetupError};
 use crate::storage::tokens::{self, TokenRow};
 use crate::storage::users::{self, NewUser, PasswordHash, UserRow};
-use crate::storage::sessions;
 
 /// How many wrong passwords one address of e-mail gets in [`ATTEMPTS_WINDOW`].
 const ATTEMPTS_MAX: u32 = 10;
@@ -66,7 +66,10 @@ impl Attempts {
         let mut wrong = self.wrong.lock();
         wrong.retain(|_, (since, _)| now.saturating_sub(*since) < ATTEMPTS_WINDOW);
         if wrong.len() >= ATTEMPTS_ADDRESSES_MAX && !wrong.contains_key(email) {
-            let oldest = wrong.iter().min_by_key(|(_, (since, _))| *since).map(|(email, _)| email.clone());
+            let oldest = wrong
+                .iter()
+                .min_by_key(|(_, (since, _))| *since)
+                .map(|(email, _)| email.clone());
             if let Some(oldest) = oldest {
                 wrong.remove(&oldest);
             }
@@ -119,9 +122,11 @@ impl Api {
             Credential::Token(token) => tokens::find(&*client, &Secret::presented(&token))
                 .await?
                 .map(Identity::Token),
-            Credential::Session(secret) => sessions::find(&*client, &Secret::presented(&secret), self.now())
-                .await?
-                .map(Identity::User),
+            Credential::Session(secret) => {
+                sessions::find(&*client, &Secret::presented(&secret), self.now())
+                    .await?
+                    .map(Identity::User)
+            }
         };
         found.ok_or(ApiError::Unauthorized)
     }
@@ -136,7 +141,13 @@ impl Api {
             Some(_) => false,
             None => setup::is_required(&*self.state().pool.get().await?).await?,
         };
-        json(StatusCode::OK, &SessionAnswer { setup_required, user })
+        json(
+            StatusCode::OK,
+            &SessionAnswer {
+                setup_required,
+                user,
+            },
+        )
     }
 
     pub(super) async fn setup(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
@@ -148,7 +159,11 @@ impl Api {
         } = request.json()?;
         let email = checked_email(&email)?;
         check_password(&password)?;
-        let name = if name.trim().is_empty() { email.clone() } else { name.trim().replace('\0', "") };
+        let name = if name.trim().is_empty() {
+            email.clone()
+        } else {
+            name.trim().replace('\0', "")
+        };
         let mut salt = [0; 16];
         self.state().system.entropy().fill(&mut salt);
         let hash = self
@@ -218,11 +233,17 @@ impl Api {
         }
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        response.headers_mut().insert(header::SET_COOKIE, cookie(&clear_cookie()));
+        response
+            .headers_mut()
+            .insert(header::SET_COOKIE, cookie(&clear_cookie()));
         Ok(response)
     }
 
-    async fn begin_session(&self, status: StatusCode, user: UserRow) -> Result<Response<Bytes>, ApiError> {
+    async fn begin_session(
+        &self,
+        status: StatusCode,
+        user: UserRow,
+    ) -> Result<Response<Bytes>, ApiError> {
         let mut random = [0; 32];
         self.state().system.entropy().fill(&mut random);
         let secret = Secret::from_random("", random);
@@ -233,7 +254,9 @@ impl Api {
         sessions::create(&*client, &secret, user.id, expires_at).await?;
         let mut response = json(status, &UserAnswer { user })?;
         let value = set_cookie(secret.reveal(), self.state().base_url.is_secure());
-        response.headers_mut().insert(header::SET_COOKIE, cookie(&value));
+        response
+            .headers_mut()
+            .insert(header::SET_COOKIE, cookie(&value));
         Ok(response)
     }
 
@@ -253,13 +276,15 @@ fn checked_email(text: &str) -> Result<String, ApiError> {
     let plausible = email.len() <= 254
         && !email.contains(char::is_whitespace)
         && !email.contains(char::is_control)
-        && email
-            .split_once('@')
-            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+        && email.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+        });
     if plausible {
         Ok(email.to_lowercase())
     } else {
-        Err(ApiError::BadRequest("that is not an e-mail address".to_owned()))
+        Err(ApiError::BadRequest(
+            "that is not an e-mail address".to_owned(),
+        ))
     }
 }
 
@@ -296,7 +321,9 @@ mod tests {
     fn a_right_password_clears_the_count_and_memory_is_bounded() {
         let attempts = Attempts::default();
         for n in 0..ATTEMPTS_ADDRESSES_MAX * 2 {
-            attempts.enter(&n.to_string(), Duration::from_millis(n as u64)).unwrap();
+            attempts
+                .enter(&n.to_string(), Duration::from_millis(n as u64))
+                .unwrap();
         }
         assert_eq!(attempts.wrong.lock().len(), ATTEMPTS_ADDRESSES_MAX);
         attempts.forget("2047");

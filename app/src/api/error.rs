@@ -155,7 +155,9 @@ impl From<tokio_postgres::Error> for ApiError {
         // Without an answer from the server, the connection broke: the database is away, and we are not at fault.
         match error.as_db_error() {
             None => ApiError::Unavailable(error.to_string()),
-            Some(answer) => ApiError::Internal(format!("{} ({})", answer.message(), answer.code().code())),
+            Some(answer) => {
+                ApiError::Internal(format!("{} ({})", answer.message(), answer.code().code()))
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use warp::http::{Response, StatusCode};
 
-use super::query::Query;
 use super::access::Identity;
 use super::projects::find_project;
+use super::query::Query;
 use super::{Api, ApiError, json};
 use crate::domain::{EventId, IssueId};
 use crate::storage::events;
@@ -25,8 +25,12 @@ impl Api {
             let issue: IssueId = query
                 .get("issue")
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| ApiError::BadRequest("latest needs ?issue=ID, the id of an issue".to_owned()))?;
-            events::latest(&*client, issue).await?.ok_or(ApiError::NotFound("issue"))?
+                .ok_or_else(|| {
+                    ApiError::BadRequest("latest needs ?issue=ID, the id of an issue".to_owned())
+                })?;
+            events::latest(&*client, issue)
+                .await?
+                .ok_or(ApiError::NotFound("issue"))?
         } else {
             event.parse().map_err(|_| ApiError::NotFound("event"))?
         };

@@ -6,10 +6,10 @@ use mesh_runtime::postgres::Client;
 use uuid::Uuid;
 use warp::http::{Response, StatusCode};
 
-use super::query::Query;
-use super::route::IssueAction;
 use super::access::Identity;
 use super::projects::find_project;
+use super::query::Query;
+use super::route::IssueAction;
 use super::{Api, ApiError, json};
 use crate::domain::{ArchivedUntil, IssueId, IssueStatus};
 use crate::storage::cursor::Cursor;
@@ -38,10 +38,17 @@ impl Api {
         };
         let client = self.state().pool.get().await?;
         let project = find_project(&client, identity, project).await?;
-        json(StatusCode::OK, &issues::list(&*client, project.id, &filter).await?)
+        json(
+            StatusCode::OK,
+            &issues::list(&*client, project.id, &filter).await?,
+        )
     }
 
-    pub(super) async fn issue(&self, identity: &Identity, id: Uuid) -> Result<Response<Bytes>, ApiError> {
+    pub(super) async fn issue(
+        &self,
+        identity: &Identity,
+        id: Uuid,
+    ) -> Result<Response<Bytes>, ApiError> {
         let client = self.state().pool.get().await?;
         json(StatusCode::OK, &find_issue(&client, identity, id).await?)
     }
@@ -87,7 +94,11 @@ impl Api {
 }
 
 /// One issue, if it belongs to the identity's organisation; whether it exists elsewhere is not told.
-async fn find_issue(client: &Client, identity: &Identity, id: Uuid) -> Result<issues::IssueDetail, ApiError> {
+async fn find_issue(
+    client: &Client,
+    identity: &Identity,
+    id: Uuid,
+) -> Result<issues::IssueDetail, ApiError> {
     let issue = issues::get(&**client, IssueId::from_uuid(id)).await?;
     let issue = issue.ok_or(ApiError::NotFound("issue"))?;
     find_project(client, identity, &issue.row.project_id.to_string())
@@ -101,8 +112,9 @@ pub(super) fn cursor(query: &Query) -> Result<Option<Cursor>, ApiError> {
     query
         .get("cursor")
         .map(|text| {
-            Cursor::parse(text)
-                .ok_or_else(|| ApiError::BadRequest("cursor is not one that this API gave out".to_owned()))
+            Cursor::parse(text).ok_or_else(|| {
+                ApiError::BadRequest("cursor is not one that this API gave out".to_owned())
+            })
         })
         .transpose()
 }

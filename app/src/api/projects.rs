@@ -39,15 +39,26 @@ impl Api {
         json(StatusCode::OK, &page)
     }
 
-    pub(super) async fn project(&self, identity: &Identity, project: &str) -> Result<Response<Bytes>, ApiError> {
+    pub(super) async fn project(
+        &self,
+        identity: &Identity,
+        project: &str,
+    ) -> Result<Response<Bytes>, ApiError> {
         let client = self.state().pool.get().await?;
         let row = find_project(&client, identity, project).await?;
-        json(StatusCode::OK, &ProjectAnswer::new(row, &self.state().base_url))
+        json(
+            StatusCode::OK,
+            &ProjectAnswer::new(row, &self.state().base_url),
+        )
     }
 }
 
 /// The project of that UUID or slug, if it belongs to the identity's organisation; whether it exists elsewhere is not told.
-pub(super) async fn find_project(client: &Client, identity: &Identity, name: &str) -> Result<ProjectRow, ApiError> {
+pub(super) async fn find_project(
+    client: &Client,
+    identity: &Identity,
+    name: &str,
+) -> Result<ProjectRow, ApiError> {
     projects::find(&**client, name)
         .await?
         .filter(|project| project.organization_id == identity.organization())

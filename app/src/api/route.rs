@@ -61,7 +61,11 @@ impl Route {
     /// [`ApiError::NotFound`] for an unknown path, [`ApiError::MethodNotAllowed`] for a known one with another method.
     pub(crate) fn parse(method: &Method, segments: &[&str]) -> Result<Route, ApiError> {
         let (allow, route) = Route::lookup(segments)?;
-        let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+        let method = if method == Method::HEAD {
+            "GET"
+        } else {
+            method.as_str()
+        };
         if method == allow {
             Ok(route)
         } else {
@@ -86,9 +90,16 @@ impl Route {
             ),
             ["issues", id] => ("GET", Route::Issue(issue(id)?)),
             ["issues", id, "events"] => ("GET", Route::IssueEvents(issue(id)?)),
-            ["issues", id, "resolve"] => ("POST", Route::IssueAction(issue(id)?, IssueAction::Resolve)),
-            ["issues", id, "unresolve"] => ("POST", Route::IssueAction(issue(id)?, IssueAction::Unresolve)),
-            ["issues", id, "archive"] => ("POST", Route::IssueAction(issue(id)?, IssueAction::Archive)),
+            ["issues", id, "resolve"] => {
+                ("POST", Route::IssueAction(issue(id)?, IssueAction::Resolve))
+            }
+            ["issues", id, "unresolve"] => (
+                "POST",
+                Route::IssueAction(issue(id)?, IssueAction::Unresolve),
+            ),
+            ["issues", id, "archive"] => {
+                ("POST", Route::IssueAction(issue(id)?, IssueAction::Archive))
+            }
             ["runtime"] => ("GET", Route::Runtime),
             ["runtime", "kill"] => ("POST", Route::RuntimeKill),
             _ => return Err(ApiError::NotFound("API path")),
@@ -97,7 +108,10 @@ impl Route {
 
     /// Whether the route answers without a session or a token.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self, Route::Session | Route::Setup | Route::Login | Route::Logout)
+        matches!(
+            self,
+            Route::Session | Route::Setup | Route::Login | Route::Logout
+        )
     }
 }
 
@@ -138,8 +152,17 @@ mod tests {
             parse(&Method::DELETE, "projects"),
             Err(ApiError::MethodNotAllowed("GET"))
         ));
-        assert!(matches!(parse(&Method::GET, "login"), Err(ApiError::MethodNotAllowed("POST"))));
-        assert!(matches!(parse(&Method::GET, "nothing"), Err(ApiError::NotFound(_))));
-        assert!(matches!(parse(&Method::GET, "issues/42"), Err(ApiError::NotFound("issue"))));
+        assert!(matches!(
+            parse(&Method::GET, "login"),
+            Err(ApiError::MethodNotAllowed("POST"))
+        ));
+        assert!(matches!(
+            parse(&Method::GET, "nothing"),
+            Err(ApiError::NotFound(_))
+        ));
+        assert!(matches!(
+            parse(&Method::GET, "issues/42"),
+            Err(ApiError::NotFound("issue"))
+        ));
     }
 }

@@ -28,7 +28,10 @@ impl Api {
             return Err(ApiError::NotFound("API path"));
         }
         let Kill { name } = request.json()?;
-        let pid = state.system.whereis_pid(&name).ok_or(ApiError::NotFound("process"))?;
+        let pid = state
+            .system
+            .whereis_pid(&name)
+            .ok_or(ApiError::NotFound("process"))?;
         tracing::warn!(name, %pid, "killed through the test hook");
         state.system.kill(pid);
         json(

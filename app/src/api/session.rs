@@ -67,9 +67,15 @@ mod tests {
             (header::COOKIE, "theme=dark; mesher_session=abc"),
             (header::AUTHORIZATION, "bearer  t0ken "),
         ]);
-        assert_eq!(credential(&both), Some(Credential::Token("t0ken".to_owned())));
+        assert_eq!(
+            credential(&both),
+            Some(Credential::Token("t0ken".to_owned()))
+        );
         let cookie = headers(&[(header::COOKIE, "theme=dark; mesher_session=abc")]);
-        assert_eq!(credential(&cookie), Some(Credential::Session("abc".to_owned())));
+        assert_eq!(
+            credential(&cookie),
+            Some(Credential::Session("abc".to_owned()))
+        );
     }
 
     #[test]
@@ -87,7 +93,11 @@ mod tests {
     #[test]
     fn what_is_set_is_found_again() {
         let cookie = set_cookie("s3cret", true);
-        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.ends_with("Secure"));
+        assert!(
+            cookie.contains("HttpOnly")
+                && cookie.contains("SameSite=Lax")
+                && cookie.ends_with("Secure")
+        );
         let pair = cookie.split(';').next().unwrap();
         assert_eq!(
             credential(&headers(&[(header::COOKIE, pair)])),

@@ -14,7 +14,10 @@ use crate::storage::secret::Secret;
 use crate::storage::{projects, tokens};
 
 fn system() -> System {
-    System::builder().name("mesher").entropy(Arc::new(OsRandom)).build()
+    System::builder()
+        .name("mesher")
+        .entropy(Arc::new(OsRandom))
+        .build()
 }
 
 pub(super) fn migrate(config: &Config) -> Result<(), Failure> {
@@ -32,11 +35,15 @@ pub(super) fn dsn(config: &Config, project: &str) -> Result<(), Failure> {
         let system = system();
         let mut session = Session::open(&system, config).await?;
         connect::ensure_first_project(&system, &mut session.client).await?;
-        let rows = projects::list(&session.client, None).await.map_err(Failure::new)?;
+        let rows = projects::list(&session.client, None)
+            .await
+            .map_err(Failure::new)?;
         session.close(&system).await?;
-        let found = rows
-            .iter()
-            .find(|row| row.slug == project || row.id.to_string() == project || row.number.to_string() == project);
+        let found = rows.iter().find(|row| {
+            row.slug == project
+                || row.id.to_string() == project
+                || row.number.to_string() == project
+        });
         let Some(row) = found else {
             let known: Vec<&str> = rows.iter().map(|row| row.slug.as_str()).collect();
             return Err(Failure::new(format!(
@@ -55,7 +62,9 @@ pub(super) fn dsn(config: &Config, project: &str) -> Result<(), Failure> {
 pub(super) fn token_create(config: &Config, name: &str) -> Result<(), Failure> {
     let name = name.trim();
     if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(Failure::new("a token needs a name that says what it is for, such as: mesher token create ci"));
+        return Err(Failure::new(
+            "a token needs a name that says what it is for, such as: mesher token create ci",
+        ));
     }
     connect::runtime()?.block_on(async {
         let system = system();
@@ -68,9 +77,16 @@ pub(super) fn token_create(config: &Config, name: &str) -> Result<(), Failure> {
         let mut random = [0; 32];
         system.entropy().fill(&mut random);
         let secret = Secret::from_random(tokens::PREFIX, random);
-        tokens::create(&session.client, random_uuid(&system), organization, name, &secret, None)
-            .await
-            .map_err(Failure::new)?;
+        tokens::create(
+            &session.client,
+            random_uuid(&system),
+            organization,
+            name,
+            &secret,
+            None,
+        )
+        .await
+        .map_err(Failure::new)?;
         session.close(&system).await?;
         println!("{}", secret.reveal());
         Ok(())
@@ -87,9 +103,16 @@ pub(super) fn psql(config: &Config, arguments: &[String]) -> Result<ExitCode, Fa
             .blocking(move || command.status())
             .await
             .map_err(Failure::new)?
-            .map_err(|error| Failure::new(format!("cannot run psql: {error}; install PostgreSQL's client programs")))?;
+            .map_err(|error| {
+                Failure::new(format!(
+                    "cannot run psql: {error}; install PostgreSQL's client programs"
+                ))
+            })?;
         database.close(&system).await.map_err(Failure::new)?;
-        let code = ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+        let code = ended
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1);
         Ok(ExitCode::from(code))
     })
 }

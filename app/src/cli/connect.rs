@@ -11,8 +11,8 @@ use crate::config::{Config, env};
 use crate::domain::{OrganizationId, ProjectId, PublicKey};
 use crate::storage::database::Database;
 use crate::storage::embedded::Options;
-use crate::storage::projects::{self, ProjectRow};
 use crate::storage::migrate;
+use crate::storage::projects::{self, ProjectRow};
 
 /// How long a command waits for a database to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,7 +94,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Makes organisation and project `default` if there is no project; returns the project of that slug, if it is still there.
-pub(super) async fn ensure_first_project(system: &System, client: &mut Client) -> Result<Option<ProjectRow>, Failure> {
+pub(super) async fn ensure_first_project(
+    system: &System,
+    client: &mut Client,
+) -> Result<Option<ProjectRow>, Failure> {
     let mut key = [0; 16];
     system.entropy().fill(&mut key);
     let key: PublicKey = key
@@ -111,5 +114,7 @@ pub(super) async fn ensure_first_project(system: &System, client: &mut Client) -
     )
     .await
     .map_err(Failure::new)?;
-    projects::find(client, "default").await.map_err(Failure::new)
+    projects::find(client, "default")
+        .await
+        .map_err(Failure::new)
 }

@@ -58,7 +58,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
-    let system = System::builder().name("mesher").entropy(Arc::new(OsRandom)).build();
+    let system = System::builder()
+        .name("mesher")
+        .entropy(Arc::new(OsRandom))
+        .build();
     let first = tokio::select! {
         opened = Session::open(&system, &config) => opened?,
         _ = interrupt.recv() => return Ok(()),
@@ -105,9 +108,16 @@ struct Welcome {
 
 impl Welcome {
     /// Makes the first project if there is none, and a set-up link if there is nobody.
-    async fn prepare(system: &System, mut session: Session, base_url: &BaseUrl) -> Result<Welcome, Failure> {
+    async fn prepare(
+        system: &System,
+        mut session: Session,
+        base_url: &BaseUrl,
+    ) -> Result<Welcome, Failure> {
         let project = connect::ensure_first_project(system, &mut session.client).await?;
-        let setup_link = if setup::is_required(&session.client).await.map_err(Failure::new)? {
+        let setup_link = if setup::is_required(&session.client)
+            .await
+            .map_err(Failure::new)?
+        {
             let mut random = [0; 32];
             system.entropy().fill(&mut random);
             let secret = Secret::from_random("", random);
@@ -119,7 +129,8 @@ impl Welcome {
         } else {
             None
         };
-        let dsn = project.and_then(|project| Some(base_url.dsn(project.public_key?, project.number)));
+        let dsn =
+            project.and_then(|project| Some(base_url.dsn(project.public_key?, project.number)));
         Ok(Welcome {
             session,
             setup_link,
@@ -141,12 +152,17 @@ impl Welcome {
         }
         if let Some(dsn) = &self.dsn {
             println!("  DSN         {dsn}");
-            if let Some((key, _)) = dsn.split_once("://").and_then(|(_, rest)| rest.split_once('@')) {
+            if let Some((key, _)) = dsn
+                .split_once("://")
+                .and_then(|(_, rest)| rest.split_once('@'))
+            {
                 println!();
                 println!("  Send a first event:");
                 println!();
                 println!("    curl {base}/api/v1/events \\");
-                println!("      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\");
+                println!(
+                    "      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\"
+                );
                 println!("      -d '{{\"level\":\"error\",\"message\":\"hello from curl\"}}'");
             }
         }

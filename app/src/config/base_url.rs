@@ -63,12 +63,22 @@ mod tests {
             url.dsn(key, ProjectNumber::new(7)),
             "https://0123456789abcdef0123456789abcdef@errors.example.com/mesher/7"
         );
-        assert_eq!(url.setup_link("abc"), "https://errors.example.com/mesher/setup?token=abc");
+        assert_eq!(
+            url.setup_link("abc"),
+            "https://errors.example.com/mesher/setup?token=abc"
+        );
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "errors.example.com", "ftp://x", "http://", "http://a@b", "http://a?b"] {
+        for text in [
+            "",
+            "errors.example.com",
+            "ftp://x",
+            "http://",
+            "http://a@b",
+            "http://a?b",
+        ] {
             assert_eq!(BaseUrl::parse(text), None, "{text}");
         }
     }

@@ -16,7 +16,11 @@ struct Readiness {
 }
 
 /// The filter that answers both, to GET and HEAD.
-pub(super) fn routes(system: &System, pool: &Pool, needed: &'static [&'static str]) -> BoxedFilter<(Response<Bytes>,)> {
+pub(super) fn routes(
+    system: &System,
+    pool: &Pool,
+    needed: &'static [&'static str],
+) -> BoxedFilter<(Response<Bytes>,)> {
     let method = || warp::get().or(warp::head()).unify();
     let healthz = warp::path!("healthz")
         .and(method())
@@ -46,7 +50,9 @@ async fn readiness(system: &System, pool: &Pool, needed: &[&str]) -> Readiness {
         .collect();
     match pool.state().await {
         Ok(state) if state.healthy => {}
-        Ok(_) => reasons.push("the database does not answer; events are accepted and kept until it does".to_owned()),
+        Ok(_) => reasons.push(
+            "the database does not answer; events are accepted and kept until it does".to_owned(),
+        ),
         Err(error) => reasons.push(error.to_string()),
     }
     Readiness {

@@ -53,7 +53,9 @@ impl BroadcasterHandle {
     /// A handle on the Broadcaster of `system`.
     #[must_use]
     pub fn new(system: &System) -> BroadcasterHandle {
-        BroadcasterHandle { system: system.clone() }
+        BroadcasterHandle {
+            system: system.clone(),
+        }
     }
 
     /// Casts what a transaction stored; dashboards may miss it while the Broadcaster restarts, the database does not.
@@ -68,7 +70,10 @@ impl BroadcasterHandle {
     }
 }
 
-fn cast(address: &Address<BroadcasterMessage>, batch: LiveBatch) -> Result<(), SendError<BroadcasterMessage>> {
+fn cast(
+    address: &Address<BroadcasterMessage>,
+    batch: LiveBatch,
+) -> Result<(), SendError<BroadcasterMessage>> {
     address.send(BroadcasterMessage::BroadcastEvents(Arc::new(batch)))
 }
 
@@ -84,11 +89,17 @@ impl Actor for Broadcaster {
         Ok(Broadcaster)
     }
 
-    async fn handle(&mut self, message: BroadcasterMessage, cx: &mut Context<BroadcasterMessage>) -> Flow {
+    async fn handle(
+        &mut self,
+        message: BroadcasterMessage,
+        cx: &mut Context<BroadcasterMessage>,
+    ) -> Flow {
         let BroadcasterMessage::BroadcastEvents(batch) = message;
         let system = cx.system();
         let rooms = system.rooms();
-        for (topic, payload) in plan(&batch, |topic| !rooms.members(&topic.to_string()).is_empty()) {
+        for (topic, payload) in plan(&batch, |topic| {
+            !rooms.members(&topic.to_string()).is_empty()
+        }) {
             rooms.broadcast(&topic.to_string(), payload);
         }
         Flow::Continue
@@ -119,7 +130,10 @@ fn plan(batch: &LiveBatch, followed: impl Fn(Topic) -> bool) -> Vec<(Topic, Byte
         if per_project[&event.project_id] - *seen >= EVENTS_PER_BATCH_MAX {
             continue;
         }
-        let mut topics = vec![Topic::Project(event.project_id), Topic::Issue(event.issue_id)];
+        let mut topics = vec![
+            Topic::Project(event.project_id),
+            Topic::Issue(event.issue_id),
+        ];
         if matches!(event.level, Severity::Error | Severity::Fatal) {
             topics.push(Topic::Errors(event.project_id));
         }
@@ -184,7 +198,9 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted_per_project() {
-        let mut events: Vec<_> = (0..EVENTS_PER_BATCH_MAX + 7).map(|_| event(1, Severity::Info)).collect();
+        let mut events: Vec<_> = (0..EVENTS_PER_BATCH_MAX + 7)
+            .map(|_| event(1, Severity::Info))
+            .collect();
         events.push(event(2, Severity::Info));
         let batch = LiveBatch {
             events,
@@ -193,6 +209,9 @@ mod tests {
         let frames = plan(&batch, |topic| matches!(topic, Topic::Project(_)));
         assert_eq!(frames.len(), EVENTS_PER_BATCH_MAX + 1 + 1);
         let last: serde_json::Value = serde_json::from_slice(&frames.last().unwrap().1).unwrap();
-        assert_eq!((&last["type"], &last["count"]), (&"missed".into(), &7.into()));
+        assert_eq!(
+            (&last["type"], &last["count"]),
+            (&"missed".into(), &7.into())
+        );
     }
 }

@@ -32,7 +32,9 @@ pub struct DashboardSocket {
 
 impl fmt::Debug for DashboardSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DashboardSocket").field("topics", &self.topics).finish_non_exhaustive()
+        f.debug_struct("DashboardSocket")
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,7 +58,9 @@ impl Socket for DashboardSocket {
 
     async fn on_message(&mut self, frame: Frame, cx: &mut Connection<()>) -> Next {
         let Frame::Text(text) = frame else {
-            cx.send_text(frames::error("expected a text frame such as {\"subscribe\":\"project:default\"}"));
+            cx.send_text(frames::error(
+                "expected a text frame such as {\"subscribe\":\"project:default\"}",
+            ));
             return Next::Continue;
         };
         let answered = match serde_json::from_str(&text) {
@@ -80,9 +84,12 @@ impl DashboardSocket {
             return Ok(());
         }
         if self.topics.len() >= TOPICS_MAX {
-            return Err(format!("this connection follows {TOPICS_MAX} topics already; unsubscribe one first"));
+            return Err(format!(
+                "this connection follows {TOPICS_MAX} topics already; unsubscribe one first"
+            ));
         }
-        cx.join(&topic.to_string()).map_err(|error| error.to_string())?;
+        cx.join(&topic.to_string())
+            .map_err(|error| error.to_string())?;
         self.topics.push(topic);
         let client = self.pool.get().await.map_err(|error| error.to_string())?;
         let (Topic::Project(project) | Topic::Errors(project)) = topic else {
@@ -112,9 +119,16 @@ impl DashboardSocket {
         let unknown = || format!("no such topic: {name}");
         match topics::parse(name).ok_or_else(unknown)? {
             Request::Issue(issue) => Ok(Topic::Issue(issue)),
-            Request::Project { project, errors_only } => {
+            Request::Project {
+                project,
+                errors_only,
+            } => {
                 let id = self.project(project).await?.ok_or_else(unknown)?;
-                Ok(if errors_only { Topic::Errors(id) } else { Topic::Project(id) })
+                Ok(if errors_only {
+                    Topic::Errors(id)
+                } else {
+                    Topic::Project(id)
+                })
             }
         }
     }

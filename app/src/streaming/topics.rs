@@ -65,7 +65,10 @@ pub(crate) fn parse(text: &str) -> Option<Request> {
             let project = name
                 .parse()
                 .map_or_else(|_| ProjectRef::Slug(name.to_owned()), ProjectRef::Id);
-            Some(Request::Project { project, errors_only })
+            Some(Request::Project {
+                project,
+                errors_only,
+            })
         }
         _ => None,
     }
@@ -94,12 +97,23 @@ mod tests {
             })
         );
         let issue = IssueId::from_uuid(Uuid::from_u128(9));
-        assert_eq!(parse(&Topic::Issue(issue).to_string()), Some(Request::Issue(issue)));
+        assert_eq!(
+            parse(&Topic::Issue(issue).to_string()),
+            Some(Request::Issue(issue))
+        );
     }
 
     #[test]
     fn anything_else_is_no_topic() {
-        for text in ["", "project", "project:", "project:web:warnings", "issue:web", "org:1", "project::errors"] {
+        for text in [
+            "",
+            "project",
+            "project:",
+            "project:web:warnings",
+            "issue:web",
+            "org:1",
+            "project::errors",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -29,17 +29,24 @@ impl Store {
     }
 
     async fn write_once(&self, chunk: &Chunk) -> Result<Committed, StoreError> {
-        let writer =
-            StorageWriterHandle::named(&self.system).map_err(|error| StoreError::Away(error.to_string(), None))?;
-        writer.write(Arc::new(chunk.clone())).await.map_err(|error| {
-            let text = error.to_string();
-            match error {
-                WriteError::AlreadyReleased { released } => StoreError::AlreadyAt(released),
-                WriteError::Superseded { .. } | WriteError::UnknownSpool => StoreError::OutOfStep(text),
-                WriteError::CommitUnknown(committed) => StoreError::Away(text, Some(*committed)),
-                _ => StoreError::Away(text, None),
-            }
-        })
+        let writer = StorageWriterHandle::named(&self.system)
+            .map_err(|error| StoreError::Away(error.to_string(), None))?;
+        writer
+            .write(Arc::new(chunk.clone()))
+            .await
+            .map_err(|error| {
+                let text = error.to_string();
+                match error {
+                    WriteError::AlreadyReleased { released } => StoreError::AlreadyAt(released),
+                    WriteError::Superseded { .. } | WriteError::UnknownSpool => {
+                        StoreError::OutOfStep(text)
+                    }
+                    WriteError::CommitUnknown(committed) => {
+                        StoreError::Away(text, Some(*committed))
+                    }
+                    _ => StoreError::Away(text, None),
+                }
+            })
     }
 }
 
@@ -53,7 +60,9 @@ impl ChunkStore for Store {
     fn open(&self, spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>> {
         async move {
             let client = self.pool.get().await.map_err(|error| error.to_string())?;
-            spools::open(&*client, spool_id).await.map_err(|error| error.to_string())
+            spools::open(&*client, spool_id)
+                .await
+                .map_err(|error| error.to_string())
         }
         .boxed()
     }
@@ -70,7 +79,9 @@ pub(super) fn load_keys(pool: &Pool) -> LoadKeys {
         let pool = pool.clone();
         async move {
             let client = pool.get().await.map_err(|error| error.to_string())?;
-            let rows = projects::keys(&*client).await.map_err(|error| error.to_string())?;
+            let rows = projects::keys(&*client)
+                .await
+                .map_err(|error| error.to_string())?;
             Ok(rows
                 .into_iter()
                 .filter(|row| row.key.active)

@@ -49,6 +49,9 @@ mod tests {
     #[test]
     fn a_bad_filter_says_what_is_expected() {
         let text = super::init("mesher=loud").unwrap_err().to_string();
-        assert!(text.contains("MESHER_LOG") && text.contains("expected"), "{text}");
+        assert!(
+            text.contains("MESHER_LOG") && text.contains("expected"),
+            "{text}"
+        );
     }
 }
