@@ -40,7 +40,7 @@ export default tseslint.config(
       "vue/require-default-prop": "off",
     },
   },
-  { files: ["tests/e2e/**"], rules: { "no-console": "off" } },
+  { files: ["tests/e2e/**", "tests/*.mjs"], rules: { "no-console": "off" } },
   room("src/format/**", ["api", "live", "stores", "composables", "components", "views"]),
   room("src/components/**", ["live", "stores", "composables", "views"]),
   room("src/composables/**", ["api", "live", "components", "views"]),

@@ -30,6 +30,7 @@ struct Assets;
 /// The filter that answers GET and HEAD with the dashboard's files; it rejects as not found every other method, every
 /// path under `/api`, and every path with an extension that names no file. It takes whatever is left, so it stands
 /// last among the routes.
+#[must_use]
 pub fn routes() -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone {
     warp::method()
         .and(warp::path::full())

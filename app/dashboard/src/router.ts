@@ -44,7 +44,9 @@ export function createDashboardRouter(): Router {
     ],
   });
   router.beforeEach(guard);
-  router.afterEach((to) => {
+  router.afterEach((to, from) => {
+    // A reader or keyboard user goes on where the new view begins, not at the link that is gone.
+    if (from.name !== undefined && to.name !== from.name) document.getElementById("content")?.focus({ preventScroll: true });
     document.title = to.meta.title === undefined ? "Mesher" : `${to.meta.title} · Mesher`;
   });
   return router;

@@ -90,14 +90,17 @@ export function request(event: Event): RequestView | null {
 
 const contextTitles: Record<string, string> = { os: "Operating system", runtime: "Runtime", browser: "Browser", device: "Device", trace: "Trace", app: "App", gpu: "GPU", culture: "Culture" };
 
-/** The contexts, then extra data, then installed packages: each a titled list. */
-export function sections(event: Event): Section[] {
-  const list: Section[] = Object.entries(record(event["contexts"])).map(([name, context]) => ({
+/** The contexts: runtime, operating system, device, trace, … each a titled list. */
+export function contexts(event: Event): Section[] {
+  const list = Object.entries(record(event["contexts"])).map(([name, context]) => ({
     title: contextTitles[name] ?? name,
     rows: rows(context, ["type"]),
   }));
-  list.push({ title: "Extra", rows: rows(event["extra"]) });
   return list.filter((section) => section.rows.length > 0);
+}
+
+export function extra(event: Event): Row[] {
+  return rows(event["extra"]);
 }
 
 export function packages(event: Event): Row[] {

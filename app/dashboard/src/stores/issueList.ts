@@ -28,6 +28,16 @@ export function placed(rows: Issue[], issue: Issue, filter: StatusFilter): Issue
   return rest.slice(0, rowsMax);
 }
 
+/** A renewed first page in front of the older rows that "show more" had brought; `next` is null when the page is all there is. */
+export function renewed(page: Issue[], shown: Issue[], next: string | null): { rows: Issue[]; kept: number } {
+  const last = page.at(-1);
+  if (last === undefined || next === null) return { rows: page, kept: 0 };
+  const end = Date.parse(last.last_seen);
+  const known = new Set(page.map((row) => row.id));
+  const older = shown.filter((row) => !known.has(row.id) && Date.parse(row.last_seen) < end);
+  return { rows: [...page, ...older], kept: older.length };
+}
+
 export const useIssueList = defineStore("issueList", () => {
   const connection = useConnection();
   const issues = ref<Issue[]>([]);
@@ -48,6 +58,8 @@ export const useIssueList = defineStore("issueList", () => {
   let pending: Issue[] = [];
   let reloadTimer: ReturnType<typeof setTimeout> | null = null;
   let stopListening: (() => void) | null = null;
+  /** A snapshot came since the list was opened: a second one means that the connection was lost in between. */
+  let synced = false;
 
   const empty = computed(() => loaded.value && issues.value.length === 0);
 
@@ -78,8 +90,9 @@ export const useIssueList = defineStore("issueList", () => {
       if (row === undefined || issue.event_count >= row.event_count) rows = placed(rows, issue, filter.value);
     }
     pending = [];
-    issues.value = rows;
-    nextCursor.value = result.value.next_cursor;
+    const merged = renewed(rows, issues.value, result.value.next_cursor);
+    issues.value = merged.rows;
+    if (merged.kept === 0) nextCursor.value = result.value.next_cursor;
     loaded.value = true;
   }
 
@@ -112,6 +125,7 @@ export const useIssueList = defineStore("issueList", () => {
   function close(): void {
     stopListening?.();
     stopListening = null;
+    synced = false;
     if (reloadTimer !== null) clearTimeout(reloadTimer);
     reloadTimer = null;
     abort?.abort();
@@ -137,6 +151,9 @@ export const useIssueList = defineStore("issueList", () => {
       return;
     }
     if (!loaded.value) return;
+    // What is older than everything shown belongs to a page that was not asked for yet.
+    const last = issues.value.at(-1);
+    if (known === undefined && nextCursor.value !== null && last !== undefined && Date.parse(issue.last_seen) < Date.parse(last.last_seen)) return;
     if (highlight && known?.event_count !== issue.event_count) pulses.value = { ...pulses.value, [issue.id]: (pulses.value[issue.id] ?? 0) + 1 };
     issues.value = placed(issues.value, issue, filter.value);
   }
@@ -145,7 +162,8 @@ export const useIssueList = defineStore("issueList", () => {
     switch (frame.type) {
       case "snapshot":
         // After a gap the page itself may be stale beyond what the snapshot holds.
-        if (loaded.value) reloadSoon();
+        if (loaded.value && synced) reloadSoon();
+        synced = true;
         for (const issue of frame.issues) apply(issue, false);
         break;
       case "issue":

@@ -1,7 +1,7 @@
 // The events as they arrive, newest first, with a pause.
 import { defineStore } from "pinia";
 import { ref } from "vue";
-import type { LiveEvent } from "../api/schema";
+import type { Issue, LiveEvent } from "../api/schema";
 import type { LiveFrame } from "../live/frames";
 import { useConnection } from "./connection";
 
@@ -14,6 +14,8 @@ export const useLiveEvents = defineStore("liveEvents", () => {
   const paused = ref(false);
   const received = ref(0);
   const missed = ref(0);
+  /** The newest issue that stood there before the first event came. */
+  const before = ref<Issue | null>(null);
   let stopListening: (() => void) | null = null;
   let project: string | null = null;
 
@@ -30,6 +32,7 @@ export const useLiveEvents = defineStore("liveEvents", () => {
   }
 
   function receive(frame: LiveFrame): void {
+    if (frame.type === "snapshot") before.value = frame.issues[0] ?? null;
     if (frame.type === "missed") missed.value += frame.count;
     if (frame.type !== "event") return;
     received.value += 1;
@@ -54,8 +57,9 @@ export const useLiveEvents = defineStore("liveEvents", () => {
     held.value = [];
     received.value = 0;
     missed.value = 0;
+    before.value = null;
     paused.value = false;
   }
 
-  return { events, held, paused, received, missed, open, close, pause, resume, clear, receive };
+  return { events, before, held, paused, received, missed, open, close, pause, resume, clear, receive };
 });
