@@ -1,49 +1,44 @@
-// Reads the server's explanation of why events were put together.
-import { array, record, text, type Json } from "./json";
+// Reads the server's explanation of why events were put together (processing/fingerprint writes it).
+import { array, numeric, record, text, type Json } from "./json";
 import { displayValue } from "./stacktrace";
 
 export interface GroupingPart {
-  contributes: boolean;
   name: string;
   value: string;
   reason: string;
 }
 
 export interface GroupingView {
-  /** What decided: "in-app frames", "exception type and value", … */
-  method: string | null;
+  summary: string;
   version: string | null;
-  parts: GroupingPart[];
-  /** Whatever else the server said, as names and values. */
-  rest: [string, string][];
+  /** What went into the hash, in order. */
+  used: GroupingPart[];
+  /** What was looked at and left out, each with the reason. */
+  unused: GroupingPart[];
+  /** How many more parts the explanation does not name. */
+  leftOut: number;
+  /** The fingerprint the client asked for. */
+  client: string[];
 }
-
-const methodKeys = ["method", "strategy", "kind", "rule"];
-const partKeys = ["parts", "components", "contributions", "steps"];
 
 function part(value: Json): GroupingPart {
   const raw = record(value);
-  if (typeof value === "string") return { contributes: true, name: value, value: "", reason: "" };
-  return {
-    contributes: raw["contributes"] !== false,
-    name: text(raw["part"]) ?? text(raw["name"]) ?? text(raw["id"]) ?? text(raw["kind"]) ?? "part",
-    value: displayValue(raw["value"] ?? raw["values"] ?? ""),
-    reason: text(raw["reason"]) ?? text(raw["hint"]) ?? text(raw["why"]) ?? "",
-  };
+  return { name: text(raw["part"]) ?? "part", value: displayValue(raw["value"]), reason: text(raw["reason"]) ?? "" };
 }
 
 /** The explanation as the page shows it; null when there is none. */
 export function grouping(value: Json | undefined): GroupingView | null {
-  if (Array.isArray(value)) return value.length === 0 ? null : { method: null, version: null, parts: value.map(part), rest: [] };
   const raw = record(value);
-  const names = Object.keys(raw);
-  if (names.length === 0) return null;
-  const methodKey = methodKeys.find((key) => text(raw[key]) !== null);
-  const partKey = partKeys.find((key) => Array.isArray(raw[key]));
+  const summary = text(raw["summary"]) ?? text(raw["method"]);
+  if (summary === null) return null;
+  const contributions = array(raw["contributions"]);
+  const contributes = (item: Json) => record(item)["contributes"] !== false;
   return {
-    method: methodKey === undefined ? null : text(raw[methodKey]),
+    summary: summary.charAt(0).toUpperCase() + summary.slice(1),
     version: raw["version"] === undefined ? null : displayValue(raw["version"]),
-    parts: partKey === undefined ? [] : array(raw[partKey]).map(part),
-    rest: names.filter((name) => name !== methodKey && name !== partKey && name !== "version").map((name) => [name.replaceAll("_", " "), displayValue(raw[name])]),
+    used: contributions.filter(contributes).map(part),
+    unused: contributions.filter((item) => !contributes(item)).map(part),
+    leftOut: numeric(raw["left_out"]) ?? 0,
+    client: array(raw["fingerprint"]).map(displayValue),
   };
 }

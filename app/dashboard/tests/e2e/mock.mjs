@@ -41,7 +41,8 @@ function store(event, at = new Date()) {
   if (!issue) {
     kind = "new";
     issue = { id: randomUUID(), project_id: project.id, short_id: `DEFAULT-${state.issues.size + 1}`, title, culprit, level: event.level ?? "error", status: "unresolved", regressed: false, platform: event.platform ?? "other", event_count: 0, first_seen: now, last_seen: now, users: 0 };
-    issue.grouping = { method: last ? "in_app_frames" : "message", version: 1, parts: last ? [{ name: "type", value: last.type, contributes: true }, { name: "frame", value: culprit ?? "", contributes: true, reason: "in application" }, { name: "value", value: last.value, contributes: false, reason: "frames decide, the value varies" }] : [{ name: "message", value: title, contributes: true }] };
+    const parts = last ? [{ part: "exception type", value: last.type, contributes: true }, { part: "frame", value: culprit ?? "", contributes: true }, { part: "exception value", value: last.value, contributes: false, reason: "the frames say more" }] : [{ part: "message", value: title, contributes: true, reason: "what varies was taken out" }];
+    issue.grouping = { version: 1, method: last ? "stack" : "message", summary: last ? "grouped by the calls of the program's own code and the types of the exceptions" : "grouped by the message, with what varies in it taken out", fingerprint: [], contributions: parts, left_out: 0 };
     state.issues.set(group, issue);
   }
   if (issue.status === "resolved") {

@@ -170,6 +170,7 @@ try {
     await trace.getByText("raise PaymentDeclined(", { exact: false }).first().waitFor();
     await trace.getByText("ConnectionResetError(104").waitFor();
     await page.getByText("caused by").waitFor();
+    await page.getByText("Grouped by the calls").waitFor();
     await page.getByRole("heading", { name: "Breadcrumbs" }).waitFor();
     await page.getByText("shop.payments", { exact: true }).first().waitFor();
     await shoot("issue");

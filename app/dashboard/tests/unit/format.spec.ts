@@ -126,16 +126,22 @@ describe("event", () => {
 });
 
 describe("grouping", () => {
-  it("reads method, parts and the rest", () => {
-    const read = grouping({ method: "in_app_frames", version: 1, parts: [{ name: "value", contributes: false, reason: "varies" }], hash: "abc" });
-    expect(read).toEqual({ method: "in_app_frames", version: "1", parts: [{ contributes: false, name: "value", value: "", reason: "varies" }], rest: [["hash", "abc"]] });
-  });
-  it("reads a bare list of contributions", () => {
-    expect(grouping([{ part: "frame", value: "charge", contributes: true }])?.parts).toEqual([{ contributes: true, name: "frame", value: "charge", reason: "" }]);
+  it("tells what contributed from what did not", () => {
+    const contributions = [
+      { part: "frame", value: "shop.payments charge", contributes: true },
+      { part: "frame", value: "flask.app wsgi_app", contributes: false, reason: "not the program's own" },
+    ];
+    const read = grouping({ version: 1, method: "stack", summary: "grouped by the calls", fingerprint: ["{{ default }}", "x"], contributions, left_out: 2 });
+    expect(read).toEqual({
+      summary: "Grouped by the calls",
+      version: "1",
+      used: [{ name: "frame", value: "shop.payments charge", reason: "" }],
+      unused: [{ name: "frame", value: "flask.app wsgi_app", reason: "not the program's own" }],
+      leftOut: 2,
+      client: ["{{ default }}", "x"],
+    });
   });
   it("is nothing when there is none", () => {
-    expect(grouping([])).toBeNull();
-    expect(grouping(null)).toBeNull();
-    expect(grouping({})).toBeNull();
+    for (const none of [null, {}, [], "stack"]) expect(grouping(none)).toBeNull();
   });
 });
