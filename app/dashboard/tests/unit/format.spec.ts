@@ -127,7 +127,7 @@ describe("event", () => {
 
 describe("grouping", () => {
   it("tells what contributed from what did not", () => {
-    const contributions = [
+    const contributions: Json[] = [
       { part: "frame", value: "shop.payments charge", contributes: true },
       { part: "frame", value: "flask.app wsgi_app", contributes: false, reason: "not the program's own" },
     ];
