@@ -132,18 +132,18 @@ fn processes(mesher: &Mesher, token: &str) -> Result<Vec<(String, String)>, Faul
     Ok(named(&mesher.api(token, "/api/v1/runtime")?))
 }
 
-/// The processes that have a name, in the order listed, with their pids as text.
+/// The processes that have a name and somebody above them who restarts them, in the order listed, with their pids.
 fn named(inspection: &Value) -> Vec<(String, String)> {
     let list = inspection["processes"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
+    let is_listed = |pid: &Value| list.iter().any(|process| process["pid"] == *pid);
     let pair = |process: &Value| {
-        let name = process["name"].as_str().filter(|name| !name.is_empty())?;
-        let pid = process["pid"]
-            .as_str()
-            .map_or_else(|| process["pid"].to_string(), str::to_owned);
-        Some((name.to_owned(), pid))
+        let name = process["names"][0].as_str()?;
+        let pid = process["pid"].as_str()?;
+        // The root's parent is the system itself, which is no process: when the root dies, the program ends.
+        is_listed(&process["parent"]).then(|| (name.to_owned(), pid.to_owned()))
     };
     list.iter().filter_map(pair).collect()
 }
@@ -154,12 +154,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_named_processes_are_killed() {
+    fn only_named_processes_below_the_root_are_killed() {
         let inspection = json!({"processes": [
-            {"name": "spool", "pid": "<0.4>"}, {"name": null, "pid": "<0.5>"}, {"pid": "<0.6>"}, {"name": "http", "pid": 7}
+            {"names": ["root"], "pid": "<0.4>", "parent": "<0.1>"},
+            {"names": ["spool"], "pid": "<0.5>", "parent": "<0.4>"},
+            {"names": [], "pid": "<0.6>", "parent": "<0.5>"}
         ]});
-        let expected =
-            [("spool", "<0.4>"), ("http", "7")].map(|(n, p)| (n.to_owned(), p.to_owned()));
+        let expected = [("spool".to_owned(), "<0.5>".to_owned())];
         assert_eq!(named(&inspection), expected);
         assert!(named(&json!({})).is_empty());
     }
