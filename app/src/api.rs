@@ -1,6 +1,6 @@
 //! REST: what the dashboard and API tokens read and change, under `/api/v1`.
 //!
-//! One filter takes every request below `/api/v1`, [`route`] says what it asks for, and one function a resource answers it.
+//! One filter takes every request below `/api/v1`, the route table says what it asks for, and one function a resource answers it.
 //! After a change the API publishes the issue through the function it was given; it never calls a stage.
 
 mod access;

@@ -20,7 +20,6 @@ pub mod cli;
 pub mod config;
 pub mod dashboard;
 pub mod domain;
-pub mod entropy;
 pub mod http;
 pub mod ingestion;
 pub mod pressure;

@@ -9,7 +9,7 @@ use super::Failure;
 use super::connect::{self, Session};
 use super::serve::random_uuid;
 use crate::config::Config;
-use crate::entropy::OsRandom;
+use crate::config::entropy::OsRandom;
 use crate::storage::secret::Secret;
 use crate::storage::{projects, tokens};
 

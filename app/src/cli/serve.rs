@@ -13,9 +13,9 @@ use uuid::Builder;
 
 use super::Failure;
 use super::connect::{self, Session};
+use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config};
 use crate::domain::wall;
-use crate::entropy::OsRandom;
 use crate::storage::secret::Secret;
 use crate::storage::setup;
 use crate::supervision;

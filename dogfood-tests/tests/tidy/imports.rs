@@ -203,13 +203,18 @@ const APP: Table = &[
             "storage",
             "cluster",
             "streaming",
+            "api",
             "alerting",
             "processing",
             "ingestion",
+            "api",
             "http",
         ],
     ),
-    ("cli", &["config", "telemetry", "storage", "supervision"]),
+    (
+        "cli",
+        &["config", "domain", "telemetry", "storage", "supervision"],
+    ),
 ];
 
 pub(crate) fn complaints(tree: &[Entry]) -> Vec<String> {
