@@ -94,6 +94,13 @@ mod system;
 pub mod telemetry;
 mod timer;
 
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "ws")]
+pub mod ws;
+
 pub use actor::{Actor, Flow};
 pub use address::Address;
 pub use clock::{Clock, SystemClock};

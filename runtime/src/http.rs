@@ -1,0 +1,116 @@
+//! HTTP server for warp filters: a supervised accept loop, a process per connection, a crash-isolated handler per request.
+//!
+//! [`server`] is the child specification of a small tree: a supervisor named as asked, under it `<id>.connections` (a
+//! dynamic supervisor, one temporary child for each connection) and `<id>.listener` (the accept loop). A listener that
+//! crashes is restarted on the same bound socket and the connections live on. HTTP/1.1 and HTTP/2 (prior knowledge), without TLS.
+//!
+//! When the server is stopped it accepts no more, finishes the requests in hand within
+//! [`Options::drain_timeout`], tells WebSockets to go away, and closes what is left.
+//!
+//! A panic in a handler is answered 500 and ends neither the connection nor its process.
+//!
+//! # Examples
+//! ```
+//! use mesh_runtime::{Strategy, Supervisor, System, http};
+//! use warp::Filter;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let system = System::new();
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! let hello = warp::path!("hello" / String).map(|name| format!("hello, {name}"));
+//! let tree = Supervisor::new(Strategy::OneForOne)
+//!     .child(http::server("web", listener, hello, http::Options::default()));
+//! system.supervise(tree).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub(crate) mod activity;
+mod body;
+mod connection;
+mod gate;
+mod limits;
+mod listener;
+pub(crate) mod upgrade;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tower_service::Service;
+use warp::{Filter, Rejection, Reply};
+
+pub use limits::Options;
+
+use crate::{ChildSpec, DynamicSupervisor, ShutdownType, Strategy, Supervisor};
+use connection::{Handler, PeerAddress, Server};
+use gate::Gate;
+
+/// What the listener gets beyond the drain timeout before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// A child that serves `filter` on `listener`: a supervisor registered under `id`.
+///
+/// The listener stays bound as long as the specification lives, whatever crashes in between.
+#[must_use]
+pub fn server<F>(
+    id: &str,
+    listener: std::net::TcpListener,
+    filter: F,
+    options: Options,
+) -> ChildSpec
+where
+    F: Filter + Clone + Send + Sync + 'static,
+    F::Extract: Reply,
+{
+    let bound = Arc::new(listener);
+    let handler = erase(filter);
+    let connections = format!("{id}.connections");
+    let listener = format!("{id}.listener");
+    ChildSpec::supervisor(id, move || {
+        let server = Arc::new(Server {
+            handler: handler.clone(),
+            options: options.clone(),
+            gate: Arc::new(Gate::new(
+                options.connections_max,
+                options.connections_per_address_max,
+            )),
+            draining: watch::Sender::new(false),
+        });
+        let (bound, name) = (bound.clone(), connections.clone());
+        Supervisor::new(Strategy::OneForOne)
+            .child(ChildSpec::dynamic(&connections, DynamicSupervisor::new()))
+            .child(
+                ChildSpec::process(&listener, move |cx| {
+                    listener::run(cx, bound.clone(), name.clone(), server.clone())
+                })
+                .shutdown(ShutdownType::Timeout(options.drain_timeout + STOP_GRACE)),
+            )
+    })
+}
+
+fn erase<F>(filter: F) -> Handler
+where
+    F: Filter + Clone + Send + Sync + 'static,
+    F::Extract: Reply,
+{
+    Arc::new(move |request| {
+        let mut service = warp::service(filter.clone());
+        Box::pin(async move {
+            match service.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        })
+    })
+}
+
+/// Extracts the remote address of the connection a request came on. Behind a reverse proxy that is the proxy's.
+///
+/// Rejects when the filter is not served by [`server`].
+#[must_use]
+pub fn peer_address() -> impl Filter<Extract = (SocketAddr,), Error = Rejection> + Copy {
+    warp::ext::get::<PeerAddress>().map(|peer: PeerAddress| peer.0)
+}

@@ -1,0 +1,291 @@
+//! What a connection is doing, when that has lasted too long, and the stream that notices.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::gate::Permit;
+use super::limits::Options;
+use crate::System;
+
+/// Why a connection is closed by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The header of a request did not arrive in time.
+    Header,
+    /// No request came.
+    Idle,
+    /// The client takes nothing of what is written to it.
+    Write,
+}
+
+/// The pure part: times in, deadline out.
+#[derive(Debug)]
+struct Phase {
+    requests: usize,
+    since: Duration,
+    reading: bool,
+    write_blocked_since: Option<Duration>,
+}
+
+impl Phase {
+    fn deadline(&self, options: &Options) -> Option<(Duration, Overdue)> {
+        let write = self
+            .write_blocked_since
+            .map(|since| (since + options.write_timeout, Overdue::Write));
+        let read = (self.requests == 0).then(|| {
+            if self.reading {
+                (self.since + options.header_timeout, Overdue::Header)
+            } else {
+                (self.since + options.idle_timeout, Overdue::Idle)
+            }
+        });
+        match (write, read) {
+            (Some(write), Some(read)) => Some(if write.0 < read.0 { write } else { read }),
+            (write, read) => write.or(read),
+        }
+    }
+}
+
+/// What one connection is doing; shared by its stream, its requests and its watchdog.
+pub(super) struct Activity {
+    system: System,
+    phase: Mutex<Phase>,
+}
+
+impl Activity {
+    /// A fresh connection owes a request header from its first moment.
+    pub(super) fn new(system: System) -> Self {
+        let since = system.clock().now();
+        let phase = Phase {
+            requests: 0,
+            since,
+            reading: true,
+            write_blocked_since: None,
+        };
+        Self {
+            system,
+            phase: Mutex::new(phase),
+        }
+    }
+
+    /// Notes a request in hand, until the value returned is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> Request {
+        self.phase.lock().requests += 1;
+        Request(self.clone())
+    }
+
+    fn read_some(&self) {
+        let mut phase = self.phase.lock();
+        if phase.requests == 0 && !phase.reading {
+            phase.reading = true;
+            phase.since = self.system.clock().now();
+        }
+    }
+
+    fn write_blocked(&self) {
+        let mut phase = self.phase.lock();
+        if phase.write_blocked_since.is_none() {
+            phase.write_blocked_since = Some(self.system.clock().now());
+        }
+    }
+
+    fn wrote_some(&self) {
+        self.phase.lock().write_blocked_since = None;
+    }
+}
+
+/// A request in hand.
+pub(super) struct Request(Arc<Activity>);
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let mut phase = self.0.phase.lock();
+        phase.requests -= 1;
+        if phase.requests == 0 {
+            phase.reading = false;
+            phase.since = self.0.system.clock().now();
+        }
+    }
+}
+
+/// A timer of the system's wheel, owned.
+pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A future that ends after `duration` by the system's wheel.
+pub(crate) fn sleep(system: &System, duration: Duration) -> Sleep {
+    let system = system.clone();
+    Box::pin(async move { system.sleep(duration).await })
+}
+
+/// Tells when a connection has done one thing for too long. Keeps one timer and moves it only when it is due or late, so that a
+/// busy connection seldom touches the wheel.
+pub(super) struct Watchdog<'a> {
+    activity: &'a Activity,
+    options: &'a Options,
+    armed: Option<(Duration, Sleep)>,
+}
+
+impl<'a> Watchdog<'a> {
+    pub(super) fn new(activity: &'a Activity, options: &'a Options) -> Self {
+        Self {
+            activity,
+            options,
+            armed: None,
+        }
+    }
+
+    /// Ready when a deadline has passed. Must be polled after the connection, in the same task: it is the connection's own work
+    /// that moves the deadline.
+    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
+        loop {
+            let Some((due, overdue)) = self.activity.phase.lock().deadline(self.options) else {
+                return Poll::Pending;
+            };
+            let now = self.activity.system.clock().now();
+            if due <= now {
+                return Poll::Ready(overdue);
+            }
+            if self.armed.as_ref().is_none_or(|(at, _)| due < *at) {
+                self.armed = Some((due, sleep(&self.activity.system, due - now)));
+            }
+            if let Some((_, timer)) = &mut self.armed
+                && timer.as_mut().poll(cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            self.armed = None;
+        }
+    }
+}
+
+/// The TCP stream of a connection. It holds the connection's place in the gate, so that a WebSocket that took the stream over
+/// still counts.
+pub(super) struct Stream {
+    tcp: TcpStream,
+    activity: Arc<Activity>,
+    _permit: Permit,
+}
+
+impl Stream {
+    pub(super) fn new(tcp: TcpStream, activity: Arc<Activity>, permit: Permit) -> Self {
+        Self {
+            tcp,
+            activity,
+            _permit: permit,
+        }
+    }
+
+    fn note_write<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &outcome {
+            Poll::Pending => self.activity.write_blocked(),
+            Poll::Ready(_) => self.activity.wrote_some(),
+        }
+        outcome
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+        if outcome.is_ready() {
+            self.activity.read_some();
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.note_write(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
+        self.note_write(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn options() -> Options {
+        Options {
+            header_timeout: 10 * SECOND,
+            idle_timeout: 75 * SECOND,
+            write_timeout: 30 * SECOND,
+            ..Options::default()
+        }
+    }
+
+    #[test]
+    fn the_nearest_deadline_of_what_is_going_on_counts() {
+        let mut phase = Phase {
+            requests: 0,
+            since: SECOND,
+            reading: true,
+            write_blocked_since: None,
+        };
+        assert_eq!(
+            phase.deadline(&options()),
+            Some((11 * SECOND, Overdue::Header))
+        );
+        phase.requests = 1;
+        assert_eq!(
+            phase.deadline(&options()),
+            None,
+            "a handler may take its time"
+        );
+        phase.write_blocked_since = Some(2 * SECOND);
+        assert_eq!(
+            phase.deadline(&options()),
+            Some((32 * SECOND, Overdue::Write))
+        );
+        phase.requests = 0;
+        phase.reading = false;
+        assert_eq!(
+            phase.deadline(&options()),
+            Some((32 * SECOND, Overdue::Write))
+        );
+        phase.write_blocked_since = None;
+        assert_eq!(
+            phase.deadline(&options()),
+            Some((76 * SECOND, Overdue::Idle))
+        );
+    }
+}

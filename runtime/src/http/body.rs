@@ -1,0 +1,115 @@
+//! Bodies that know about time: a request's must arrive, a response's tells when it is through.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
+
+use super::activity::{Request, Sleep, sleep};
+use crate::System;
+
+type BodyError = Box<dyn Error + Send + Sync>;
+
+/// A request's body; reading it fails when it has not arrived whole within the body timeout.
+pub(super) struct RequestBody {
+    inner: Incoming,
+    system: System,
+    due: Duration,
+    // Made when the body first keeps its reader waiting. In a mutex only to be `Sync`, which warp asks for.
+    timer: Mutex<Option<Sleep>>,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, system: System, timeout: Duration) -> Self {
+        let due = system.clock().now() + timeout;
+        Self {
+            inner,
+            system,
+            due,
+            timer: Mutex::new(None),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
+        }
+        let timer = this.timer.get_mut().get_or_insert_with(|| {
+            let now = this.system.clock().now();
+            sleep(&this.system, this.due.saturating_sub(now))
+        });
+        timer
+            .as_mut()
+            .poll(cx)
+            .map(|()| Some(Err(BodyError::from(BodyTimeout))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The body of a request did not arrive within the body timeout.
+#[derive(Debug)]
+struct BodyTimeout;
+
+impl fmt::Display for BodyTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request body did not arrive in time")
+    }
+}
+
+impl Error for BodyTimeout {}
+
+/// A response's body; the request counts as in hand until this is sent or dropped.
+pub(super) struct ResponseBody<B> {
+    inner: B,
+    _request: Request,
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn new(inner: B, request: Request) -> Self {
+        Self {
+            inner,
+            _request: request,
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

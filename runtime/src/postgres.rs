@@ -1,0 +1,240 @@
+//! PostgreSQL pool as a supervised child: checkout with a deadline, transactions, health.
+//!
+//! [`pool`] is the child specification, [`Pool::named`] the handle. The pool process owns a bb8 pool of tokio-postgres connections;
+//! a handle finds the current life at each use, so it survives restarts. The pool starts degraded while the database is away,
+//! and heals by itself.
+//!
+//! Every connection has a driver task that bb8-postgres starts itself (a plain tokio task, not a process): it ends with its connection.
+//! Connections are made without TLS.
+
+mod connection;
+mod life;
+mod transaction;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub use connection::Client;
+pub use transaction::TransactionFuture;
+
+use crate::{Address, ChildSpec, Context, System};
+use life::{Life, Message};
+
+/// Connections at most, in connections: what a small PostgreSQL serves without queueing inside itself.
+const SIZE_MAX: u32 = 16;
+/// Connections kept open though idle, in connections.
+const SIZE_MIN: u32 = 1;
+/// Longest wait for a connection: as long as a call waits for its answer.
+const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the server to accept a new connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle connection beyond the minimum is closed after this.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// A connection is replaced at this age, so that a server's memory for one session stays bounded.
+const LIFETIME_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// Bounds of a pool.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections at most, at least 1. Default 16.
+    pub size_max: u32,
+    /// Connections kept open though idle. Default 1.
+    pub size_min: u32,
+    /// Longest wait in [`Pool::get`]. Default 5 s.
+    pub checkout_timeout: Duration,
+    /// Longest wait for the server to accept a new connection. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Idle connections beyond the minimum are closed after this; not zero. Default 10 min.
+    pub idle_timeout: Duration,
+    /// A connection is replaced at this age; not zero. Default 30 min.
+    pub lifetime_max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            size_max: SIZE_MAX,
+            size_min: SIZE_MIN,
+            checkout_timeout: CHECKOUT_TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            lifetime_max: LIFETIME_MAX,
+        }
+    }
+}
+
+/// Why the pool could not lend a connection, or what the database answered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// Every connection stayed lent out for the whole checkout timeout.
+    Timeout,
+    /// The database does not answer; the text is what the last attempt met.
+    Unavailable(String),
+    /// No pool of that name runs: it was stopped, or is between two lives.
+    Closed,
+    /// The database answered with an error.
+    Database(tokio_postgres::Error),
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no connection became free in time"),
+            Self::Unavailable(text) => write!(f, "the database is unavailable: {text}"),
+            Self::Closed => f.write_str("the pool is not running"),
+            Self::Database(error) => f.write_str(&describe(error)),
+        }
+    }
+}
+
+impl Error for PoolError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for PoolError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// How a pool fares at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PoolState {
+    /// Open connections, lent or idle.
+    pub size: usize,
+    /// Open connections nobody uses.
+    pub idle: usize,
+    /// Callers waiting for a connection.
+    pub waiting: usize,
+    /// Whether the database answered the last attempt.
+    pub healthy: bool,
+    /// What the last attempt met while unhealthy.
+    pub last_error: Option<String>,
+}
+
+/// A child that runs a pool under the registered name `id`. Never fails to start: without a database it is degraded, and heals
+/// when the database answers.
+#[must_use]
+pub fn pool(id: &str, config: tokio_postgres::Config, options: Options) -> ChildSpec {
+    ChildSpec::process(id, move |cx: Context<Message>| {
+        life::run(cx, config.clone(), options.clone())
+    })
+}
+
+/// Client side of a pool.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    system: System,
+    id: String,
+    checkout_timeout: Option<Duration>,
+    current: Mutex<Option<Arc<Life>>>,
+}
+
+impl Pool {
+    /// The pool registered under `id`, with its own checkout timeout. Resolved at each use, so it may be built before the
+    /// pool starts and outlives its restarts.
+    #[must_use]
+    pub fn named(system: &System, id: &str) -> Self {
+        Self::build(system.clone(), id.to_owned(), None)
+    }
+
+    /// The same pool with another longest wait in [`Pool::get`].
+    #[must_use]
+    pub fn with_checkout_timeout(&self, checkout_timeout: Duration) -> Self {
+        Self::build(
+            self.shared.system.clone(),
+            self.shared.id.clone(),
+            Some(checkout_timeout),
+        )
+    }
+
+    fn build(system: System, id: String, checkout_timeout: Option<Duration>) -> Self {
+        let shared = Shared {
+            system,
+            id,
+            checkout_timeout,
+            current: Mutex::new(None),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Borrows a connection, first come first served.
+    ///
+    /// # Errors
+    /// [`PoolError::Timeout`] when all stay lent out, [`PoolError::Unavailable`] when the database does not answer, both after the
+    /// checkout timeout; [`PoolError::Closed`] at once when no such pool runs.
+    ///
+    /// # Cancel safety
+    /// Safe: the place in the queue is given up, a connection already assigned goes back.
+    pub async fn get(&self) -> Result<Client, PoolError> {
+        let life = self.life().await?;
+        let deadline = self
+            .shared
+            .checkout_timeout
+            .unwrap_or(life.checkout_timeout);
+        life.checkout(deadline).await
+    }
+
+    /// How the pool fares now.
+    ///
+    /// # Errors
+    /// [`PoolError::Closed`] when no such pool runs.
+    pub async fn state(&self) -> Result<PoolState, PoolError> {
+        Ok(self.life().await?.state())
+    }
+
+    /// The current life, asked for once and remembered until it ends.
+    async fn life(&self) -> Result<Arc<Life>, PoolError> {
+        let known = self.shared.current.lock().clone();
+        if let Some(life) = known.filter(|life| !life.is_closed()) {
+            return Ok(life);
+        }
+        let address: Address<Message> = self
+            .shared
+            .system
+            .whereis(&self.shared.id)
+            .map_err(|_| PoolError::Closed)?;
+        let life = address
+            .call(Message::Life)
+            .await
+            .map_err(|_| PoolError::Closed)?;
+        *self.shared.current.lock() = Some(life.clone());
+        Ok(life)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("id", &self.shared.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The error and its causes in one line; the driver's own text is only "db error" or "error connecting to server".
+fn describe(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

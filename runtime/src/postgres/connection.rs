@@ -1,0 +1,225 @@
+//! One pooled connection: how it is made, judged broken, and lent out.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bb8_postgres::PostgresConnectionManager;
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_postgres::{NoTls, Statement};
+
+use super::life::Life;
+use crate::System;
+
+/// Prepared statements kept per connection, in statements; the oldest goes first. Bounds what a caller who builds SQL text at
+/// run time can make the server remember.
+const STATEMENTS_MAX: usize = 256;
+
+/// A connection that lay idle longer than this is asked a question before it is lent out: a peer that vanished without a
+/// word (a pulled cable, a firewall that forgot) is not seen otherwise.
+const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(30);
+
+/// Why a connection could not be made, or may not be lent out again.
+#[derive(Debug)]
+pub(super) enum ConnectionError {
+    /// The database or the driver said so.
+    Database(tokio_postgres::Error),
+    /// The attempt, or the question asked of an idle connection, took longer than the connect timeout.
+    TimedOut,
+    /// The server closed it while it lay idle.
+    Closed,
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => f.write_str(&super::describe(error)),
+            Self::TimedOut => f.write_str("the database did not answer within the connect timeout"),
+            Self::Closed => f.write_str("the server closed the connection"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectionError {}
+
+/// A connection and what belongs to it alone.
+pub(super) struct Connection {
+    client: tokio_postgres::Client,
+    statements: Mutex<Statements>,
+    idle_since: Duration,
+    discard: bool,
+}
+
+impl Connection {
+    /// Marks the connection as not to be reused; the pool closes it when it comes back and makes another.
+    pub(super) fn discard(&mut self) {
+        self.discard = true;
+    }
+}
+
+/// Prepared statements by their SQL text, in the order they were prepared.
+#[derive(Default)]
+struct Statements {
+    by_text: HashMap<Arc<str>, Statement>,
+    order: VecDeque<Arc<str>>,
+}
+
+impl Statements {
+    fn insert(&mut self, sql: &str, statement: Statement) {
+        let text: Arc<str> = Arc::from(sql);
+        if self.by_text.insert(text.clone(), statement).is_some() {
+            return;
+        }
+        self.order.push_back(text);
+        if self.order.len() > STATEMENTS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_text.remove(&oldest);
+        }
+    }
+}
+
+/// Makes and judges connections for bb8.
+pub(super) struct Manager {
+    inner: PostgresConnectionManager<NoTls>,
+    system: System,
+    connect_timeout: Duration,
+}
+
+impl Manager {
+    pub(super) fn new(
+        config: tokio_postgres::Config,
+        system: System,
+        connect_timeout: Duration,
+    ) -> Self {
+        Self {
+            inner: PostgresConnectionManager::new(config, NoTls),
+            system,
+            connect_timeout,
+        }
+    }
+}
+
+impl bb8::ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = ConnectionError;
+
+    async fn connect(&self) -> Result<Connection, ConnectionError> {
+        let client = self
+            .system
+            .timeout(self.connect_timeout, self.inner.connect())
+            .await
+            .map_err(|_| ConnectionError::TimedOut)?
+            .map_err(ConnectionError::Database)?;
+        Ok(Connection {
+            client,
+            statements: Mutex::default(),
+            idle_since: self.system.clock().now(),
+            discard: false,
+        })
+    }
+
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectionError> {
+        if connection.client.is_closed() {
+            return Err(ConnectionError::Closed);
+        }
+        if self
+            .system
+            .clock()
+            .now()
+            .saturating_sub(connection.idle_since)
+            < IDLE_UNTESTED_MAX
+        {
+            return Ok(());
+        }
+        self.system
+            .timeout(self.connect_timeout, connection.client.simple_query(""))
+            .await
+            .map_err(|_| ConnectionError::TimedOut)?
+            .map_err(ConnectionError::Database)?;
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.idle_since = self.system.clock().now();
+        connection.discard || connection.client.is_closed()
+    }
+}
+
+/// A connection on loan from a [`Pool`](super::Pool); goes back when dropped.
+///
+/// Dereferences to [`tokio_postgres::Client`]. A connection that broke while on loan is replaced. A statement still running
+/// when this is dropped keeps the connection busy until it ends; [`Pool::transaction`](super::Pool::transaction) has no such
+/// tail, because it discards the connection and cancels the statement.
+pub struct Client {
+    // Before the permit: the connection must be back in the pool when the next in line is let in.
+    connection: bb8::PooledConnection<'static, Manager>,
+    life: Arc<Life>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Client {
+    pub(super) fn new(
+        connection: bb8::PooledConnection<'static, Manager>,
+        life: Arc<Life>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            connection,
+            life,
+            _permit: permit,
+        }
+    }
+
+    /// Prepares `sql`, or returns the statement this connection prepared for the same text before. At most 256 statements are
+    /// remembered for each connection.
+    ///
+    /// # Errors
+    /// What the server answered.
+    ///
+    /// # Cancel safety
+    /// Safe: at worst the statement is prepared again next time.
+    pub async fn prepare_cached(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        let known = self.connection.statements.lock().by_text.get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.connection.client.prepare(sql).await?;
+        self.connection
+            .statements
+            .lock()
+            .insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// Closes this connection instead of giving it back, and has the statement that runs on it cancelled.
+    pub(super) fn abandon(&mut self) {
+        self.life.cancel(self.connection.client.cancel_token());
+        self.connection.discard();
+    }
+}
+
+impl Deref for Client {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection.client
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.connection.client
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("closed", &self.connection.client.is_closed())
+            .finish()
+    }
+}

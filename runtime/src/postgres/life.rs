@@ -1,0 +1,253 @@
+//! What one life of the pool process owns: the bb8 pool, the queue before it, and its health.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio_postgres::{CancelToken, NoTls};
+
+use super::connection::{Client, ConnectionError, Manager};
+use super::{Options, PoolError, PoolState};
+use crate::{Address, Context, ReplyTo, System};
+
+/// How long bb8 tries one connection before it gives up and the next caller starts anew; its pauses between attempts grow to half
+/// of this. Small, so that a database that comes back is noticed within a second.
+const RETRY_WINDOW: Duration = Duration::from_secs(1);
+
+/// How often an unhealthy pool looks whether the database is back, though nobody asks for a connection.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest wait for the server to take a request to cancel a statement.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the pool process is told.
+pub(super) enum Message {
+    /// Hands out the current life, so that a checkout costs no message.
+    Life(ReplyTo<Arc<Life>>),
+    /// Asks the server to stop a statement nobody waits for any more.
+    Cancel(CancelToken),
+}
+
+/// One life of the pool. Ends with its process, by whatever cause.
+pub(super) struct Life {
+    bb8: bb8::Pool<Manager>,
+    // bb8 lets a newcomer overtake those who wait; this queue is fair, and a permit holder always finds or makes a connection.
+    queue: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    closed: AtomicBool,
+    health: Arc<Health>,
+    system: System,
+    address: Address<Message>,
+    pub(super) checkout_timeout: Duration,
+}
+
+impl Life {
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Lends a connection within `deadline`, first come first served.
+    pub(super) async fn checkout(
+        self: &Arc<Self>,
+        deadline: Duration,
+    ) -> Result<Client, PoolError> {
+        let _waiting = Waiting::new(&self.waiting);
+        let wait = async {
+            let permit = self
+                .queue
+                .clone()
+                .acquire_owned()
+                .await
+                .map_err(|_| PoolError::Closed)?;
+            loop {
+                match self.bb8.get_owned().await {
+                    Ok(connection) => break Ok(Client::new(connection, self.clone(), permit)),
+                    Err(bb8::RunError::TimedOut) => {}
+                    Err(bb8::RunError::User(error)) => self.health.failed(&error),
+                }
+            }
+        };
+        match self.system.timeout(deadline, wait).await {
+            Ok(Ok(client)) => {
+                self.health.worked();
+                Ok(client)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) if self.is_closed() => Err(PoolError::Closed),
+            Err(_) => Err(self.health.refusal()),
+        }
+    }
+
+    pub(super) fn cancel(&self, token: CancelToken) {
+        // Without a pool process there is nobody to carry it out; the statement then ends by itself.
+        let _ = self.address.send(Message::Cancel(token));
+    }
+
+    pub(super) fn state(&self) -> PoolState {
+        let state = self.bb8.state();
+        let (healthy, last_error) = self.health.read();
+        PoolState {
+            size: state.connections as usize,
+            idle: state.idle_connections as usize,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            healthy,
+            last_error,
+        }
+    }
+}
+
+/// Runs one life of the pool: owns it, lends it, looks after it.
+pub(super) async fn run(
+    mut cx: Context<Message>,
+    config: tokio_postgres::Config,
+    options: Options,
+) {
+    let life = Arc::new(start(&cx, config, &options));
+    let _closing = Closing(life.clone());
+    probe(&mut cx, &life, options.connect_timeout);
+    loop {
+        match cx.receive_timeout(PROBE_INTERVAL).await {
+            Some(Message::Life(to)) => to.reply(life.clone()),
+            Some(Message::Cancel(token)) => {
+                let system = cx.system();
+                cx.spawn_link(move |_: Context<()>| async move {
+                    // A server that cannot be reached has no statement to stop.
+                    let _ = system
+                        .timeout(CANCEL_TIMEOUT, token.cancel_query(NoTls))
+                        .await;
+                });
+            }
+            None => probe(&mut cx, &life, options.connect_timeout),
+        }
+    }
+}
+
+fn start(cx: &Context<Message>, config: tokio_postgres::Config, options: &Options) -> Life {
+    let system = cx.system();
+    let health = Arc::new(Health::default());
+    let manager = Manager::new(config, system.clone(), options.connect_timeout);
+    let size_max = options.size_max.max(1);
+    let bb8 = bb8::Pool::builder()
+        .max_size(size_max)
+        .min_idle(options.size_min.min(size_max))
+        .connection_timeout(RETRY_WINDOW)
+        .max_lifetime(options.lifetime_max)
+        .idle_timeout(options.idle_timeout)
+        .error_sink(Box::new(Sink(health.clone())))
+        .build_unchecked(manager);
+    Life {
+        bb8,
+        queue: Arc::new(Semaphore::new(size_max as usize)),
+        waiting: AtomicUsize::new(0),
+        closed: AtomicBool::new(false),
+        health,
+        system,
+        address: cx.address(),
+        checkout_timeout: options.checkout_timeout,
+    }
+}
+
+/// Tries the database from a process of its own while the pool is unhealthy, so that its health is known without a caller.
+fn probe(cx: &mut Context<Message>, life: &Arc<Life>, deadline: Duration) {
+    if life.health.read().0 || life.health.probing.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let life = life.clone();
+    cx.spawn_link(move |_: Context<()>| async move {
+        // The outcome is what the health remembers; the connection goes straight back.
+        let _ = life.checkout(deadline).await;
+        life.health.probing.store(false, Ordering::Release);
+    });
+}
+
+/// Closes the queue when the pool process ends, by whatever cause: those who wait are told at once.
+struct Closing(Arc<Life>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.queue.close();
+    }
+}
+
+/// Counts a caller among those who wait for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the database answered last time, and what it said when it did not.
+#[derive(Default)]
+struct Health {
+    state: Mutex<(bool, Option<String>)>,
+    probing: AtomicBool,
+}
+
+impl Health {
+    fn worked(&self) {
+        let mut state = self.state.lock();
+        if !state.0 {
+            *state = (true, None);
+            drop(state);
+            tracing::info!("the database answers");
+        }
+    }
+
+    fn failed(&self, error: &ConnectionError) {
+        let text = error.to_string();
+        let mut state = self.state.lock();
+        let news = state.0 || state.1.is_none();
+        *state = (false, Some(text.clone()));
+        drop(state);
+        if news {
+            tracing::warn!(postgres.error = %text, "the database does not answer");
+        }
+    }
+
+    fn read(&self) -> (bool, Option<String>) {
+        self.state.lock().clone()
+    }
+
+    /// Why a checkout ran out of time: everything lent out, or no database.
+    fn refusal(&self) -> PoolError {
+        match self.read() {
+            (false, Some(text)) => PoolError::Unavailable(text),
+            _ => PoolError::Timeout,
+        }
+    }
+}
+
+/// Takes what bb8's own tasks find out.
+struct Sink(Arc<Health>);
+
+impl bb8::ErrorSink<ConnectionError> for Sink {
+    fn sink(&self, error: ConnectionError) {
+        // A connection the server closed while idle says nothing about the next one.
+        if !matches!(error, ConnectionError::Closed) {
+            self.0.failed(&error);
+        }
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<ConnectionError>> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
+}

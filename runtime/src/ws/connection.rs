@@ -1,0 +1,275 @@
+//! The connection process: one WebSocket, its handler and its mailbox, and one orderly end.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_websockets::Message;
+
+use super::ear::Ear;
+use super::outgoing::{Outgoing, text};
+use super::wire::{Ending, Incoming, Wire};
+use super::{Close, Next, Options, Socket};
+use crate::limits::REDUCTIONS_PER_MESSAGE;
+use crate::process::run::isolate;
+use crate::{
+    Address, ChildSpec, Context, Event, ExitKind, ExitReason, Pid, RestartType, RoomError,
+    ShutdownType, Signal, System, TimerRef,
+};
+
+/// What a callback may do: send to the peer, join rooms, set timers, tell others its address.
+pub struct Connection<M: Send + 'static> {
+    context: Context<M>,
+    outgoing: Outgoing,
+    ear: Ear,
+}
+
+impl<M: Send + 'static> Connection<M> {
+    /// Where other processes send messages for [`Socket::on_info`].
+    #[must_use]
+    pub fn address(&self) -> Address<M> {
+        self.context.address()
+    }
+
+    /// This process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.context.pid()
+    }
+
+    /// The system it runs in.
+    #[must_use]
+    pub fn system(&self) -> System {
+        self.context.system()
+    }
+
+    /// Queues a text frame for the peer; never waits. `payload` must be UTF-8.
+    pub fn send_text(&mut self, payload: impl Into<Bytes>) {
+        self.outgoing.push(text(payload.into()), 0);
+    }
+
+    /// Queues a binary frame for the peer; never waits.
+    pub fn send_binary(&mut self, payload: impl Into<Bytes>) {
+        self.outgoing.push(Message::binary(payload.into()), 0);
+    }
+
+    /// Joins a room: each broadcast there goes to the peer as a text frame, without a copy and past the handler. Left when the
+    /// connection ends.
+    ///
+    /// # Errors
+    /// As [`Rooms::join`](crate::Rooms::join).
+    pub fn join(&mut self, room: &str) -> Result<(), RoomError> {
+        self.system()
+            .rooms()
+            .join(room, &self.ear.address(), |message| message)
+    }
+
+    /// Leaves a room. Whether it was joined.
+    pub fn leave(&mut self, room: &str) -> bool {
+        self.system().rooms().leave(room, self.pid())
+    }
+
+    /// Sends `message` to [`Socket::on_info`] after `delay`.
+    pub fn send_after(&mut self, delay: Duration, message: M) -> TimerRef {
+        let address = self.context.address();
+        self.context.send_after(&address, delay, message)
+    }
+
+    /// Cancels a timer; the time that was left, if it had not fired.
+    pub fn cancel(&mut self, timer: TimerRef) -> Option<Duration> {
+        self.context.cancel(timer)
+    }
+}
+
+impl<M: Send + 'static> fmt::Debug for Connection<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("pid", &self.context.pid())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The child that runs `H` on an upgraded stream. Temporary: a stream that ended cannot be restarted.
+pub(super) fn child<H: Socket>(
+    stream: Upgraded,
+    draining: watch::Receiver<bool>,
+    args: H::Args,
+    options: Options,
+) -> ChildSpec {
+    let stop_timeout = options.close_timeout;
+    let start = Mutex::new(Some((stream, draining, args, options)));
+    // Without an id the dynamic supervisor gives it a fresh one.
+    ChildSpec::process("", move |context: Context<H::Message>| {
+        let start = start.lock().take();
+        async move {
+            match start {
+                Some((stream, draining, args, options)) => {
+                    run::<H>(context, stream, draining, args, options).await
+                }
+                None => ExitReason::normal(),
+            }
+        }
+    })
+    .restart(RestartType::Temporary)
+    .shutdown(ShutdownType::Timeout(stop_timeout))
+    .unregistered()
+}
+
+/// Why the conversation is over.
+enum Over {
+    /// By a close from either side, and the reason the process ends with.
+    Closed(Ending, ExitReason),
+    /// By a panic in a callback.
+    Crashed(ExitReason),
+}
+
+impl Over {
+    fn by_us(close: Close, reason: ExitReason) -> Self {
+        Self::Closed(Ending { close, ours: true }, reason)
+    }
+}
+
+async fn run<H: Socket>(
+    mut context: Context<H::Message>,
+    stream: Upgraded,
+    draining: watch::Receiver<bool>,
+    args: H::Args,
+    options: Options,
+) -> ExitReason {
+    context.trap_exit(true);
+    context.set_label("websocket");
+    let mut wire = Wire::new(stream, &options, context.system());
+    let outgoing = Outgoing::new(options.queue_max, options.queue_bytes_max);
+    let ear = Ear::of(&context);
+    let mut cx = Connection {
+        context,
+        outgoing,
+        ear,
+    };
+    let mut handler = match isolate(H::on_connect(args, &mut cx)).await {
+        Ok(Ok(handler)) => handler,
+        Ok(Err(close)) => {
+            wire.finish(&Ending { close, ours: true }, &mut cx.outgoing)
+                .await;
+            return ExitReason::normal();
+        }
+        Err(panic) => return crash(wire, panic, &mut cx.outgoing).await,
+    };
+    match converse(&mut handler, &mut cx, &mut wire, draining).await {
+        Over::Closed(ending, reason) => {
+            // What is broadcast from here on is not for this peer. The handler hears of the end before the peer has answered, which
+            // may take as long as the close timeout.
+            cx.ear.close();
+            let heard = async { handler.on_close(ending.close.code, &ending.close.reason) };
+            let heard = isolate(heard).await;
+            drop(handler);
+            wire.finish(&ending, &mut cx.outgoing).await;
+            heard.err().unwrap_or(reason)
+        }
+        Over::Crashed(panic) => {
+            cx.ear.close();
+            crash(wire, panic, &mut cx.outgoing).await
+        }
+    }
+}
+
+/// Tells the peer, then lets the process end as its panic wants.
+async fn crash(wire: Wire, panic: ExitReason, outgoing: &mut Outgoing) -> ExitReason {
+    let close = Close::new(Close::CRASHED, "internal error");
+    wire.finish(&Ending { close, ours: true }, outgoing).await;
+    panic
+}
+
+/// What happened on either side of the process.
+enum Happened<M> {
+    Wire(Incoming),
+    Inside(Event<M>),
+    Draining,
+}
+
+async fn converse<H: Socket>(
+    handler: &mut H,
+    cx: &mut Connection<H::Message>,
+    wire: &mut Wire,
+    mut draining: watch::Receiver<bool>,
+) -> Over {
+    let mut inside_first = false;
+    loop {
+        let happened = wait(cx, wire, &mut draining, inside_first).await;
+        inside_first = matches!(happened, Happened::Wire(_));
+        let next = match happened {
+            Happened::Wire(Incoming::Frame(frame)) => {
+                cx.context.consume_budget(REDUCTIONS_PER_MESSAGE).await;
+                isolate(handler.on_message(frame, cx)).await
+            }
+            Happened::Wire(Incoming::Over(ending)) => {
+                return Over::Closed(ending, ExitReason::normal());
+            }
+            Happened::Inside(Event::Message(message)) => {
+                isolate(handler.on_info(message, cx)).await
+            }
+            Happened::Inside(Event::Signal(Signal::Exit { reason, .. })) => match reason.kind() {
+                ExitKind::Normal => Ok(Next::Continue),
+                ExitKind::Shutdown => return going_away(reason),
+                _ => {
+                    let close = Close::new(Close::CRASHED, "internal error");
+                    return Over::by_us(close, reason);
+                }
+            },
+            Happened::Inside(Event::Signal(_)) => Ok(Next::Continue),
+            Happened::Draining => return going_away(ExitReason::normal()),
+        };
+        match next {
+            Ok(Next::Continue) => {}
+            Ok(Next::Close(code, reason)) => {
+                return Over::by_us(Close::new(code, reason), ExitReason::normal());
+            }
+            Err(panic) => return Over::Crashed(panic),
+        }
+    }
+}
+
+fn going_away(reason: ExitReason) -> Over {
+    Over::by_us(
+        Close::new(Close::GOING_AWAY, "the server is stopping"),
+        reason,
+    )
+}
+
+/// Waits for what comes first. The two sides take turns in being looked at first, so that neither a talkative peer nor a flooded
+/// mailbox starves the other.
+async fn wait<M: Send + 'static>(
+    cx: &mut Connection<M>,
+    wire: &mut Wire,
+    draining: &mut watch::Receiver<bool>,
+    inside_first: bool,
+) -> Happened<M> {
+    let Connection {
+        context,
+        outgoing,
+        ear,
+    } = cx;
+    let mut inside = pin!(context.receive_event());
+    let mut drained = pin!(draining.wait_for(|draining| *draining));
+    poll_fn(|task| {
+        if inside_first && let Poll::Ready(event) = inside.as_mut().poll(task) {
+            return Poll::Ready(Happened::Inside(event));
+        }
+        ear.poll_frames(task, outgoing);
+        if let Poll::Ready(incoming) = wire.poll_incoming(task, outgoing) {
+            return Poll::Ready(Happened::Wire(incoming));
+        }
+        if !inside_first && let Poll::Ready(event) = inside.as_mut().poll(task) {
+            return Poll::Ready(Happened::Inside(event));
+        }
+        // A server that is gone altogether is stopping too.
+        drained.as_mut().poll(task).map(|_| Happened::Draining)
+    })
+    .await
+}

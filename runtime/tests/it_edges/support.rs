@@ -1,0 +1,5 @@
+//! What the tests of the edges share.
+
+pub(crate) mod database;
+pub(crate) mod raw;
+pub(crate) mod site;
