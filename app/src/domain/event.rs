@@ -1,0 +1,393 @@
+//! An event on its way: `RawEvent` → `NormalEvent` → `GroupedEvent`. The type changes as it moves.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::fingerprint::Fingerprint;
+use super::ids::{EventId, IssueId, ProjectId};
+use super::severity::Severity;
+use super::stacktrace::{Exception, Frame, Stacktrace};
+
+/// The version of [`RawEvent::to_bytes`]; older ones stay readable.
+const RAW_EVENT_VERSION: u8 = 1;
+
+/// Version (1), event id (16), project id (16), received at (8).
+const RAW_EVENT_HEADER_BYTES: usize = 1 + 16 + 16 + 8;
+
+/// An accepted event as the spool holds it: normalised and scrubbed, not yet understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEvent {
+    /// Who it is: the SDK's own id.
+    pub event_id: EventId,
+    /// Where it belongs.
+    pub project_id: ProjectId,
+    /// When the door took it, by our clock; whole microseconds.
+    pub received_at: Timestamp,
+    /// The normalised event as JSON in Sentry's shape, compressed with zstd.
+    pub payload: Bytes,
+}
+
+/// Bytes that are not a [`RawEvent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RawEventError {
+    /// There are fewer bytes than a header has.
+    Truncated,
+    /// They were written by a version we do not know.
+    UnknownVersion(u8),
+    /// The time is none.
+    InvalidTime,
+}
+
+impl fmt::Display for RawEventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("raw event is truncated"),
+            Self::UnknownVersion(version) => write!(f, "raw event has unknown version {version}"),
+            Self::InvalidTime => f.write_str("raw event has an impossible time"),
+        }
+    }
+}
+
+impl std::error::Error for RawEventError {}
+
+impl RawEvent {
+    /// The bytes the spool stores: version (1 byte), event id (16), project id (16), received at in microseconds since 1970 (8, little endian), payload (the rest).
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(RAW_EVENT_HEADER_BYTES + self.payload.len());
+        bytes.put_u8(RAW_EVENT_VERSION);
+        bytes.put_slice(self.event_id.as_uuid().as_bytes());
+        bytes.put_slice(self.project_id.as_uuid().as_bytes());
+        bytes.put_i64_le(self.received_at.as_microsecond());
+        bytes.put_slice(&self.payload);
+        bytes.freeze()
+    }
+
+    /// Reads what [`RawEvent::to_bytes`] wrote; the payload shares the given buffer.
+    ///
+    /// # Errors
+    /// If the bytes are too few or of a version this program does not know.
+    pub fn from_bytes(bytes: &Bytes) -> Result<Self, RawEventError> {
+        let version = *bytes.first().ok_or(RawEventError::Truncated)?;
+        if version != RAW_EVENT_VERSION {
+            return Err(RawEventError::UnknownVersion(version));
+        }
+        if bytes.len() < RAW_EVENT_HEADER_BYTES {
+            return Err(RawEventError::Truncated);
+        }
+        let uuid_at = |start: usize| {
+            Uuid::from_slice(&bytes[start..start + 16]).map_err(|_| RawEventError::Truncated)
+        };
+        let micros: [u8; 8] = bytes[33..RAW_EVENT_HEADER_BYTES]
+            .try_into()
+            .map_err(|_| RawEventError::Truncated)?;
+        Ok(Self {
+            event_id: uuid_at(1)?.into(),
+            project_id: uuid_at(17)?.into(),
+            received_at: Timestamp::from_microsecond(i64::from_le_bytes(micros))
+                .map_err(|_| RawEventError::InvalidTime)?,
+            payload: bytes.slice(RAW_EVENT_HEADER_BYTES..),
+        })
+    }
+}
+
+/// An event understood: what grouping, titles and search need of the normalised JSON, typed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct NormalEvent {
+    /// Who it is.
+    pub event_id: EventId,
+    /// When it happened, by the client's clock (bounded by ours).
+    #[serde(rename = "timestamp")]
+    pub occurred_at: Timestamp,
+    /// When the door took it.
+    #[serde(rename = "received")]
+    pub received_at: Timestamp,
+    /// How bad it is.
+    pub level: Severity,
+    /// The platform, `other` if unknown.
+    pub platform: String,
+    /// The name of the logger.
+    #[serde(default)]
+    pub logger: Option<String>,
+    /// The log message, if there is one.
+    #[serde(default)]
+    pub logentry: Option<LogEntry>,
+    /// The exceptions; the last is the one that was shown.
+    #[serde(default, rename = "exception")]
+    pub exceptions: Values<Exception>,
+    /// The stack of a message, or of the crashed thread, if no exception has one.
+    #[serde(default)]
+    pub stacktrace: Option<Stacktrace>,
+    /// The route or task during which it happened.
+    #[serde(default)]
+    pub transaction: Option<String>,
+    /// The culprit, if the SDK names one.
+    #[serde(default)]
+    pub culprit: Option<String>,
+    /// `production`, `staging` …
+    pub environment: String,
+    /// The version of the program.
+    #[serde(default)]
+    pub release: Option<String>,
+    /// The build of the release.
+    #[serde(default)]
+    pub dist: Option<String>,
+    /// The machine it happened on.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// Who was using the program.
+    #[serde(default)]
+    pub user: Option<User>,
+    /// Tags in the order given, keys unique.
+    #[serde(default)]
+    pub tags: Vec<(String, String)>,
+    /// The fingerprint the client asks for; empty means none.
+    #[serde(default)]
+    pub fingerprint: Vec<String>,
+    /// The SDK.
+    #[serde(default)]
+    pub sdk: Sdk,
+}
+
+impl NormalEvent {
+    /// The message as shown: formatted, or else its template.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let entry = self.logentry.as_ref()?;
+        entry.formatted.as_deref().or(entry.message.as_deref())
+    }
+
+    /// The template of the message, where the client sent it apart from the formatted text.
+    #[must_use]
+    pub fn message_template(&self) -> Option<&str> {
+        self.logentry.as_ref()?.message.as_deref()
+    }
+
+    /// The frame where it happened: the innermost of the program's own code, or else the innermost; of the exception that was shown.
+    #[must_use]
+    pub fn crash_frame(&self) -> Option<&Frame> {
+        let shown = self
+            .exceptions
+            .values
+            .iter()
+            .rev()
+            .find_map(|exception| exception.stacktrace.as_ref());
+        let frames = &shown.or(self.stacktrace.as_ref())?.frames;
+        frames
+            .iter()
+            .rev()
+            .find(|frame| frame.is_in_app())
+            .or(frames.last())
+    }
+}
+
+/// Sentry's wrapping of a list.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Values<T> {
+    /// The list.
+    #[serde(default = "Vec::new")]
+    pub values: Vec<T>,
+}
+
+impl<T> Default for Values<T> {
+    fn default() -> Self {
+        Self { values: Vec::new() }
+    }
+}
+
+/// A log message.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct LogEntry {
+    /// The template, before its parameters were put in.
+    pub message: Option<String>,
+    /// The text with the parameters.
+    pub formatted: Option<String>,
+}
+
+/// Who was using the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// The program's own id of the person.
+    pub id: Option<String>,
+    /// An email address.
+    pub email: Option<String>,
+    /// A login name.
+    pub username: Option<String>,
+    /// The address the person came from.
+    pub ip_address: Option<String>,
+}
+
+impl User {
+    /// The most telling property as `id:…`, `username:…`, `email:…` or `ip:…`: what users affected are counted by.
+    #[must_use]
+    pub fn key(&self) -> Option<String> {
+        [
+            ("id", &self.id),
+            ("username", &self.username),
+            ("email", &self.email),
+            ("ip", &self.ip_address),
+        ]
+        .into_iter()
+        .find_map(|(name, value)| value.as_ref().map(|value| format!("{name}:{value}")))
+    }
+}
+
+/// The SDK that sent an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Sdk {
+    /// `sentry.python.flask` …
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+/// An event that knows its issue: what the writer stores and the dashboard shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupedEvent {
+    /// Who it is.
+    pub event_id: EventId,
+    /// Where it belongs.
+    pub project_id: ProjectId,
+    /// When the door took it.
+    pub received_at: Timestamp,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// How bad it is.
+    pub level: Severity,
+    /// The platform, `other` if unknown.
+    pub platform: String,
+    /// One line that names the problem, at most 200 characters.
+    pub title: String,
+    /// Where it happened, at most 200 characters; may be empty.
+    pub culprit: String,
+    /// The message as shown; for an exception its value; may be empty.
+    pub message: String,
+    /// `production`, `staging` …
+    pub environment: String,
+    /// The version of the program.
+    pub release: Option<String>,
+    /// The build of the release.
+    pub dist: Option<String>,
+    /// The name of the logger.
+    pub logger: Option<String>,
+    /// The route or task during which it happened.
+    pub transaction: Option<String>,
+    /// The machine it happened on.
+    pub server_name: Option<String>,
+    /// A stable key of the person affected, see [`User::key`].
+    pub user: Option<String>,
+    /// Tags, keys unique.
+    pub tags: Vec<(String, String)>,
+    /// The class of the exception shown.
+    pub exception_type: Option<String>,
+    /// The text of the exception shown.
+    pub exception_value: Option<String>,
+    /// The SDK's name.
+    pub sdk_name: Option<String>,
+    /// The SDK's version.
+    pub sdk_version: Option<String>,
+    /// What groups it.
+    pub fingerprint: Fingerprint,
+    /// The fingerprint the client asked for; empty means none.
+    pub client_fingerprint: Vec<String>,
+    /// The issues it may belong to, best first; the first is of the current algorithm, and where none exists yet, it is the one to make.
+    pub candidates: Vec<IssueId>,
+    /// What contributed to the grouping, what did not, and why: what the issue page explains.
+    pub grouping: serde_json::Value,
+    /// The normalised event as JSON, compressed with zstd.
+    pub payload: Bytes,
+}
+
+/// The form in which a [`GroupedEvent`]'s grouping is explained. See `processing::grouping`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contribution {
+    /// What it is: `exception type`, `frame`, `message` …
+    pub part: &'static str,
+    /// What it says.
+    pub value: String,
+    /// Whether it went into the hash.
+    pub contributes: bool,
+    /// Why it did not, or what was done to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RawEvent, RawEventError, User};
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+    use uuid::Uuid;
+
+    fn raw(id: u128, micros: i64, payload: Vec<u8>) -> RawEvent {
+        RawEvent {
+            event_id: Uuid::from_u128(id).into(),
+            project_id: Uuid::from_u128(!id).into(),
+            received_at: Timestamp::from_microsecond(micros).unwrap(),
+            payload: payload.into(),
+        }
+    }
+
+    #[test]
+    fn the_bytes_on_disk_never_change() {
+        let bytes = raw(1, 2, vec![9]).to_bytes();
+        let mut expected = vec![1];
+        expected.extend([0; 15]);
+        expected.push(1);
+        expected.extend([255; 15]);
+        expected.push(254);
+        expected.extend([2, 0, 0, 0, 0, 0, 0, 0, 9]);
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn torn_and_foreign_bytes_are_errors() {
+        let bytes = raw(1, 2, vec![]).to_bytes();
+        for len in 0..bytes.len() {
+            assert_eq!(
+                RawEvent::from_bytes(&bytes.slice(..len)),
+                Err(RawEventError::Truncated)
+            );
+        }
+        let foreign = Bytes::from_static(&[7; 80]);
+        assert_eq!(
+            RawEvent::from_bytes(&foreign),
+            Err(RawEventError::UnknownVersion(7))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn raw_events_read_back(id in any::<u128>(), micros in 0..=253_402_207_200_000_000_i64, payload in any::<Vec<u8>>()) {
+            let event = raw(id, micros, payload);
+            prop_assert_eq!(RawEvent::from_bytes(&event.to_bytes()), Ok(event));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in any::<Vec<u8>>()) {
+            let _ = RawEvent::from_bytes(&bytes.into());
+        }
+    }
+
+    #[test]
+    fn users_are_keyed_by_the_most_telling_property() {
+        let mut user = User {
+            email: Some("a@b".into()),
+            ip_address: Some("::1".into()),
+            ..User::default()
+        };
+        assert_eq!(user.key().as_deref(), Some("email:a@b"));
+        user.id = Some("7".into());
+        assert_eq!(user.key().as_deref(), Some("id:7"));
+        assert_eq!(User::default().key(), None);
+    }
+}

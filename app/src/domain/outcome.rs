@@ -1,0 +1,132 @@
+//! The closed list of what can become of an event.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The fate of one event. Every event the door has seen ends in exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is a row in the database.
+    Stored,
+    /// Its id was already stored: a client's retry.
+    Duplicate,
+    /// Its issue is discarded: users want no more of it.
+    Discarded,
+    /// A filter of the project dropped it.
+    Filtered,
+    /// The project's sampling dropped it.
+    Sampled,
+    /// It was older than the retention when it came to be stored.
+    Expired,
+    /// It could not be processed or stored and lies in quarantine with the reason.
+    Quarantined,
+    /// Refused at the door: over a limit of rate, or no room.
+    RateLimited,
+    /// Refused at the door: not an event.
+    Invalid,
+    /// Refused at the door: larger than allowed.
+    TooLarge,
+    /// Refused at the door: no key, an unknown one, or one of another project.
+    Unauthorised,
+}
+
+/// A text that names no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownOutcome;
+
+impl fmt::Display for UnknownOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an outcome")
+    }
+}
+
+impl std::error::Error for UnknownOutcome {}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 11] = [
+        Self::Stored,
+        Self::Duplicate,
+        Self::Discarded,
+        Self::Filtered,
+        Self::Sampled,
+        Self::Expired,
+        Self::Quarantined,
+        Self::RateLimited,
+        Self::Invalid,
+        Self::TooLarge,
+        Self::Unauthorised,
+    ];
+
+    /// The word the database and the API use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Discarded => "discarded",
+            Self::Filtered => "filtered",
+            Self::Sampled => "sampled",
+            Self::Expired => "expired",
+            Self::Quarantined => "quarantined",
+            Self::RateLimited => "rate_limited",
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::Unauthorised => "unauthorised",
+        }
+    }
+
+    /// Whether the event was turned away at the door, so that it was never accepted.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited | Self::Invalid | Self::TooLarge | Self::Unauthorised
+        )
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownOutcome;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
+        Self::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+            .ok_or(UnknownOutcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome;
+
+    #[test]
+    fn words_read_back_and_match_serde() {
+        for outcome in Outcome::ALL {
+            assert_eq!(outcome.as_str().parse(), Ok(outcome));
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
+        }
+    }
+
+    #[test]
+    fn four_outcomes_are_refusals() {
+        assert_eq!(
+            Outcome::ALL
+                .into_iter()
+                .filter(|outcome| outcome.is_refusal())
+                .count(),
+            4
+        );
+    }
+}

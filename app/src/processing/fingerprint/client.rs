@@ -1,0 +1,72 @@
+//! The fingerprint a client asks for: its parts, with `{{ default }}` and other variables filled in.
+//!
+//! Source: Sentry, docs, "SDK fingerprinting" and "Fingerprint rules: variables".
+
+use crate::domain::NormalEvent;
+
+/// Whether the client leaves grouping to us.
+pub(super) fn is_default(parts: &[String]) -> bool {
+    parts.is_empty() || matches!(parts, [part] if variable(part) == Some("default"))
+}
+
+/// The parts with every variable filled in; `default` stands for our own hash.
+pub(super) fn fill(event: &NormalEvent, default: &str) -> Vec<String> {
+    event
+        .fingerprint
+        .iter()
+        .map(|part| fill_part(part, event, default))
+        .collect()
+}
+
+/// The name within `{{ name }}`, if a part is nothing else.
+fn variable(part: &str) -> Option<&str> {
+    Some(part.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim())
+}
+
+fn fill_part(part: &str, event: &NormalEvent, default: &str) -> String {
+    let mut out = String::with_capacity(part.len());
+    let mut rest = part;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((name, after)) = after.split_once("}}") else {
+            break;
+        };
+        out.push_str(before);
+        out.push_str(&value(name.trim(), event, default));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn value(name: &str, event: &NormalEvent, default: &str) -> String {
+    let exception = event.exceptions.values.last();
+    let frame = event.crash_frame();
+    let known = match name {
+        "default" => Some(default.to_owned()),
+        "message" => event
+            .message()
+            .or_else(|| exception?.value.as_deref())
+            .map(str::to_owned),
+        "type" | "error.type" => exception.and_then(|exception| exception.kind.clone()),
+        "value" | "error.value" => exception.and_then(|exception| exception.value.clone()),
+        "function" | "stack.function" => frame.and_then(|frame| frame.function.clone()),
+        "module" | "stack.module" => frame.and_then(|frame| frame.module.clone()),
+        "package" | "stack.package" => frame.and_then(|frame| frame.package.clone()),
+        "path" | "stack.abs_path" => {
+            frame.and_then(|frame| frame.abs_path.clone().or_else(|| frame.filename.clone()))
+        }
+        "transaction" => event.transaction.clone(),
+        "level" => Some(event.level.to_string()),
+        "logger" => event.logger.clone(),
+        "environment" => Some(event.environment.clone()),
+        "release" => event.release.clone(),
+        _ => name.strip_prefix("tags.").and_then(|key| {
+            event
+                .tags
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value.clone())
+        }),
+    };
+    known.unwrap_or_else(|| format!("<no-{name}>"))
+}

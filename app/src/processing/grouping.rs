@@ -1,0 +1,109 @@
+//! From an event's bytes to an event that knows its issue: derived, never looked up.
+
+mod facts;
+
+use std::fmt;
+use std::io::Read as _;
+
+use crate::domain::{GroupedEvent, NormalEvent, RawEvent};
+use crate::processing::fingerprint;
+
+/// No payload decompresses to more: the door takes 1 MiB, and escapes at most multiply it by six.
+const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Why an accepted event could not be understood; it goes to quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProcessingError {
+    /// The payload does not decompress.
+    Compression(String),
+    /// The payload is not the JSON that normalising writes.
+    Json(String),
+}
+
+impl fmt::Display for ProcessingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compression(error) => write!(f, "payload does not decompress: {error}"),
+            Self::Json(error) => write!(f, "payload is not a normalised event: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ProcessingError {}
+
+/// Decompresses, parses, fingerprints, and derives the candidate issues: pure, so that a crash can be repeated.
+///
+/// # Errors
+/// If the payload is not what [`crate::processing::normalize`] writes.
+pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
+    let json = payload_json(&raw.payload)?;
+    let event: NormalEvent =
+        serde_json::from_slice(&json).map_err(|error| ProcessingError::Json(error.to_string()))?;
+    let fingerprints = fingerprint::fingerprints(&event);
+    let candidates = fingerprints
+        .iter()
+        .map(|grouped| grouped.fingerprint.issue_id(raw.project_id))
+        .collect();
+    let best = fingerprints
+        .into_iter()
+        .next()
+        .expect("there is always a current algorithm");
+    let exception = event.exceptions.values.last();
+    Ok(GroupedEvent {
+        event_id: raw.event_id,
+        project_id: raw.project_id,
+        received_at: raw.received_at,
+        occurred_at: event.occurred_at,
+        level: event.level,
+        title: facts::title(&event),
+        culprit: facts::culprit(&event),
+        message: event
+            .message()
+            .or_else(|| exception?.value.as_deref())
+            .unwrap_or_default()
+            .to_owned(),
+        user: event
+            .user
+            .as_ref()
+            .and_then(crate::domain::event::User::key),
+        exception_type: exception.and_then(|exception| exception.kind.clone()),
+        exception_value: exception.and_then(|exception| exception.value.clone()),
+        fingerprint: best.fingerprint,
+        grouping: best.explanation,
+        candidates,
+        payload: raw.payload.clone(),
+        platform: event.platform,
+        environment: event.environment,
+        release: event.release,
+        dist: event.dist,
+        logger: event.logger,
+        transaction: event.transaction,
+        server_name: event.server_name,
+        tags: event.tags,
+        sdk_name: event.sdk.name,
+        sdk_version: event.sdk.version,
+        client_fingerprint: event.fingerprint,
+    })
+}
+
+/// The JSON of a normalised event, from its compressed payload.
+///
+/// # Errors
+/// If the payload is not zstd, or implausibly large.
+pub fn payload_json(payload: &[u8]) -> Result<Vec<u8>, ProcessingError> {
+    let broken = |error: std::io::Error| ProcessingError::Compression(error.to_string());
+    let mut json = Vec::with_capacity(payload.len().saturating_mul(6).min(1024 * 1024));
+    let decoder = zstd::stream::read::Decoder::new(payload).map_err(broken)?;
+    decoder
+        .take(PAYLOAD_BYTES_MAX + 1)
+        .read_to_end(&mut json)
+        .map_err(broken)?;
+    if json.len() as u64 > PAYLOAD_BYTES_MAX {
+        return Err(ProcessingError::Compression("too large".to_owned()));
+    }
+    Ok(json)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Turns whatever an SDK sends into one shape: bounded, scrubbed, compressed.
+
+mod attributes;
+mod bounds;
+mod event;
+mod exceptions;
+mod json;
+mod native;
+mod stack_text;
+mod values;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::domain::{EventId, ProjectId, ProjectNumber, RawEvent};
+
+/// What the door knows of an event besides its bytes.
+#[derive(Clone, Debug)]
+pub struct EventContext {
+    /// The project whose key was shown.
+    pub project_id: ProjectId,
+    /// That project's number, to check a native body's `project_id`.
+    pub project_number: Option<ProjectNumber>,
+    /// When the door took it, by our clock.
+    pub received_at: Timestamp,
+    /// When the client sent it, by the client's clock, if it said (`sent_at` of an envelope).
+    pub sent_at: Option<Timestamp>,
+    /// The id from the envelope's header, which wins over the body's.
+    pub event_id: Option<EventId>,
+    /// A fresh random id, used when neither header nor body has one: normalising is pure, so chance comes from the caller.
+    pub fresh_event_id: EventId,
+    /// Where the connection came from, for `{{auto}}`.
+    pub remote_address: Option<IpAddr>,
+}
+
+/// Bytes that are no event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidEvent {
+    /// Not JSON, even read leniently; with the parser's words.
+    Json(String),
+    /// JSON, but not an object.
+    NotAnObject,
+    /// A native body whose `project_id` is not the key's project.
+    ForeignProject,
+    /// The event cannot be compressed.
+    Compression(String),
+}
+
+impl fmt::Display for InvalidEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "invalid JSON: {error}"),
+            Self::NotAnObject => f.write_str("an event must be a JSON object"),
+            Self::ForeignProject => f.write_str("project_id is not the project of the key"),
+            Self::Compression(error) => write!(f, "cannot compress the event: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidEvent {}
+
+/// How hard zstd tries: the level at which it costs less than it saves on disk.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Turns an event in any of Sentry's shapes into a [`RawEvent`]: normalised, scrubbed, bounded, compressed.
+///
+/// # Errors
+/// If the bytes are no JSON object.
+pub fn sentry_event(json: &[u8], context: &EventContext) -> Result<RawEvent, InvalidEvent> {
+    finish(object(json)?, context)
+}
+
+/// Turns a body of `POST /api/v1/events` into a [`RawEvent`], by way of Sentry's shape.
+///
+/// # Errors
+/// If the bytes are no JSON object, or name another project.
+pub fn native_event(
+    json: &[u8],
+    context: &EventContext,
+) -> Result<(EventId, RawEvent), InvalidEvent> {
+    let raw = finish(native::to_sentry(object(json)?, context)?, context)?;
+    Ok((raw.event_id, raw))
+}
+
+fn object(json: &[u8]) -> Result<Map<String, Value>, InvalidEvent> {
+    match json::parse(json).map_err(InvalidEvent::Json)? {
+        Value::Object(event) => Ok(event),
+        _ => Err(InvalidEvent::NotAnObject),
+    }
+}
+
+fn finish(given: Map<String, Value>, context: &EventContext) -> Result<RawEvent, InvalidEvent> {
+    let received_at = Timestamp::from_microsecond(context.received_at.as_microsecond())
+        .unwrap_or(context.received_at);
+    let context = EventContext {
+        received_at,
+        ..context.clone()
+    };
+    let (event_id, event) = event::normalize(given, &context);
+    let json = serde_json::to_vec(&event).map_err(|error| InvalidEvent::Json(error.to_string()))?;
+    let payload = zstd::bulk::compress(&json, ZSTD_LEVEL)
+        .map_err(|error| InvalidEvent::Compression(error.to_string()))?;
+    Ok(RawEvent {
+        event_id,
+        project_id: context.project_id,
+        received_at,
+        payload: payload.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! How much of an event is kept: the bounds, and the one walk that trims and scrubs values of any shape.
+//!
+//! What is cut is noted as Sentry does, under `_meta`: at the same path, `{"": {"rem": [["!limit", "x"]], "len": n}}`.
+
+use serde_json::{Map, Value, json};
+
+use crate::processing::scrub;
+
+/// The most exceptions of a chain; both ends are kept.
+pub(super) const EXCEPTIONS_MAX: usize = 50;
+/// The most frames of a stack; both ends are kept.
+pub(super) const FRAMES_MAX: usize = 250;
+/// The most threads.
+pub(super) const THREADS_MAX: usize = 100;
+/// The most breadcrumbs; the latest are kept.
+pub(super) const BREADCRUMBS_MAX: usize = 100;
+/// The most tags.
+pub(super) const TAGS_MAX: usize = 200;
+/// The longest key or value of a tag, and names of functions, releases and the like, in characters.
+pub(super) const NAME_CHARS_MAX: usize = 200;
+/// The longest path or URL, in characters.
+pub(super) const PATH_CHARS_MAX: usize = 1024;
+/// The longest environment or dist, in characters.
+pub(super) const ENVIRONMENT_CHARS_MAX: usize = 64;
+/// The longest message or value of an exception, in characters.
+pub(super) const MESSAGE_CHARS_MAX: usize = 8192;
+/// The longest line of source code, in characters.
+pub(super) const LINE_CHARS_MAX: usize = 512;
+/// The most parts of a fingerprint.
+pub(super) const FINGERPRINT_PARTS_MAX: usize = 50;
+
+/// How much of a value of any shape is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// How deep containers may nest.
+    pub(super) depth: usize,
+    /// How many entries a list or an object may have.
+    pub(super) entries: usize,
+    /// How long a text may be, in characters.
+    pub(super) chars: usize,
+}
+
+/// For local variables of a frame.
+pub(super) const VARIABLES: Bounds = Bounds {
+    depth: 5,
+    entries: 50,
+    chars: 1024,
+};
+/// For contexts, extra data, request bodies and the like.
+pub(super) const DATA: Bounds = Bounds {
+    depth: 10,
+    entries: 200,
+    chars: 16 * 1024,
+};
+/// For the data of one breadcrumb.
+pub(super) const BREADCRUMB: Bounds = Bounds {
+    depth: 5,
+    entries: 50,
+    chars: 2048,
+};
+
+/// What was changed below a place, in the form of `_meta`; `None` if nothing.
+pub(super) type Note = Option<Value>;
+
+/// The note that something was cut from `len` entries or characters.
+pub(super) fn cut_note(len: usize) -> Value {
+    json!({ "": { "rem": [["!limit", "x"]], "len": len } })
+}
+
+/// The note that a secret was taken out.
+pub(super) fn scrub_note() -> Value {
+    json!({ "": { "rem": [["@secret", "s"]] } })
+}
+
+/// Cuts a text to so many characters, the last being an ellipsis.
+pub(super) fn trim_text(text: &mut String, chars_max: usize) -> Note {
+    if text.len() <= chars_max {
+        return None;
+    }
+    let (end, _) = text.char_indices().nth(chars_max)?;
+    let len = text.chars().count();
+    let keep = text[..end]
+        .char_indices()
+        .next_back()
+        .map_or(0, |(at, _)| at);
+    text.truncate(keep);
+    text.push('…');
+    Some(cut_note(len))
+}
+
+/// Cuts a list to so many entries, keeping both ends.
+pub(super) fn trim_middle<T>(list: &mut Vec<T>, entries_max: usize) -> Note {
+    let len = list.len();
+    if len <= entries_max {
+        return None;
+    }
+    let head = entries_max / 2;
+    list.drain(head..len - (entries_max - head));
+    Some(cut_note(len))
+}
+
+/// Trims and scrubs a value of any shape, in place.
+pub(super) fn trim(value: &mut Value, bounds: Bounds) -> Note {
+    match value {
+        Value::String(text) => {
+            let scrubbed = scrub::scrub_text(text).map(|clean| *text = clean);
+            let cut = trim_text(text, bounds.chars);
+            cut.or_else(|| scrubbed.map(|()| scrub_note()))
+        }
+        Value::Array(list) => {
+            if bounds.depth == 0 {
+                return Some(flatten(value, bounds));
+            }
+            let len = list.len();
+            list.truncate(bounds.entries);
+            let below = Bounds {
+                depth: bounds.depth - 1,
+                ..bounds
+            };
+            let mut notes = Map::new();
+            for (index, entry) in list.iter_mut().enumerate() {
+                note(&mut notes, || index.to_string(), trim(entry, below));
+            }
+            with_cut(notes, len, bounds.entries)
+        }
+        Value::Object(map) => {
+            if bounds.depth == 0 {
+                return Some(flatten(value, bounds));
+            }
+            trim_object(map, bounds)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// Trims and scrubs the entries of an object, in place; the values of secret keys are taken out whole.
+pub(super) fn trim_object(map: &mut Map<String, Value>, bounds: Bounds) -> Note {
+    let len = map.len();
+    if len > bounds.entries {
+        *map = std::mem::take(map)
+            .into_iter()
+            .take(bounds.entries)
+            .collect();
+    }
+    if map.keys().any(|key| key.len() > NAME_CHARS_MAX) {
+        *map = std::mem::take(map)
+            .into_iter()
+            .map(|(mut key, value)| {
+                trim_text(&mut key, NAME_CHARS_MAX);
+                (key, value)
+            })
+            .collect();
+    }
+    let below = Bounds {
+        depth: bounds.depth.saturating_sub(1),
+        ..bounds
+    };
+    let mut notes = Map::new();
+    for (key, entry) in map.iter_mut() {
+        let below_note = if is_secret(key, entry) {
+            *entry = Value::from(scrub::FILTERED);
+            Some(scrub_note())
+        } else {
+            trim(entry, below)
+        };
+        note(&mut notes, || key.clone(), below_note);
+    }
+    with_cut(notes, len, bounds.entries)
+}
+
+/// Whether an entry is to be taken out; counts of tokens, flags and nothing at all are no secrets.
+fn is_secret(key: &str, entry: &Value) -> bool {
+    let could_be = match entry {
+        Value::Null | Value::Bool(_) => false,
+        Value::Number(_) => !key.to_ascii_lowercase().contains("token"),
+        Value::String(text) => !text.is_empty() && text != scrub::FILTERED,
+        Value::Array(_) | Value::Object(_) => true,
+    };
+    could_be && scrub::is_secret_key(key)
+}
+
+/// Adds what was noted below `key`, if anything.
+pub(super) fn note(notes: &mut Map<String, Value>, key: impl FnOnce() -> String, below: Note) {
+    if let Some(below) = below {
+        notes.insert(key(), below);
+    }
+}
+
+/// The notes of all entries, joined with the note that there were more.
+pub(super) fn with_cut(mut notes: Map<String, Value>, len: usize, entries_max: usize) -> Note {
+    if len > entries_max {
+        notes.insert(String::new(), cut_note(len)[""].take());
+    }
+    (!notes.is_empty()).then_some(Value::Object(notes))
+}
+
+/// Replaces a container that lies too deep by a word on its size.
+fn flatten(value: &mut Value, bounds: Bounds) -> Value {
+    let (len, kind) = match value {
+        Value::Array(list) => (list.len(), "list"),
+        Value::Object(map) => (map.len(), "object"),
+        _ => (bounds.chars, "value"),
+    };
+    *value = Value::from(format!("<{kind} of {len}>"));
+    cut_note(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bounds, trim, trim_middle, trim_text};
+    use serde_json::json;
+
+    const SMALL: Bounds = Bounds {
+        depth: 2,
+        entries: 3,
+        chars: 15,
+    };
+
+    #[test]
+    fn texts_lists_and_depth_are_cut_and_noted() {
+        let mut value =
+            json!({ "a": "1234567890123456", "b": [1, 2, 3, 4], "c": { "d": { "e": 1 } } });
+        let note = trim(&mut value, SMALL).unwrap();
+        assert_eq!(
+            value,
+            json!({ "a": "12345678901234…", "b": [1, 2, 3], "c": { "d": "<object of 1>" } })
+        );
+        assert_eq!(note["a"][""]["len"], 16);
+        assert_eq!(note["b"][""]["len"], 4);
+        assert_eq!(note["c"]["d"][""]["rem"][0][0], "!limit");
+        assert_eq!(trim(&mut value, SMALL), None);
+    }
+
+    #[test]
+    fn secrets_are_taken_out_at_any_depth() {
+        let mut value = json!({ "a": { "Password": "x", "max_tokens": 7, "has_password": true, "credentials": [1] } });
+        let note = trim(
+            &mut value,
+            Bounds {
+                depth: 5,
+                entries: 50,
+                chars: 50,
+            },
+        )
+        .unwrap();
+        assert_eq!(
+            value,
+            json!({ "a": { "Password": "[Filtered]", "max_tokens": 7, "has_password": true, "credentials": "[Filtered]" } })
+        );
+        assert_eq!(note["a"]["Password"][""]["rem"][0][0], "@secret");
+    }
+
+    #[test]
+    fn characters_are_counted_not_bytes() {
+        let mut text = "ééééé".to_owned();
+        assert_eq!(trim_text(&mut text, 5), None);
+        assert!(trim_text(&mut text, 4).is_some());
+        assert_eq!(text, "ééé…");
+    }
+
+    #[test]
+    fn both_ends_are_kept() {
+        let mut list: Vec<u32> = (0..10).collect();
+        trim_middle(&mut list, 5);
+        assert_eq!(list, [0, 1, 7, 8, 9]);
+    }
+}

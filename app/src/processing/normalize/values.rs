@@ -1,0 +1,111 @@
+//! Small readers that take a value of the wrong shape for what it was meant to be.
+
+use serde_json::{Map, Value};
+
+/// The text of a scalar: numbers and booleans are written out, containers as JSON; `None` for null.
+pub(super) fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        Value::Bool(true) => Some("True".to_owned()),
+        Value::Bool(false) => Some("False".to_owned()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// As [`text`], but trimmed, and nothing if empty.
+pub(super) fn word(value: Value) -> Option<String> {
+    let text = text(value)?;
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return None;
+    }
+    Some(if trimmed.len() == text.len() {
+        text
+    } else {
+        trimmed.to_owned()
+    })
+}
+
+/// The entries of a list that may be wrapped as `{"values": […]}`, or stand alone; nulls are dropped.
+pub(super) fn list(value: Value) -> Vec<Value> {
+    let mut entries = match value {
+        Value::Array(list) => list,
+        Value::Object(mut map) => match map.remove("values") {
+            Some(Value::Array(list)) => list,
+            Some(Value::Null) => Vec::new(),
+            Some(single) => vec![single],
+            None if map.is_empty() => Vec::new(),
+            None => vec![Value::Object(map)],
+        },
+        Value::Null => Vec::new(),
+        scalar => vec![scalar],
+    };
+    entries.retain(|entry| !entry.is_null());
+    entries
+}
+
+/// Pairs given as an object, as a list of pairs, or as a list of `{"key", "value"}`.
+pub(super) fn pairs(value: Value) -> Vec<(String, Value)> {
+    match value {
+        Value::Object(map) => map.into_iter().collect(),
+        Value::Array(list) => list.into_iter().filter_map(pair).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn pair(value: Value) -> Option<(String, Value)> {
+    match value {
+        Value::Array(mut pair) if pair.len() == 2 => {
+            let value = pair.pop()?;
+            Some((text(pair.pop()?)?, value))
+        }
+        Value::Object(mut map) => {
+            let key = map.remove("key").and_then(text)?;
+            Some((key, map.remove("value").unwrap_or(Value::Null)))
+        }
+        _ => None,
+    }
+}
+
+/// Takes an attribute out; null counts as none.
+pub(super) fn take(map: &mut Map<String, Value>, key: &str) -> Option<Value> {
+    map.remove(key).filter(|value| !value.is_null())
+}
+
+/// Pairs of a query or form, decoded.
+pub(super) fn form(text: &str) -> Vec<(String, Value)> {
+    let text = text.strip_prefix('?').unwrap_or(text);
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key), Value::from(decode(value)))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> String {
+    if !text.contains(['%', '+']) {
+        return text.to_owned();
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let hex = |at: usize| {
+            after
+                .get(at)
+                .and_then(|byte| char::from(*byte).to_digit(16))
+        };
+        rest = after;
+        match (byte, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+                rest = &after[2..];
+            }
+            (b'+', ..) => bytes.push(b' '),
+            (byte, ..) => bytes.push(*byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}")
+}

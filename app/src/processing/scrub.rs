@@ -1,0 +1,324 @@
+//! Finds secrets: which keys hold them, and where texts do.
+//!
+//! Source: the words follow Sentry's data scrubber (getsentry/relay `relay-pii/src/regexes.rs`).
+
+/// What stands where a secret was.
+pub const FILTERED: &str = "[Filtered]";
+
+/// A key that holds one of these, whatever stands between its letters, holds a secret.
+const SECRET_PARTS: [&str; 19] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "signingkey",
+    "credential",
+    "mysqlpwd",
+    "bearer",
+    "authorization",
+    "token",
+    "cookie",
+    "csrf",
+    "xsrf",
+    "sessionid",
+    "creditcard",
+    "cardnumber",
+];
+
+/// A key that is one of these holds a secret.
+const SECRET_WORDS: [&str; 12] = [
+    "auth",
+    "pwd",
+    "pass",
+    "jwt",
+    "otp",
+    "sid",
+    "cvv",
+    "cvc",
+    "ssn",
+    "xapikey",
+    "xauth",
+    "sentryauth",
+];
+
+/// Whether the value of this key is secret by the key's name.
+#[must_use]
+pub fn is_secret_key(key: &str) -> bool {
+    if key.len() > 64 {
+        return false;
+    }
+    let mut name = [0_u8; 64];
+    let mut len = 0;
+    for byte in key.bytes().filter(u8::is_ascii_alphanumeric) {
+        name[len] = byte.to_ascii_lowercase();
+        len += 1;
+    }
+    let name = &name[..len];
+    SECRET_WORDS.iter().any(|word| word.as_bytes() == name)
+        || SECRET_PARTS.iter().any(|part| {
+            name.windows(part.len())
+                .any(|window| window == part.as_bytes())
+        })
+}
+
+/// Replaces the secrets within a text: card numbers, `user:password@` of URLs, bearer tokens, and the values of secret keys in
+/// `key=value` and `"key": "value"`. `None` if there are none.
+#[must_use]
+pub fn scrub_text(text: &str) -> Option<String> {
+    let mut spans = Vec::new();
+    find_cards(text.as_bytes(), &mut spans);
+    find_url_passwords(text, &mut spans);
+    find_bearers(text, &mut spans);
+    find_assignments(text, &mut spans);
+    if spans.is_empty() {
+        return None;
+    }
+    spans.sort_unstable();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for (start, end) in spans {
+        if start < at {
+            continue;
+        }
+        out.push_str(&text[at..start]);
+        out.push_str(FILTERED);
+        at = end;
+    }
+    out.push_str(&text[at..]);
+    (out != text).then_some(out)
+}
+
+type Span = (usize, usize);
+
+/// Runs of 13 to 19 digits, in groups perhaps, that pass the check of card numbers.
+fn find_cards(text: &[u8], spans: &mut Vec<Span>) {
+    let mut at = 0;
+    while at < text.len() {
+        if !text[at].is_ascii_digit() {
+            at += 1;
+            continue;
+        }
+        let mut end = at;
+        let mut digits = Vec::new();
+        let mut last = at;
+        while end < text.len() {
+            match text[end] {
+                byte if byte.is_ascii_digit() => {
+                    digits.push(byte - b'0');
+                    last = end + 1;
+                }
+                b' ' | b'-' if last == end => {}
+                _ => break,
+            }
+            end += 1;
+        }
+        let stands_alone = (at == 0 || !is_word(text[at - 1]))
+            && text.get(last).is_none_or(|byte| !is_word(*byte));
+        if stands_alone && (13..=19).contains(&digits.len()) && is_card(&digits) {
+            spans.push((at, last));
+        }
+        at = end.max(at + 1);
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
+}
+
+/// Luhn's check, and a first digit that cards have.
+fn is_card(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(index, digit)| match (index % 2, u32::from(*digit)) {
+            (0, digit) => digit,
+            (_, digit) if digit > 4 => digit * 2 - 9,
+            (_, digit) => digit * 2,
+        })
+        .sum();
+    matches!(digits[0], 3..=6) && sum.is_multiple_of(10)
+}
+
+fn find_url_passwords(text: &str, spans: &mut Vec<Span>) {
+    for (at, _) in text.match_indices("://") {
+        let start = at + 3;
+        let rest = &text[start..];
+        let end = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\''))
+            .unwrap_or(rest.len());
+        if let Some(host_at) = rest[..end].rfind('@')
+            && let Some(colon) = rest[..host_at].find(':')
+            && colon + 1 < host_at
+        {
+            spans.push((start + colon + 1, start + host_at));
+        }
+    }
+}
+
+fn find_bearers(text: &str, spans: &mut Vec<Span>) {
+    for scheme in ["Bearer ", "bearer "] {
+        for (at, _) in text.match_indices(scheme) {
+            let start = at + scheme.len();
+            let len = text[start..]
+                .bytes()
+                .take_while(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte))
+                .count();
+            if len >= 16 {
+                spans.push((start, start + len));
+            }
+        }
+    }
+}
+
+/// `password=x`, `"password": "x"`, `'password': 'x'`; prose such as `invalid token: x` stays.
+fn find_assignments(text: &str, spans: &mut Vec<Span>) {
+    let bytes = text.as_bytes();
+    for (at, sign) in bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| matches!(byte, b'=' | b':'))
+    {
+        let before = &text[..at];
+        let quote = before
+            .chars()
+            .next_back()
+            .filter(|c| matches!(c, '"' | '\''));
+        let name_end = if quote.is_some() { at - 1 } else { at };
+        if *sign == b':' && quote.is_none() {
+            continue;
+        }
+        let name_len = bytes[..name_end]
+            .iter()
+            .rev()
+            .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            .count();
+        if name_len == 0 || !is_secret_key(&text[name_end - name_len..name_end]) {
+            continue;
+        }
+        let gap = bytes[at + 1..]
+            .iter()
+            .take_while(|byte| **byte == b' ')
+            .count();
+        if *sign == b'=' && gap > 0 {
+            continue;
+        }
+        let start = at + 1 + gap;
+        let (start, len) = match bytes.get(start) {
+            Some(quote @ (b'"' | b'\'')) => {
+                let body = &bytes[start + 1..];
+                (
+                    start + 1,
+                    body.iter()
+                        .position(|byte| byte == quote)
+                        .unwrap_or(body.len()),
+                )
+            }
+            _ => {
+                let ends = |byte: &u8| byte.is_ascii_whitespace() || b"&,;)}]\"'#".contains(byte);
+                (
+                    start,
+                    bytes[start.min(bytes.len())..]
+                        .iter()
+                        .position(ends)
+                        .unwrap_or(bytes.len() - start),
+                )
+            }
+        };
+        if len > 0 && !text[start..].starts_with(FILTERED) {
+            spans.push((start, start + len));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_secret_key, scrub_text};
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    #[test]
+    fn secret_keys_in_any_spelling() {
+        for key in [
+            "password",
+            "userPassword",
+            "X-Api-Key",
+            "API_KEY",
+            "authorization",
+            "Cookie",
+            "Set-Cookie",
+            "csrftoken",
+            "client_secret",
+            "accessToken",
+            "auth",
+            "X-Auth-Token",
+            "credit_card",
+        ] {
+            assert!(is_secret_key(key), "{key}");
+        }
+        for key in [
+            "author",
+            "passenger",
+            "message",
+            "assid",
+            "url",
+            "key",
+            "",
+            "authenticated",
+            "compass",
+        ] {
+            assert!(!is_secret_key(key), "{key}");
+        }
+        assert!(!is_secret_key(&"password".repeat(20)));
+    }
+
+    #[test]
+    fn secrets_in_texts() {
+        for (text, expected) in [
+            (
+                "card 4242 4242 4242 4242 declined",
+                "card [Filtered] declined",
+            ),
+            ("card 4242424242424242!", "card [Filtered]!"),
+            (
+                "postgres://app:hunter2@db/x?password=y&z=1",
+                "postgres://app:[Filtered]@db/x?password=[Filtered]&z=1",
+            ),
+            (
+                "Authorization: Bearer abcdefghijklmnop1234",
+                "Authorization: Bearer [Filtered]",
+            ),
+            (
+                "{'password': 'hunter2', 'a': 1}",
+                "{'password': '[Filtered]', 'a': 1}",
+            ),
+            ("{\"token\":\"abc\"}", "{\"token\":\"[Filtered]\"}"),
+        ] {
+            assert_eq!(scrub_text(text).as_deref().unwrap_or(text), expected);
+        }
+    }
+
+    #[test]
+    fn prose_stays() {
+        for text in [
+            "Unexpected token: } in JSON",
+            "order 4242424242424241 failed",
+            "invalid password: too short",
+            "http://localhost:9000/@x",
+            "id 9ec79c33ec9942ab8353589fcb2e04dc",
+        ] {
+            assert_eq!(scrub_text(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_scrubbed_once(text in ".{0,60}|(password|token|=|:|'|\"| |://|@|[0-9]{12,17}|Bearer |é){0,12}") {
+            if let Some(once) = scrub_text(&text) {
+                prop_assert_eq!(scrub_text(&once), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Sentry's wire format: pure functions from bytes to values.
+//!
+//! | file | what it reads |
+//! |---|---|
+//! | [`compression`] | bodies in any content coding, under a ceiling |
+//! | [`envelope`] | the framing of envelopes |
+//! | [`event_item`] | the kinds of items, and the body of the store endpoint |
+//! | [`auth_header`] | the key, wherever a client puts it |
+//! | [`dsn`] | data source names |
+//! | [`timestamps`] | times, as clients write them |
+
+pub mod auth_header;
+pub mod compression;
+pub mod dsn;
+pub mod envelope;
+pub mod event_item;
+
+pub use crate::domain::timestamps;

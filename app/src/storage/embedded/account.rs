@@ -1,0 +1,120 @@
+//! Which operating-system user runs the server: ours, or an unprivileged one when we are root.
+
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::EmbeddedError;
+
+/// The users a root process drops to, best first.
+const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
+
+/// The user that runs the server and the user that connects to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    /// Name of the user that runs the server.
+    pub(super) server: String,
+    /// Name of the user this process runs as.
+    pub(super) client: String,
+    /// User and group to drop to; `None` when this process is no root.
+    pub(super) drop_to: Option<(u32, u32)>,
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// Finds out who we are and who is to run the server.
+    pub(super) fn current() -> Result<Account, EmbeddedError> {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let client = id(&["-un"]).unwrap_or_else(|| uid.to_string());
+        if uid != 0 {
+            return Ok(Account {
+                server: client.clone(),
+                client,
+                drop_to: None,
+                uid,
+                gid,
+            });
+        }
+        for name in UNPRIVILEGED {
+            let ids = (id(&["-u", name]), id(&["-g", name]));
+            if let (Some(Ok(uid)), Some(Ok(gid))) =
+                (ids.0.map(|t| t.parse()), ids.1.map(|t| t.parse()))
+            {
+                return Ok(Account {
+                    server: name.to_owned(),
+                    client,
+                    drop_to: Some((uid, gid)),
+                    uid,
+                    gid,
+                });
+            }
+        }
+        Err(EmbeddedError::NoAccount)
+    }
+
+    /// A command that will run as the server's user, detached from our terminal's signals.
+    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        if let Some((uid, gid)) = self.drop_to {
+            command.gid(gid).uid(uid);
+        }
+        command
+            .current_dir("/")
+            .process_group(0)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Hands `path` to the server's user and closes it to everybody else.
+    pub(super) fn own(&self, path: &Path, mode: u32) -> Result<(), EmbeddedError> {
+        use std::os::unix::fs::PermissionsExt;
+        if let Some((uid, gid)) = self.drop_to {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid))
+                .map_err(EmbeddedError::io("hand over", path))?;
+        }
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+            .map_err(EmbeddedError::io("set the permissions of", path))
+    }
+
+    /// Whether the server's user may walk through every existing directory above `path`.
+    pub(super) fn reaches(&self, path: &Path) -> bool {
+        self.drop_to.is_none()
+            || path.ancestors().skip(1).all(|above| {
+                std::fs::metadata(above).map_or(true, |meta| {
+                    may_search(meta.mode(), meta.uid(), meta.gid(), self.uid, self.gid)
+                })
+            })
+    }
+
+    /// Whether `uid` is the server's user.
+    pub(super) fn is_server(&self, uid: u32) -> bool {
+        self.uid == uid
+    }
+}
+
+/// Whether a user may search a directory of this mode and owner (permission bits only).
+pub(super) fn may_search(mode: u32, owner: u32, group: u32, uid: u32, gid: u32) -> bool {
+    let bit = if owner == uid {
+        0o100
+    } else if group == gid {
+        0o010
+    } else {
+        0o001
+    };
+    mode & bit != 0
+}
+
+fn id(args: &[&str]) -> Option<String> {
+    let output = Command::new("id")
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}

@@ -1,0 +1,168 @@
+//! Finds the PostgreSQL programs: `PATH` first, then the places where distributions put them, newest first.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{EmbeddedError, Options};
+
+/// What a directory must hold to be a server's.
+const REQUIRED: [&str; 3] = ["initdb", "postgres", "pg_ctl"];
+
+/// Directories whose subdirectories are major versions, and the path below one.
+const VERSIONED: [(&str, &str); 4] = [
+    ("/usr/lib/postgresql", "bin"),
+    ("/usr/libexec", "bin"),
+    ("/opt/homebrew/opt", "bin"),
+    ("/usr/local/opt", "bin"),
+];
+
+/// Directories that hold the programs themselves.
+const PLAIN: [&str; 5] = [
+    "/usr/local/pgsql/bin",
+    "/usr/pgsql/bin",
+    "/usr/bin",
+    "/usr/local/bin",
+    "/opt/local/bin",
+];
+
+/// One installed server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Binaries {
+    pub(super) dir: PathBuf,
+    /// The whole version, `15.18`.
+    pub(super) version: String,
+}
+
+impl Binaries {
+    /// The major version, `15`.
+    pub(super) fn major(&self) -> &str {
+        self.version.split('.').next().unwrap_or(&self.version)
+    }
+
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A client program, next to the server or, where they are packaged apart, on `PATH`.
+    pub(super) fn client(&self, name: &str) -> PathBuf {
+        let beside = self.program(name);
+        if beside.exists() {
+            beside
+        } else {
+            PathBuf::from(name)
+        }
+    }
+}
+
+/// Every server found, those of `PATH` first, then the newest first.
+pub(super) fn find(options: &Options) -> Result<Vec<Binaries>, EmbeddedError> {
+    let from_path: Vec<PathBuf> = options
+        .search_path
+        .as_deref()
+        .map(|path| std::env::split_paths(path).collect())
+        .unwrap_or_default();
+    let rest = options
+        .binary_dirs
+        .clone()
+        .unwrap_or_else(distribution_dirs);
+    let mut found: Vec<Binaries> = from_path.iter().filter_map(|dir| inspect(dir)).collect();
+    let mut others: Vec<Binaries> = rest.iter().filter_map(|dir| inspect(dir)).collect();
+    others.sort_by_key(|binaries| std::cmp::Reverse(numbers(&binaries.version)));
+    found.extend(others);
+    if found.is_empty() {
+        return Err(EmbeddedError::NoBinaries {
+            searched: searched(from_path, options),
+        });
+    }
+    Ok(found)
+}
+
+/// The server for a cluster of major version `cluster`, or the first of all when there is no cluster yet.
+pub(super) fn choose(
+    found: &[Binaries],
+    cluster: Option<&str>,
+    data: &Path,
+) -> Result<Binaries, EmbeddedError> {
+    found
+        .iter()
+        .find(|binaries| cluster.is_none_or(|major| binaries.major() == major))
+        .cloned()
+        .ok_or_else(|| {
+            let mut majors: Vec<String> =
+                found.iter().map(|found| found.major().to_owned()).collect();
+            majors.dedup();
+            EmbeddedError::OtherVersion {
+                cluster: cluster.unwrap_or("?").to_owned(),
+                found: majors,
+                data: data.to_owned(),
+            }
+        })
+}
+
+fn searched(from_path: Vec<PathBuf>, options: &Options) -> Vec<PathBuf> {
+    let mut dirs = from_path;
+    match &options.binary_dirs {
+        Some(given) => dirs.extend(given.iter().cloned()),
+        None => {
+            dirs.extend(
+                VERSIONED
+                    .iter()
+                    .map(|(dir, below)| Path::new(dir).join("*").join(below)),
+            );
+            dirs.extend(PLAIN.iter().map(PathBuf::from));
+        }
+    }
+    dirs.dedup();
+    dirs
+}
+
+fn distribution_dirs() -> Vec<PathBuf> {
+    let mut dirs = Vec::new();
+    for (parent, below) in VERSIONED {
+        let Ok(entries) = std::fs::read_dir(parent) else {
+            continue;
+        };
+        dirs.extend(entries.flatten().map(|entry| entry.path().join(below)));
+    }
+    dirs.extend(PLAIN.iter().map(PathBuf::from));
+    dirs
+}
+
+/// A server in `dir`, if all its programs are there and it says its version.
+fn inspect(dir: &Path) -> Option<Binaries> {
+    if !REQUIRED.iter().all(|name| dir.join(name).exists()) {
+        return None;
+    }
+    let output = Command::new(dir.join("postgres"))
+        .arg("--version")
+        .output()
+        .ok()?;
+    Some(Binaries {
+        dir: dir.to_owned(),
+        version: version(&String::from_utf8_lossy(&output.stdout))?,
+    })
+}
+
+/// `15.18` from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+pub(super) fn version(text: &str) -> Option<String> {
+    let after = text.split_once("(PostgreSQL)")?.1.trim_start();
+    let version: String = after
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '.')
+        .collect();
+    version
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then_some(version)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map(|part| {
+            part.chars()
+                .take_while(char::is_ascii_digit)
+                .collect::<String>()
+        })
+        .map(|digits| digits.parse().unwrap_or(0))
+        .collect()
+}

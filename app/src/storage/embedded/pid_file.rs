@@ -1,0 +1,96 @@
+//! Reads `postmaster.pid`: is there a server, is it ours, is it ready.
+
+use std::path::{Path, PathBuf};
+
+use super::EmbeddedError;
+
+/// What PostgreSQL wrote into its lock file.
+///
+/// Source: `src/include/utils/pidfile.h` of PostgreSQL: one value a line, in this order: process id, data directory, start
+/// time, port, socket directory, listen address, shared memory key, status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PidFile {
+    pub(super) pid: i32,
+    data: PathBuf,
+    status: String,
+}
+
+impl PidFile {
+    /// Reads the file of the data directory `data`; `None` when there is none, or it is not written yet.
+    pub(super) fn read(data: &Path) -> Result<Option<PidFile>, EmbeddedError> {
+        let path = data.join("postmaster.pid");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(PidFile::parse(&text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(EmbeddedError::io("read", &path)(error)),
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<PidFile> {
+        let mut lines = text.lines();
+        // A single-user server writes its id negated.
+        let pid: i32 = lines.next()?.trim().parse::<i32>().ok()?.checked_abs()?;
+        let data = PathBuf::from(lines.next().unwrap_or_default());
+        let status = lines.nth(5).unwrap_or_default().trim().to_owned();
+        Some(PidFile { pid, data, status })
+    }
+
+    /// Whether the server accepts connections.
+    pub(super) fn is_ready(&self) -> bool {
+        self.status == "ready"
+    }
+
+    /// Whether the server is on its way down.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.status == "stopping"
+    }
+
+    /// Whether the process lives and is a PostgreSQL on `data`, not a stranger that got the number later.
+    pub(super) fn is_alive_and_ours(&self, data: &Path) -> bool {
+        self.data == data && is_alive(self.pid) && is_postgres(self.pid, data)
+    }
+
+    /// Whether any process has this number.
+    pub(super) fn is_alive(&self) -> bool {
+        is_alive(self.pid)
+    }
+}
+
+/// The process id in a lock file of PostgreSQL (first line), if it says one.
+pub(super) fn lock_file_pid(path: &Path) -> Option<i32> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines()
+        .next()?
+        .trim()
+        .parse::<i32>()
+        .ok()?
+        .checked_abs()
+}
+
+fn is_alive(pid: i32) -> bool {
+    let Some(pid) = rustix::process::Pid::from_raw(pid) else {
+        return false;
+    };
+    match rustix::process::test_kill_process(pid) {
+        Ok(()) => true,
+        Err(error) => error == rustix::io::Errno::PERM,
+    }
+}
+
+/// Whether the process's command line names a PostgreSQL server on `data`.
+fn is_postgres(pid: i32, data: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
+        // Without /proc the number must do; PostgreSQL's own lock then guards the directory.
+        return !Path::new("/proc/self/cmdline").exists();
+    };
+    let mut words = line.split(|byte| *byte == 0);
+    let is_server = words.next().is_some_and(|program| {
+        let name = program
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .unwrap_or(program);
+        name == b"postgres" || name == b"postmaster"
+    });
+    is_server && words.any(|word| word == data.as_os_str().as_bytes())
+}

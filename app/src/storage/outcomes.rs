@@ -1,0 +1,118 @@
+//! Counters of fates: how many events of a project and hour ended how, and why.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::{Error, GenericClient};
+use uuid::Uuid;
+
+use crate::domain::{Outcome, ProjectId};
+
+pub(crate) const STATEMENTS: &[&str] = &[ADD, TOTALS];
+
+const ADD: &str = "INSERT INTO outcomes (project_id, hour, outcome, reason, quantity) \
+     SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::int8[]) \
+     ON CONFLICT (project_id, hour, outcome, reason) DO UPDATE SET quantity = outcomes.quantity + excluded.quantity";
+const TOTALS: &str = "SELECT outcome, reason, sum(quantity)::int8 FROM outcomes \
+     WHERE project_id = $1 AND hour >= $2 AND hour < $3 GROUP BY outcome, reason ORDER BY outcome, reason";
+
+/// A number of events with one fate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomeCount {
+    /// Whose they are.
+    pub project_id: ProjectId,
+    /// When they came; counted by the hour.
+    pub at: Timestamp,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// Why, from a closed list; may be empty.
+    pub reason: String,
+    /// How many.
+    pub quantity: u64,
+}
+
+/// One line of [`totals`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutcomeTotal {
+    /// How they ended.
+    pub outcome: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// How many.
+    pub quantity: i64,
+}
+
+/// Adds counts. Rows are written in one order by everybody, so that no two writers wait for each other.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn add(client: &impl GenericClient, counts: &[OutcomeCount]) -> Result<(), Error> {
+    let mut sums: BTreeMap<(Uuid, Timestamp, &'static str, &str), i64> = BTreeMap::new();
+    for count in counts {
+        let key = (
+            count.project_id.into_uuid(),
+            hour(count.at),
+            count.outcome.as_str(),
+            count.reason.as_str(),
+        );
+        let sum = sums.entry(key).or_default();
+        *sum = sum.saturating_add(i64::try_from(count.quantity).unwrap_or(i64::MAX));
+    }
+    if sums.is_empty() {
+        return Ok(());
+    }
+    let projects: Vec<Uuid> = sums.keys().map(|key| key.0).collect();
+    let hours: Vec<Timestamp> = sums.keys().map(|key| key.1).collect();
+    let outcomes: Vec<&str> = sums.keys().map(|key| key.2).collect();
+    let reasons: Vec<&str> = sums.keys().map(|key| key.3).collect();
+    let quantities: Vec<i64> = sums.values().copied().collect();
+    client
+        .execute(ADD, &[&projects, &hours, &outcomes, &reasons, &quantities])
+        .await?;
+    Ok(())
+}
+
+/// How a project's events of a span of time (from, until) ended.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn totals(
+    client: &impl GenericClient,
+    project: ProjectId,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<OutcomeTotal>, Error> {
+    let rows = client
+        .query(TOTALS, &[&project.into_uuid(), &from, &until])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| OutcomeTotal {
+            outcome: row.get(0),
+            reason: row.get(1),
+            quantity: row.get(2),
+        })
+        .collect())
+}
+
+/// The beginning of the hour of UTC that `time` is in.
+fn hour(time: Timestamp) -> Timestamp {
+    let second = time.as_second();
+    Timestamp::from_second(second - second.rem_euclid(3600)).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hour;
+
+    #[test]
+    fn hours_begin_on_the_hour() {
+        assert_eq!(
+            hour("2026-11-21T22:49:27.5Z".parse().unwrap()),
+            "2026-11-21T22:00:00Z".parse().unwrap()
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! The daily partitions of `events`: which days have one, and making those that are missing.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tokio_postgres::{Error, GenericClient, Transaction};
+
+/// The lock under which partitions are made; see [`super::migrate`] for its kin.
+const LOCK: i64 = 0x6d65_7368_6572_0002;
+
+pub(crate) const STATEMENTS: &[&str] = &[TAKE_LOCK, ATTACHED, ALL];
+
+const TAKE_LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
+const ATTACHED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+     WHERE i.inhparent = 'events'::regclass AND NOT i.inhdetachpending AND c.relname = ANY($1::text[])";
+const ALL: &str = "SELECT c.relname::text, i.inhdetachpending FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+     WHERE i.inhparent = 'events'::regclass ORDER BY c.relname";
+
+/// The UTC day of a time: the partition it belongs to.
+#[must_use]
+pub fn day(time: Timestamp) -> Date {
+    time.to_zoned(TimeZone::UTC).date()
+}
+
+/// The name of a day's partition, `events_2026_11_21`.
+#[must_use]
+pub fn name(day: Date) -> String {
+    format!(
+        "events_{:04}_{:02}_{:02}",
+        day.year(),
+        day.month(),
+        day.day()
+    )
+}
+
+/// The day a partition is named after.
+#[must_use]
+pub fn day_of_name(name: &str) -> Option<Date> {
+    let mut parts = name.strip_prefix("events_")?.split('_');
+    let year = parts.next()?.parse().ok()?;
+    let month = parts.next()?.parse().ok()?;
+    let day = parts.next()?.parse().ok()?;
+    parts.next().is_none().then_some(())?;
+    Date::new(year, month, day).ok()
+}
+
+/// Makes the partitions of `days` that are missing; returns how many it made.
+///
+/// Each is created and then attached, which lets readers and writers go on (`CREATE … PARTITION OF` would not).
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn ensure(transaction: &Transaction<'_>, days: &[Date]) -> Result<usize, Error> {
+    if missing(transaction, days).await?.is_empty() {
+        return Ok(0);
+    }
+    transaction.execute(TAKE_LOCK, &[&LOCK]).await?;
+    // Looked up again: another node may have made them while we waited.
+    let missing = missing(transaction, days).await?;
+    for day in &missing {
+        transaction.batch_execute(&creation(*day)).await?;
+    }
+    Ok(missing.len())
+}
+
+/// Every partition with its day, oldest first; those that are being detached say so.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn list(client: &impl GenericClient) -> Result<Vec<(Date, bool)>, Error> {
+    let rows = client.query(ALL, &[]).await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| Some((day_of_name(row.get(0))?, row.get(1))))
+        .collect())
+}
+
+async fn missing(client: &impl GenericClient, days: &[Date]) -> Result<Vec<Date>, Error> {
+    let names: Vec<String> = days.iter().copied().map(name).collect();
+    let attached: Vec<String> = client
+        .query(ATTACHED, &[&names])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let mut missing: Vec<Date> = days
+        .iter()
+        .copied()
+        .filter(|day| !attached.contains(&name(*day)))
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    Ok(missing)
+}
+
+fn creation(day: Date) -> String {
+    let name = name(day);
+    let until = day.tomorrow().unwrap_or(day);
+    // A leftover of an interrupted retention has the name but is no partition any more.
+    format!(
+        "DROP TABLE IF EXISTS {name};\n\
+         CREATE TABLE {name} (LIKE events INCLUDING ALL);\n\
+         ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{day} 00:00:00+00') TO ('{until} 00:00:00+00');"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::{day, day_of_name, name};
+
+    #[test]
+    fn names_and_days_agree() {
+        let day_ = date(2026, 2, 4);
+        assert_eq!(name(day_), "events_2026_02_04");
+        assert_eq!(day_of_name("events_2026_02_04"), Some(day_));
+        assert_eq!(day_of_name("events_2026_02_04_pkey"), None);
+        assert_eq!(day_of_name("events_time"), None);
+    }
+
+    #[test]
+    fn a_day_is_a_day_of_utc() {
+        assert_eq!(
+            day("2026-03-28T23:59:59.999999Z".parse().unwrap()),
+            date(2026, 3, 28)
+        );
+        assert_eq!(
+            day("2026-03-29T01:30:00+03:00".parse().unwrap()),
+            date(2026, 3, 28)
+        );
+    }
+}

@@ -1,0 +1,484 @@
+//! One transaction a chunk: exactly once, counted right, whatever happens in between.
+
+use jiff::{SignedDuration, ToSpan};
+use mesher::domain::{IssueId, Outcome, RawEvent, TransitionKind};
+use mesher::storage::issues::{self, IssueAction};
+use mesher::storage::outcomes::OutcomeCount;
+use mesher::storage::spools;
+use mesher::storage::writer::{Chunk, EventKind, Quarantined, WriteError, write_chunk};
+use tokio_postgres::Client;
+
+use crate::postgres::TestDatabase;
+use crate::support::{Spool, check_equality, count, event, id, now, project};
+
+fn kinds(committed: &mesher::storage::writer::Committed) -> Vec<EventKind> {
+    committed.events.iter().map(|event| event.kind).collect()
+}
+
+async fn store(client: &mut Client, spool: &mut Spool, chunk: &Chunk) -> Vec<EventKind> {
+    let committed = write_chunk(client, chunk).await.unwrap();
+    spool.advance(chunk);
+    check_equality(client).await;
+    kinds(&committed)
+}
+
+#[tokio::test]
+async fn a_chunk_becomes_events_and_issues() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![
+        event(project.id, "a", at),
+        event(project.id, "b", at),
+        event(project.id, "a", at),
+    ]);
+    let committed = write_chunk(&mut client, &chunk).await.unwrap();
+    spool.advance(&chunk);
+    assert_eq!(
+        kinds(&committed),
+        [EventKind::New, EventKind::New, EventKind::Counted]
+    );
+    let mut issues: Vec<_> = committed
+        .issues
+        .iter()
+        .map(|change| {
+            (
+                change.kind,
+                change.issue.title.as_str(),
+                change.issue.event_count,
+            )
+        })
+        .collect();
+    issues.sort_by_key(|issue| issue.1);
+    assert_eq!(
+        issues,
+        [(TransitionKind::New, "a", 2), (TransitionKind::New, "b", 1)]
+    );
+    assert_eq!(
+        committed
+            .issues
+            .iter()
+            .map(|change| &change.issue.short_id)
+            .max()
+            .unwrap(),
+        "DEFAULT-2"
+    );
+    check_equality(&client).await;
+    let next = spool.chunk(vec![event(project.id, "a", at)]);
+    let committed = write_chunk(&mut client, &next).await.unwrap();
+    assert_eq!(committed.issues[0].kind, TransitionKind::Counted);
+    assert_eq!(committed.issues[0].issue.event_count, 3);
+    check_equality(&client).await;
+}
+
+#[tokio::test]
+async fn a_replayed_chunk_is_refused_and_stores_nothing() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![event(project.id, "a", now(&client).await)]);
+    write_chunk(&mut client, &chunk).await.unwrap();
+    let again = write_chunk(&mut client, &chunk).await;
+    assert!(
+        matches!(again, Err(WriteError::AlreadyReleased { released: 1 })),
+        "{again:?}"
+    );
+    check_equality(&client).await;
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 1);
+}
+
+#[tokio::test]
+async fn an_older_life_of_the_spool_may_not_write() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![event(project.id, "a", now(&client).await)]);
+    let later = spools::open(&client, spool.id()).await.unwrap();
+    let refused = write_chunk(&mut client, &chunk).await;
+    assert!(matches!(refused, Err(WriteError::Superseded { epoch }) if epoch == later.epoch));
+    let stranger = Chunk {
+        spool_id: id(),
+        ..chunk
+    };
+    let refused = write_chunk(&mut client, &stranger).await;
+    assert!(matches!(refused, Err(WriteError::UnknownSpool)));
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 0);
+}
+
+#[tokio::test]
+async fn the_same_event_counts_once_within_a_day() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let first = event(project.id, "a", at);
+    let mut retry = first.clone();
+    retry.received_at = at - 23.hours();
+    let mut other = first.clone();
+    other.received_at = at - 25.hours();
+    let chunk = spool.chunk(vec![first.clone(), first.clone()]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [EventKind::New, EventKind::Duplicate]
+    );
+    let chunk = spool.chunk(vec![retry, other, first]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [
+            EventKind::Duplicate,
+            EventKind::Counted,
+            EventKind::Duplicate
+        ]
+    );
+    let duplicates = "SELECT sum(quantity)::int8 FROM outcomes WHERE outcome = 'duplicate'";
+    assert_eq!(count(&client, duplicates).await, 3);
+}
+
+#[tokio::test]
+async fn one_refused_event_goes_to_quarantine_and_the_rest_is_stored() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let mut events: Vec<_> = (0..9)
+        .map(|n| event(project.id, &format!("e{}", n % 3), at))
+        .collect();
+    events[4].message = "a NUL: \0".into();
+    events[7].platform = "\0".into();
+    let chunk = spool.chunk(events.clone());
+    let fates = store(&mut client, &mut spool, &chunk).await;
+    for (place, kind) in fates.iter().enumerate() {
+        assert_eq!(
+            !kind.is_stored(),
+            [4, 7].contains(&place),
+            "{place}: {kind:?}"
+        );
+    }
+    let rows = client
+        .query(
+            "SELECT event_id, reason, payload FROM quarantine ORDER BY id",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(
+        rows[0].get::<_, uuid::Uuid>(0),
+        events[4].event_id.into_uuid()
+    );
+    assert!(
+        rows[0].get::<_, &str>(1).contains("SQLSTATE 22021"),
+        "{:?}",
+        rows[0]
+    );
+    assert_eq!(rows[0].get::<_, &[u8]>(2), &events[4].payload[..]);
+    let quarantined = "SELECT sum(quantity)::int8 FROM outcomes WHERE outcome = 'quarantined'";
+    assert_eq!(count(&client, quarantined).await, 2);
+}
+
+#[tokio::test]
+async fn quarantined_and_filtered_events_of_the_chunk_are_counted_once() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let lost = event(project.id, "x", at);
+    let mut chunk = spool.chunk(vec![]);
+    chunk.quarantined.push(Quarantined {
+        raw: RawEvent {
+            event_id: lost.event_id,
+            project_id: project.id,
+            received_at: lost.received_at,
+            payload: lost.payload,
+        },
+        reason: "the processor died of it \0".into(),
+    });
+    chunk.outcomes.push(OutcomeCount {
+        project_id: project.id,
+        at,
+        outcome: Outcome::Filtered,
+        reason: "localhost".into(),
+        quantity: 3,
+    });
+    assert_eq!(store(&mut client, &mut spool, &chunk).await, []);
+    let row = client
+        .query_one(
+            "SELECT string_agg(outcome || reason || quantity, ',' ORDER BY outcome) FROM outcomes",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        row.get::<_, &str>(0),
+        "filteredlocalhost3,quarantinedprocessing1"
+    );
+}
+
+#[tokio::test]
+async fn a_resolved_issue_regresses_once_and_a_discarded_one_takes_no_more() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let first = event(project.id, "a", now(&client).await);
+    let issue = first.candidates[0];
+    let chunk = spool.chunk(vec![first]);
+    store(&mut client, &mut spool, &chunk).await;
+    let at = now(&client).await;
+    let resolved = issues::act(&mut client, issue, IssueAction::Resolve, at)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(resolved.row.status, "resolved");
+    let at = now(&client).await;
+    let chunk = spool.chunk(vec![event(project.id, "a", at), event(project.id, "a", at)]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [EventKind::Regressed, EventKind::Counted]
+    );
+    let back = issues::get(&client, issue).await.unwrap().unwrap();
+    assert_eq!(
+        (back.row.status.as_str(), back.row.regressed),
+        ("unresolved", true)
+    );
+    issues::act(&mut client, issue, IssueAction::Discard, at)
+        .await
+        .unwrap()
+        .unwrap();
+    let chunk = spool.chunk(vec![event(project.id, "a", at)]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [EventKind::Discarded]
+    );
+    let changed = "SELECT count(*) FROM outbox WHERE kind = 'changed'";
+    assert_eq!(count(&client, changed).await, 2);
+    let gaps = "SELECT max(sequence) - count(*) FROM outbox";
+    assert_eq!(count(&client, gaps).await, 0);
+}
+
+#[tokio::test]
+async fn events_of_many_days_find_their_partitions_and_old_ones_expire() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let ages = [0, 1, 8, 89, 91, 400];
+    let mut events: Vec<_> = ages
+        .iter()
+        .map(|days| event(project.id, "a", at - SignedDuration::from_hours(24 * days)))
+        .collect();
+    // A clock that is two days ahead is not believed.
+    events.push(event(project.id, "a", at + 48.hours()));
+    let chunk = spool.chunk(events);
+    let fates = store(&mut client, &mut spool, &chunk).await;
+    assert_eq!(fates[4..6], [EventKind::Expired, EventKind::Expired]);
+    assert!(
+        fates[..4]
+            .iter()
+            .chain(&fates[6..])
+            .all(|kind| kind.is_stored())
+    );
+    let days = "SELECT count(DISTINCT tableoid) FROM events";
+    assert_eq!(count(&client, days).await, 4);
+    assert_eq!(
+        count(
+            &client,
+            "SELECT count(*) FROM events WHERE received_at > now() + interval '1 day'"
+        )
+        .await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn the_first_candidate_that_exists_is_taken_and_merged_issues_count_for_their_canonical_one()
+{
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let (old, other) = (event(project.id, "old", at), event(project.id, "other", at));
+    let (old_issue, other_issue) = (old.candidates[0], other.candidates[0]);
+    let chunk = spool.chunk(vec![old, other]);
+    store(&mut client, &mut spool, &chunk).await;
+    // A newer algorithm names a new issue first, the old one second.
+    let mut newer = event(project.id, "new", at);
+    newer.candidates.push(old_issue);
+    let chunk = spool.chunk(vec![newer]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [EventKind::Counted]
+    );
+    client
+        .execute(
+            "UPDATE issues SET merged_into = $2 WHERE id = $1",
+            &[&old_issue.into_uuid(), &other_issue.into_uuid()],
+        )
+        .await
+        .unwrap();
+    let chunk = spool.chunk(vec![event(project.id, "old", at)]);
+    let committed = write_chunk(&mut client, &chunk).await.unwrap();
+    assert_eq!(
+        (committed.events[0].issue_id, committed.events[0].canonical),
+        (old_issue, other_issue)
+    );
+    assert_eq!(committed.issues[0].issue.id, other_issue);
+    assert_eq!(committed.issues[0].issue.event_count, 2);
+    check_equality(&client).await;
+}
+
+#[tokio::test]
+async fn a_connection_cut_before_the_commit_leaves_nothing_and_the_chunk_can_be_stored_again() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let observer = database.client().await;
+    let project = project(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![event(project.id, "a", now(&client).await)]);
+    // Somebody holds the project's lock, so that the writer stands in the middle of its transaction.
+    let mut holder = database.client().await;
+    let held = holder.transaction().await.unwrap();
+    held.execute(
+        "SELECT pg_advisory_xact_lock(1835365224, $1)",
+        &[&project.number.get()],
+    )
+    .await
+    .unwrap();
+    let cut = async {
+        while observer
+            .query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", &[])
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (written, ()) = tokio::join!(write_chunk(&mut client, &chunk), cut);
+    assert!(
+        matches!(written, Err(WriteError::Database(_))),
+        "{written:?}"
+    );
+    drop(held);
+    drop(holder);
+    assert_eq!(
+        spools::read(&observer, spool.id())
+            .await
+            .unwrap()
+            .unwrap()
+            .released,
+        0
+    );
+    let mut client = database.client().await;
+    let committed = write_chunk(&mut client, &chunk).await.unwrap();
+    assert_eq!(kinds(&committed), [EventKind::New]);
+    check_equality(&client).await;
+}
+
+#[tokio::test]
+async fn two_spools_that_write_the_same_issues_lose_nothing() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let writer = async |name: &'static str| {
+        let mut client = database.client().await;
+        let mut spool = Spool::open(&client).await;
+        for round in 0..10 {
+            let events = (0..20).map(|n| event(project.id, &format!("{}", (n + round) % 7), at));
+            let chunk = spool.chunk(events.collect());
+            write_chunk(&mut client, &chunk).await.expect(name);
+            spool.advance(&chunk);
+        }
+    };
+    tokio::join!(writer("one"), writer("two"), writer("three"));
+    check_equality(&client).await;
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 600);
+    assert_eq!(count(&client, "SELECT count(*) FROM issues").await, 7);
+    assert_eq!(
+        count(&client, "SELECT max(sequence) - count(*) FROM outbox").await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn events_of_a_project_that_is_gone_end_as_expired() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let mut spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![event(id().into(), "a", now(&client).await)]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [EventKind::Expired]
+    );
+    assert!(
+        issues::get(&client, IssueId::from_uuid(id()))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn the_search_for_duplicates_stays_on_the_primary_key() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    for _ in 0..3 {
+        let chunk = spool.chunk(
+            (0..300)
+                .map(|n| event(project.id, &format!("{n}"), at))
+                .collect(),
+        );
+        write_chunk(&mut client, &chunk).await.unwrap();
+        spool.advance(&chunk);
+    }
+    let (_, sql) = mesher::storage::statements()
+        .into_iter()
+        .find(|(_, sql)| sql.contains("CROSS JOIN LATERAL (SELECT 1 FROM events"))
+        .unwrap();
+    for analyzed in [false, true] {
+        if analyzed {
+            client.batch_execute("ANALYZE events").await.unwrap();
+        }
+        let transaction = client.transaction().await.unwrap();
+        transaction
+            .batch_execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+            .await
+            .unwrap();
+        let plan = transaction
+            .query(
+                &format!("EXPLAIN {sql}"),
+                &[
+                    &vec![0_i32],
+                    &vec![project.id.into_uuid()],
+                    &vec![id()],
+                    &vec![at],
+                    &(at - 24.hours()),
+                    &(at + 24.hours()),
+                ],
+            )
+            .await
+            .unwrap();
+        let plan: String = plan
+            .iter()
+            .map(|row| row.get::<_, String>(0) + "\n")
+            .collect();
+        assert!(plan.contains("_pkey"), "{plan}");
+        assert!(
+            !plan.contains("Seq Scan") && !plan.contains("issue_id"),
+            "{plan}"
+        );
+    }
+}
