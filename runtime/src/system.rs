@@ -263,11 +263,16 @@ impl System {
         self.kernel.is_alive(pid)
     }
 
-    /// Waits until a process has ended, and says why; `NoProcess` when there is none. A monitor for those outside processes.
+    /// Waits until a process has ended, and says why; `NoProcess` when there is none.
+    ///
+    /// A monitor for those outside processes, set by the call itself, before the first poll.
     ///
     /// Cancel safety: dropping the future ends the monitor.
-    pub async fn wait_for_exit(&self, pid: Pid) -> ExitReason {
-        self.kernel.wait_for_exit(pid).await
+    pub fn wait_for_exit(
+        &self,
+        pid: Pid,
+    ) -> impl Future<Output = ExitReason> + Send + 'static + use<> {
+        self.kernel.wait_for_exit(pid)
     }
 
     /// Sends `message` after `delay`; the timer dies with the life now behind `target`.

@@ -197,7 +197,7 @@ async fn call_finds_a_full_mailbox() {
             cx.sleep(support::PATIENCE).await;
         });
         callee.send(None).unwrap();
-        let answer = soon(&system, callee.call(|to| Some(to))).await;
+        let answer = soon(&system, callee.call(Some)).await;
         assert_eq!(answer, Err(expected), "{policy:?}");
     }
 }

@@ -203,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn raw_nul_is_replaced() {
+        assert_eq!(
+            parse(b"{\"a\":\"x\0y\"}").unwrap(),
+            json!({"a": "x\u{fffd}y"})
+        );
+    }
+
+    #[test]
     fn depth_is_cut() {
         let deep = format!(
             "{{\"a\":{}1{},\"b\":2}}",

@@ -1,0 +1,57 @@
+//! Ingestion: from a request to a durable record, and from records, in order, to the stages after it.
+//!
+//! The door ([`http`], [`admission`]) works on the processes of the connections. Three processes
+//! stand behind it, in this order: the [`spool`], which makes durable what the door accepts; the
+//! [`router`], which reads it back and has it processed and stored; the keeper of the [`keys`].
+
+pub mod admission;
+pub mod door_counts;
+pub mod http;
+pub mod keys;
+pub mod rate_limit;
+pub mod refusal;
+pub mod router;
+pub mod spool;
+pub mod store;
+
+use std::time::Duration;
+
+use mesh_runtime::{ChildSpec, Strategy, Supervisor};
+
+pub use self::admission::{Admission, DoorLimits};
+pub use self::door_counts::DoorCounts;
+pub use self::keys::{Grant, KeyCache, KeyKeeperArgs, KeysMessage, LoadKeys};
+pub use self::router::RouterArgs;
+pub use self::spool::{SpoolHandle, SpoolOptions};
+pub use self::store::{ChunkStore, StoreError};
+
+/// Name of the supervisor of this stage.
+pub const INGESTION: &str = "ingestion";
+
+/// Restarts within a minute before the stage gives up: the spool's disk is then beyond a restart.
+const RESTARTS_MAX: u32 = 10;
+const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the processes of this stage start from.
+#[derive(Clone, Debug)]
+pub struct IngestionArgs {
+    /// Where the spool lies and its bounds.
+    pub spool: SpoolOptions,
+    /// What the router works with.
+    pub router: RouterArgs,
+    /// What the keeper of the keys works with.
+    pub keys: KeyKeeperArgs,
+}
+
+/// The stage as a child of the root: `rest_for_one`, since the router's position is worth nothing
+/// once the spool behind it is another life.
+#[must_use]
+pub fn child(args: IngestionArgs) -> ChildSpec {
+    ChildSpec::supervisor(INGESTION, move || {
+        Supervisor::new(Strategy::RestForOne)
+            .intensity(RESTARTS_MAX, RESTARTS_WITHIN)
+            .child(spool::child(args.spool.clone()))
+            .child(router::child(args.router.clone()))
+            .child(keys::child(args.keys.clone()))
+    })
+}

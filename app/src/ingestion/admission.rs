@@ -1,0 +1,239 @@
+//! Admission: who may send, how fast, how much; and the way of one accepted event to the disk.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use jiff::Timestamp;
+use mesh_runtime::System;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use super::door_counts::DoorCounts;
+use super::keys::{Grant, KeyCache};
+use super::rate_limit::{Rate, TokenBucket};
+use super::refusal::Refusal;
+use super::spool::{AppendError, SpoolHandle};
+use crate::domain::{EventId, ProjectNumber, PublicKey, RawEvent};
+use crate::pressure::Pressure;
+use crate::processing::normalize::{self, EventContext, InvalidEvent};
+
+/// Bounds of one request, in bytes, and of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct DoorLimits {
+    /// A native body; Sentry's own bound for an event.
+    pub native_bytes_max: usize,
+    /// An envelope or store body as it comes over the wire; Sentry's documented bound.
+    pub compressed_bytes_max: usize,
+    /// An envelope or store body after decoding: what one request may take of the memory.
+    pub inflated_bytes_max: usize,
+    /// The event inside; Sentry's documented bound.
+    pub event_bytes_max: usize,
+    /// Bodies of all requests together while they are read.
+    pub bodies_bytes_max: usize,
+    /// How fast one key may send.
+    pub rate: Rate,
+    /// How long a request waits for its event to be durable before it is refused.
+    pub durable_timeout: Duration,
+}
+
+impl Default for DoorLimits {
+    fn default() -> DoorLimits {
+        DoorLimits {
+            native_bytes_max: 1 << 20,
+            compressed_bytes_max: 20_000_000,
+            inflated_bytes_max: 32 << 20,
+            event_bytes_max: 1 << 20,
+            bodies_bytes_max: 256 << 20,
+            rate: Rate::default(),
+            durable_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How an event is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Our own body.
+    Native,
+    /// An SDK's.
+    Sentry,
+}
+
+/// What a request says of its event besides the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) dialect: Dialect,
+    pub(crate) event_id: Option<EventId>,
+    pub(crate) sent_at: Option<Timestamp>,
+    pub(crate) remote_address: Option<IpAddr>,
+}
+
+/// The door's judgement; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    system: System,
+    spool: SpoolHandle,
+    keys: KeyCache,
+    pressure: Pressure,
+    counts: DoorCounts,
+    limits: DoorLimits,
+    /// One bucket per key that sent since its keys were last read; known keys only, hence bounded.
+    buckets: Mutex<HashMap<PublicKey, TokenBucket, RandomState>>,
+}
+
+impl Admission {
+    /// Puts the judgement together from what it asks.
+    #[must_use]
+    pub fn new(
+        system: System,
+        spool: SpoolHandle,
+        keys: KeyCache,
+        pressure: Pressure,
+        counts: DoorCounts,
+        limits: DoorLimits,
+    ) -> Admission {
+        Admission {
+            shared: Arc::new(Shared {
+                system,
+                spool,
+                keys,
+                pressure,
+                counts,
+                limits,
+                buckets: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub fn limits(&self) -> &DoorLimits {
+        &self.shared.limits
+    }
+
+    /// Counters of what was turned away.
+    #[must_use]
+    pub fn counts(&self) -> &DoorCounts {
+        &self.shared.counts
+    }
+
+    /// Whose key it is. `project` is the number the path names, if it names one.
+    ///
+    /// # Errors
+    /// If the key is unknown, revoked, or of another project.
+    pub fn authenticate(
+        &self,
+        key: PublicKey,
+        project: Option<ProjectNumber>,
+    ) -> Result<Grant, Refusal> {
+        let grant = self.shared.keys.find(&key)?;
+        if project.is_some_and(|number| number != grant.number) {
+            return Err(Refusal::ForeignKey);
+        }
+        Ok(grant)
+    }
+
+    /// Takes one event: judges rate and pressure, normalises, and returns once it is on disk.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the event may or may not be stored; a second attempt with the
+    /// same id ends as a duplicate.
+    pub(crate) async fn accept(
+        &self,
+        grant: &Grant,
+        origin: &Origin,
+        json: &[u8],
+    ) -> Result<EventId, Refusal> {
+        if json.len() > self.shared.limits.event_bytes_max {
+            return Err(Refusal::TooLarge(self.shared.limits.event_bytes_max));
+        }
+        self.take_token(grant)?;
+        if self.shared.pressure.is_full() {
+            return Err(Refusal::Full);
+        }
+        let raw = self.normalise(grant, origin, json)?;
+        self.append(raw.to_bytes()).await?;
+        Ok(raw.event_id)
+    }
+
+    fn take_token(&self, grant: &Grant) -> Result<(), Refusal> {
+        let rate = self.shared.limits.rate;
+        let now = self.shared.system.clock().now();
+        let mut buckets = self.shared.buckets.lock();
+        if buckets.len() > self.shared.keys.len() {
+            buckets.retain(|key, _| self.shared.keys.find(key).is_ok());
+        }
+        buckets
+            .entry(grant.public_key)
+            .or_insert_with(|| TokenBucket::full(rate, now))
+            .take(rate, now)
+            .map_err(Refusal::RateLimited)
+    }
+
+    fn normalise(
+        &self,
+        grant: &Grant,
+        origin: &Origin,
+        json: &[u8],
+    ) -> Result<RawEvent, InvalidEvent> {
+        let system = &self.shared.system;
+        let context = EventContext {
+            project_id: grant.project_id,
+            project_number: Some(grant.number),
+            received_at: received_at(system),
+            sent_at: origin.sent_at,
+            event_id: origin.event_id,
+            fresh_event_id: random_uuid(system).into(),
+            remote_address: origin.remote_address,
+        };
+        match origin.dialect {
+            Dialect::Native => normalize::native_event(json, &context).map(|(_, raw)| raw),
+            Dialect::Sentry => normalize::sentry_event(json, &context),
+        }
+    }
+
+    /// Appends, again and again while the spool is being restarted: SDKs discard an event on any
+    /// refusal. The second try of one that was durable after all ends as a duplicate.
+    async fn append(&self, record: Bytes) -> Result<(), Refusal> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let clock = self.shared.system.clock();
+        let deadline = clock.now() + self.shared.limits.durable_timeout;
+        loop {
+            let left = deadline.saturating_sub(clock.now());
+            match self.shared.spool.append(record.clone(), left).await {
+                Ok(_) => return Ok(()),
+                Err(AppendError::Full) => return Err(Refusal::Full),
+                Err(AppendError::TooLarge(limit)) => return Err(Refusal::TooLarge(limit)),
+                Err(AppendError::Call(error)) => {
+                    if clock.now() + PAUSE >= deadline {
+                        tracing::warn!(spool.error = %error, "an event could not be made durable in time");
+                        return Err(Refusal::NotDurable);
+                    }
+                    self.shared.system.sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// The moment, by our clock, in whole microseconds as the database keeps it.
+fn received_at(system: &System) -> Timestamp {
+    let now = Timestamp::try_from(system.clock().wall()).unwrap_or(Timestamp::UNIX_EPOCH);
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A random id from the system's own source of chance.
+pub(super) fn random_uuid(system: &System) -> Uuid {
+    let mut chance = [0; 16];
+    system.entropy().fill(&mut chance);
+    uuid::Builder::from_random_bytes(chance).into_uuid()
+}

@@ -1,0 +1,74 @@
+//! What the door turned away, counted in memory until the router hands it to the database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use crate::domain::{Outcome, ProjectId};
+
+/// Counters of refusals by project and outcome; clones are the same counters. A refusal without a
+/// known key belongs to no project and is counted for this run only, see [`DoorCounts::strangers`].
+#[derive(Clone, Debug, Default)]
+pub struct DoorCounts {
+    counts: Arc<Mutex<Counts>>,
+    strangers: Arc<AtomicU64>,
+}
+
+type Counts = HashMap<(ProjectId, Outcome), u64, RandomState>;
+
+impl DoorCounts {
+    /// Counters at zero.
+    #[must_use]
+    pub fn new() -> DoorCounts {
+        DoorCounts::default()
+    }
+
+    /// Counts refusals.
+    pub fn add(&self, project_id: Option<ProjectId>, outcome: Outcome, count: u64) {
+        match project_id {
+            Some(project_id) => {
+                *self.counts.lock().entry((project_id, outcome)).or_default() += count;
+            }
+            None => {
+                self.strangers.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes what was counted since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<(ProjectId, Outcome, u64)> {
+        std::mem::take(&mut *self.counts.lock())
+            .into_iter()
+            .map(|((project_id, outcome), count)| (project_id, outcome, count))
+            .collect()
+    }
+
+    /// Refusals of requests that showed no known key, since the start.
+    #[must_use]
+    pub fn strangers(&self) -> u64 {
+        self.strangers.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DoorCounts;
+    use crate::domain::Outcome;
+    use uuid::Uuid;
+
+    #[test]
+    fn counts_add_up_and_are_taken_once() {
+        let counts = DoorCounts::new();
+        let project = Uuid::from_u128(1).into();
+        counts.clone().add(Some(project), Outcome::Invalid, 1);
+        counts.add(Some(project), Outcome::Invalid, 2);
+        counts.add(None, Outcome::Unauthorised, 5);
+        assert_eq!(counts.take(), [(project, Outcome::Invalid, 3)]);
+        assert!(counts.take().is_empty());
+        assert_eq!(counts.strangers(), 5);
+    }
+}

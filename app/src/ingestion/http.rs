@@ -1,0 +1,315 @@
+//! The endpoints that take events: our own and Sentry's.
+//!
+//! A request's work stays on the process of its connection. Every answer, refusals too, carries
+//! the CORS headers: a browser shows a script nothing else.
+
+mod answer;
+mod body;
+mod target;
+
+use std::net::IpAddr;
+
+use bytes::{Buf, Bytes};
+use futures_util::Stream;
+use warp::http::{HeaderMap, Method, header};
+use warp::path::FullPath;
+use warp::{Filter, Rejection, Reply};
+
+use self::answer::Answer;
+use self::body::{Body, Budget};
+use self::target::Target;
+use super::admission::{Admission, Dialect, Origin};
+use super::keys::Grant;
+use super::refusal::{Refusal, Refused};
+use crate::domain::EventId;
+use crate::protocol::auth_header::{self, AuthError};
+use crate::protocol::compression;
+use crate::protocol::envelope::Envelope;
+use crate::protocol::event_item::{self, ItemKind};
+
+/// The routes of ingestion: `POST /api/v1/events`, `POST /api/{project}/envelope[/]`,
+/// `POST /api/{project}/store[/]`, and `OPTIONS` on each. Other paths are rejected as not found.
+#[must_use]
+pub fn routes(
+    admission: Admission,
+) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone {
+    let door = Door {
+        budget: Budget::new(admission.limits().bodies_bytes_max),
+        admission,
+    };
+    warp::path::full()
+        .and_then(|path: FullPath| async move {
+            Target::parse(path.as_str()).ok_or_else(warp::reject::not_found)
+        })
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(query())
+        .and(remote_address())
+        .and(warp::body::stream())
+        .then(move |target, method, headers, query, remote, stream| {
+            let request = Request {
+                target,
+                headers,
+                query,
+                remote,
+            };
+            let door = door.clone();
+            async move { door.answer(method, request, stream).await }
+        })
+}
+
+/// The raw query, if there is one.
+fn query() -> impl Filter<Extract = (Option<String>,), Error = std::convert::Infallible> + Clone {
+    warp::query::raw()
+        .map(Some)
+        .or(warp::any().map(|| None))
+        .unify()
+}
+
+/// Where the connection comes from, if it is one.
+fn remote_address()
+-> impl Filter<Extract = (Option<IpAddr>,), Error = std::convert::Infallible> + Clone {
+    warp::any().map(|| None)
+}
+
+/// Everything of a request but its body and method.
+struct Request {
+    target: Target,
+    headers: HeaderMap,
+    query: Option<String>,
+    remote: Option<IpAddr>,
+}
+
+impl Request {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn auth(&self, envelope_dsn: Option<&str>) -> Result<auth_header::Auth, AuthError> {
+        auth_header::find(
+            |name| self.header(name),
+            self.query.as_deref(),
+            envelope_dsn,
+        )
+    }
+}
+
+#[derive(Clone)]
+struct Door {
+    admission: Admission,
+    budget: Budget,
+}
+
+impl Door {
+    async fn answer<B: Buf>(
+        &self,
+        method: Method,
+        request: Request,
+        stream: impl Stream<Item = Result<B, warp::Error>> + Send,
+    ) -> Answer {
+        match method {
+            Method::OPTIONS => return Answer::preflight(),
+            Method::POST => {}
+            _ => return Answer::refused(&Refusal::WrongMethod),
+        }
+        match self.take(&request, stream).await {
+            Ok(answer) => answer,
+            Err(refused) => {
+                if let Some(outcome) = refused.refusal.outcome() {
+                    self.admission.counts().add(refused.project_id, outcome, 1);
+                }
+                Answer::refused(&refused.refusal)
+            }
+        }
+    }
+
+    /// Judges the key as early as it can be known, reads the body, hands it to its endpoint.
+    async fn take<B: Buf>(
+        &self,
+        request: &Request,
+        stream: impl Stream<Item = Result<B, warp::Error>> + Send,
+    ) -> Result<Answer, Refused> {
+        let limits = *self.admission.limits();
+        let bytes_max = match request.target {
+            Target::Native => limits.native_bytes_max,
+            Target::Envelope(_) | Target::Store(_) => limits.compressed_bytes_max,
+        };
+        let early = match self.early_grant(request) {
+            Ok(early) => early,
+            Err(refused) => {
+                body::discard(stream, limits.compressed_bytes_max).await;
+                return Err(refused);
+            }
+        };
+        let project_id = early.map(|grant| grant.project_id);
+        let refuse = |refusal| Refused {
+            refusal,
+            project_id,
+        };
+        let mut stream = std::pin::pin!(stream);
+        let body = match body::read(stream.as_mut(), bytes_max, &self.budget).await {
+            Ok(body) => body,
+            Err(refusal) => {
+                body::discard(stream, limits.compressed_bytes_max).await;
+                return Err(refuse(refusal));
+            }
+        };
+        let inflated_bytes_max = match request.target {
+            Target::Native => limits.native_bytes_max,
+            Target::Envelope(_) | Target::Store(_) => limits.inflated_bytes_max,
+        };
+        let Body { bytes, share } = body;
+        let encoding = encodings(&request.headers);
+        let bytes = compression::decode(encoding.as_deref(), bytes, inflated_bytes_max)
+            .map_err(|error| refuse(Refusal::of_decoding(error, inflated_bytes_max)))?;
+        let answer = self.take_body(request, early, bytes).await;
+        drop(share);
+        answer
+    }
+
+    /// The grant of the key in the headers or the query; `None` where only the envelope can tell.
+    fn early_grant(&self, request: &Request) -> Result<Option<Grant>, Refused> {
+        match request.auth(None) {
+            Ok(auth) => self
+                .admission
+                .authenticate(auth.key, request.target.project())
+                .map(Some)
+                .map_err(Refused::unknown),
+            Err(error) if request.target == Target::Native => Err(Refused::unknown(error)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn take_body(
+        &self,
+        request: &Request,
+        early: Option<Grant>,
+        bytes: Bytes,
+    ) -> Result<Answer, Refused> {
+        match request.target {
+            Target::Native => {
+                let grant = early.ok_or_else(|| Refused::unknown(AuthError::Missing))?;
+                let id = self
+                    .accept(&grant, request, Dialect::Native, &bytes, None)
+                    .await?;
+                Ok(Answer::accepted(id))
+            }
+            Target::Store(_) if !is_envelope(&request.headers) => {
+                let grant = early.ok_or_else(|| self.no_key(request, None))?;
+                let ceiling = self.admission.limits().inflated_bytes_max;
+                let json = event_item::store_body(bytes, ceiling).map_err(|error| {
+                    Refused::of(grant.project_id, Refusal::of_decoding(error, ceiling))
+                })?;
+                let id = self
+                    .accept(&grant, request, Dialect::Sentry, &json, None)
+                    .await?;
+                Ok(Answer::stored(Some(id), &[]))
+            }
+            Target::Store(_) | Target::Envelope(_) => {
+                self.take_envelope(request, early, &bytes).await
+            }
+        }
+    }
+
+    async fn take_envelope(
+        &self,
+        request: &Request,
+        early: Option<Grant>,
+        bytes: &Bytes,
+    ) -> Result<Answer, Refused> {
+        let project_id = early.map(|grant| grant.project_id);
+        let envelope = Envelope::parse(bytes).map_err(|error| Refused {
+            refusal: error.into(),
+            project_id,
+        })?;
+        let grant = match early {
+            Some(grant) => grant,
+            None => self.late_grant(request, &envelope)?,
+        };
+        let mut events = envelope
+            .items
+            .iter()
+            .filter(|item| item.header.kind == ItemKind::Event);
+        let event = events.next();
+        if events.next().is_some() {
+            let refusal = Refusal::Invalid("an envelope holds at most one event".to_owned());
+            return Err(Refused::of(grant.project_id, refusal));
+        }
+        let unwanted: Vec<&ItemKind> = envelope
+            .items
+            .iter()
+            .map(|item| &item.header.kind)
+            .filter(|kind| **kind != ItemKind::Event)
+            .collect();
+        if !unwanted.is_empty() {
+            tracing::debug!(envelope.skipped_items = unwanted.len(), project.id = %grant.project_id, "items of an envelope are not stored");
+        }
+        let id = match event {
+            Some(event) => Some(
+                self.accept(
+                    &grant,
+                    request,
+                    Dialect::Sentry,
+                    &event.payload,
+                    Some(&envelope),
+                )
+                .await?,
+            ),
+            None => envelope.header.event_id,
+        };
+        Ok(Answer::stored(id, &unwanted))
+    }
+
+    fn late_grant(&self, request: &Request, envelope: &Envelope) -> Result<Grant, Refused> {
+        let auth = request
+            .auth(envelope.header.dsn.as_deref())
+            .map_err(Refused::unknown)?;
+        self.admission
+            .authenticate(auth.key, request.target.project())
+            .map_err(Refused::unknown)
+    }
+
+    /// Why a request that should have shown its key by now is refused.
+    fn no_key(&self, request: &Request, envelope_dsn: Option<&str>) -> Refused {
+        let error = request.auth(envelope_dsn).err();
+        Refused::unknown(error.unwrap_or(AuthError::Missing))
+    }
+
+    async fn accept(
+        &self,
+        grant: &Grant,
+        request: &Request,
+        dialect: Dialect,
+        json: &[u8],
+        envelope: Option<&Envelope>,
+    ) -> Result<EventId, Refused> {
+        let origin = Origin {
+            dialect,
+            event_id: envelope.and_then(|envelope| envelope.header.event_id),
+            sent_at: envelope.and_then(|envelope| envelope.header.sent_at),
+            remote_address: request.remote,
+        };
+        self.admission
+            .accept(grant, &origin, json)
+            .await
+            .map_err(|refusal| Refused::of(grant.project_id, refusal))
+    }
+}
+
+/// All `Content-Encoding` headers as one list.
+fn encodings(headers: &HeaderMap) -> Option<String> {
+    let all: Vec<&str> = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .map(|value| value.to_str().unwrap_or("unreadable"))
+        .collect();
+    (!all.is_empty()).then(|| all.join(","))
+}
+
+/// Whether a body for the store endpoint is an envelope after all.
+fn is_envelope(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/x-sentry-envelope"))
+}

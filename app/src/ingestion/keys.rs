@@ -1,0 +1,177 @@
+//! The keys in memory: the door never asks the database.
+//!
+//! All keys are held, not those seen lately: an installation has hundreds, and so the absence of a
+//! key is itself an answer, whatever keys strangers invent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use futures_util::future::BoxFuture;
+use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow, System};
+use parking_lot::RwLock;
+
+use super::refusal::Refusal;
+use crate::domain::{ProjectId, ProjectNumber, PublicKey};
+
+/// Name of the process that keeps the keys fresh.
+pub const KEYS: &str = "ingestion_keys";
+
+/// What a key opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The key.
+    pub public_key: PublicKey,
+    /// The project it may send to.
+    pub project_id: ProjectId,
+    /// The number of that project.
+    pub number: ProjectNumber,
+}
+
+/// Every active key; clones share it. It outlives the process that fills it, so that the door
+/// stays open while that one, or the database, is away.
+#[derive(Clone, Debug, Default)]
+pub struct KeyCache {
+    keys: Arc<RwLock<Option<Keys>>>,
+}
+
+type Keys = HashMap<PublicKey, Grant, RandomState>;
+
+impl KeyCache {
+    /// A cache that has not been filled.
+    #[must_use]
+    pub fn new() -> KeyCache {
+        KeyCache::default()
+    }
+
+    /// Replaces all keys.
+    pub fn replace(&self, grants: impl IntoIterator<Item = Grant>) {
+        let keys = grants.into_iter().map(|g| (g.public_key, g)).collect();
+        *self.keys.write() = Some(keys);
+    }
+
+    /// What `key` opens.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownKey`], or [`Refusal::KeysUnknown`] before the cache was first filled.
+    pub fn find(&self, key: &PublicKey) -> Result<Grant, Refusal> {
+        match &*self.keys.read() {
+            None => Err(Refusal::KeysUnknown),
+            Some(keys) => keys.get(key).copied().ok_or(Refusal::UnknownKey),
+        }
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.read().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// Whether there is none, or the cache was not filled yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Reads every active key from where they are kept; an error is a text for the log.
+pub type LoadKeys =
+    Arc<dyn Fn(System) -> BoxFuture<'static, Result<Vec<Grant>, String>> + Send + Sync>;
+
+/// What the keeper of the keys needs.
+#[derive(Clone)]
+pub struct KeyKeeperArgs {
+    /// The cache it fills.
+    pub cache: KeyCache,
+    /// How it reads the keys.
+    pub load: LoadKeys,
+    /// How often it does so unasked.
+    pub interval: Duration,
+}
+
+impl std::fmt::Debug for KeyKeeperArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyKeeperArgs")
+            .field("cache", &self.cache)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one may tell the keeper of the keys.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum KeysMessage {
+    /// A key or project changed: read them again.
+    Refresh,
+    /// The keeper's own timer.
+    Tick,
+}
+
+/// The process that keeps the cache fresh.
+#[derive(Debug)]
+pub struct KeyKeeper {
+    args: KeyKeeperArgs,
+    was_failing: bool,
+}
+
+impl KeyKeeper {
+    /// Reads the keys. A database that is away is a state, not a crash: the old keys stay.
+    async fn load(&mut self, cx: &mut Context<KeysMessage>) {
+        match (self.args.load)(cx.system()).await {
+            Ok(grants) => {
+                self.args.cache.replace(grants);
+                self.was_failing = false;
+            }
+            Err(error) => {
+                if !self.was_failing {
+                    tracing::warn!(keys.error = %error, keys.cached = self.args.cache.len(), "keys cannot be read; the cached ones stay valid");
+                }
+                self.was_failing = true;
+            }
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        if self.args.cache.is_empty() {
+            self.args.interval.min(Duration::from_millis(250))
+        } else {
+            self.args.interval
+        }
+    }
+}
+
+impl Actor for KeyKeeper {
+    type Args = KeyKeeperArgs;
+    type Message = KeysMessage;
+
+    async fn init(
+        args: KeyKeeperArgs,
+        _cx: &mut Context<KeysMessage>,
+    ) -> Result<KeyKeeper, ExitReason> {
+        Ok(KeyKeeper {
+            args,
+            was_failing: false,
+        })
+    }
+
+    async fn started(&mut self, cx: &mut Context<KeysMessage>) -> Flow {
+        self.handle(KeysMessage::Tick, cx).await
+    }
+
+    async fn handle(&mut self, message: KeysMessage, cx: &mut Context<KeysMessage>) -> Flow {
+        self.load(cx).await;
+        if matches!(message, KeysMessage::Tick) {
+            let address = cx.address();
+            cx.send_after(&address, self.interval(), KeysMessage::Tick);
+        }
+        Flow::Continue
+    }
+}
+
+/// The keeper as a child of a supervisor.
+#[must_use]
+pub fn child(args: KeyKeeperArgs) -> ChildSpec {
+    ChildSpec::worker::<KeyKeeper>(KEYS, args)
+}

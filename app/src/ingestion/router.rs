@@ -1,0 +1,295 @@
+//! The event router: takes chunks from the spool in order, has them processed, has them stored.
+//!
+//! It keeps nothing that matters: where the spool stands is a row in the database, moved in the
+//! same transaction as the events. A life of the router begins by opening that row, which also
+//! bars what an earlier life may still have under way; so it can be killed at any moment, and
+//! every record ends in exactly one commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join;
+use mesh_runtime::{CallError, ChildSpec, Context, ExitReason, System};
+use uuid::Uuid;
+
+use super::door_counts::DoorCounts;
+use super::spool::{SpoolChunk, SpoolHandle};
+use super::store::{ChunkStore, StoreError};
+use crate::domain::{Outcome, ProjectId, RawEvent};
+use crate::processing::{FanOut, Processors, StoredChunk};
+use crate::storage::outcomes::OutcomeCount;
+use crate::storage::spools::SpoolPosition;
+use crate::storage::writer::{Chunk, Committed, Quarantined};
+
+/// Name of the router's process.
+pub const EVENT_ROUTER: &str = "event_router";
+
+/// How long one wait for records lasts before the router looks whether the door has counts to store.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Pauses between attempts while the database, or a neighbour that restarts, is away.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What the router works with.
+#[derive(Clone, Debug)]
+pub struct RouterArgs {
+    /// Where it stores chunks.
+    pub store: Arc<dyn ChunkStore>,
+    /// The processors it calls.
+    pub processors: Processors,
+    /// Who is told after a commit.
+    pub fan_out: FanOut,
+    /// What the door turned away.
+    pub counts: DoorCounts,
+}
+
+/// The router takes no messages.
+#[derive(Clone, Copy, Debug)]
+pub enum RouterMessage {}
+
+/// The router as a child of a supervisor.
+#[must_use]
+pub fn child(args: RouterArgs) -> ChildSpec {
+    ChildSpec::process(EVENT_ROUTER, move |cx: Context<RouterMessage>| {
+        let router = Router::new(&cx.system(), args.clone());
+        async move { router.run().await }
+    })
+}
+
+struct Router {
+    system: System,
+    spool: SpoolHandle,
+    args: RouterArgs,
+}
+
+/// A chunk that is ready to be stored.
+struct Ready {
+    chunk: Chunk,
+    counts: Vec<(ProjectId, Outcome, u64)>,
+}
+
+/// The database tells another position than this life of the router believes: open it again.
+#[derive(Debug)]
+struct OutOfStep(String);
+
+/// Grows with each failure in a row.
+struct Pause(Duration);
+
+impl Pause {
+    fn new() -> Pause {
+        Pause(PAUSE_MIN)
+    }
+
+    async fn wait(&mut self, system: &System) {
+        system.sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE_MAX);
+    }
+}
+
+impl Router {
+    fn new(system: &System, args: RouterArgs) -> Router {
+        Router {
+            system: system.clone(),
+            spool: SpoolHandle::new(system),
+            args,
+        }
+    }
+
+    async fn run(self) -> Result<(), ExitReason> {
+        let mut pause = Pause::new();
+        loop {
+            let (spool_id, position) = self.open().await;
+            tracing::info!(
+                spool.id = %spool_id,
+                spool.epoch = position.epoch,
+                spool.released = position.released,
+                "the router reads on from where the database stands"
+            );
+            let OutOfStep(why) = self.pump(spool_id, position).await;
+            tracing::warn!(spool.id = %spool_id, router.reason = %why, "the router opens the spool's position anew");
+            pause.wait(&self.system).await;
+        }
+    }
+
+    /// Asks the spool for its name and the database for its position, for as long as it takes.
+    async fn open(&self) -> (Uuid, SpoolPosition) {
+        let mut pause = Pause::new();
+        loop {
+            match self.try_open().await {
+                Ok(opened) => return opened,
+                Err(error) => {
+                    tracing::debug!(router.error = %error, "the router cannot begin yet");
+                    pause.wait(&self.system).await;
+                }
+            }
+        }
+    }
+
+    async fn try_open(&self) -> Result<(Uuid, SpoolPosition), String> {
+        let status = self.spool.status().await.map_err(|e| e.to_string())?;
+        let position = self.args.store.open(status.spool_id).await?;
+        if position.released > status.end {
+            tracing::error!(
+                spool.end = status.end,
+                spool.released = position.released,
+                "the spool remembers less than the database: its directory was restored from an older copy"
+            );
+        }
+        self.spool
+            .released(position.released)
+            .await
+            .map_err(|e| e.to_string())?;
+        Ok((status.spool_id, position))
+    }
+
+    /// The next chunk is read and processed while the last one commits.
+    async fn pump(&self, spool_id: Uuid, opened: SpoolPosition) -> OutOfStep {
+        let mut ready: Option<Ready> = None;
+        let mut from = opened.released;
+        loop {
+            let prepare = async { Ok(self.prepare(spool_id, opened.epoch, from).await) };
+            let both = try_join(Box::pin(self.store(ready.take())), Box::pin(prepare)).await;
+            let next = match both {
+                Ok(((), next)) => next,
+                Err(out_of_step) => return out_of_step,
+            };
+            from = next.chunk.next;
+            ready = Some(next);
+        }
+    }
+
+    /// Waits for records, or for counts of the door, and makes a chunk of them.
+    async fn prepare(&self, spool_id: Uuid, epoch: i64, from: u64) -> Ready {
+        let mut pause = Pause::new();
+        loop {
+            let (read, counts) = match self.spool.read(from, READ_TIMEOUT).await {
+                Ok(read) => (read, self.args.counts.take()),
+                Err(CallError::Timeout) => {
+                    let counts = self.args.counts.take();
+                    if counts.is_empty() {
+                        continue;
+                    }
+                    let nothing = SpoolChunk {
+                        from,
+                        next: from,
+                        ..SpoolChunk::default()
+                    };
+                    (nothing, counts)
+                }
+                Err(_) => {
+                    pause.wait(&self.system).await;
+                    continue;
+                }
+            };
+            return self.process(spool_id, epoch, read, counts).await;
+        }
+    }
+
+    async fn process(
+        &self,
+        spool_id: Uuid,
+        epoch: i64,
+        read: SpoolChunk,
+        counts: Vec<(ProjectId, Outcome, u64)>,
+    ) -> Ready {
+        let raws = read.records.iter().filter_map(|(sequence, bytes)| {
+            RawEvent::from_bytes(bytes)
+                .inspect_err(|error| {
+                    tracing::error!(spool.sequence = sequence, event.error = %error, "a record of the spool is no event of this version and is passed over");
+                })
+                .ok()
+        });
+        let mut events = Vec::new();
+        let mut quarantined = Vec::new();
+        for result in self.args.processors.process(raws.collect()).await {
+            match result {
+                Ok(event) => events.push(event),
+                Err(unprocessed) => quarantined.push(Quarantined {
+                    raw: unprocessed.raw,
+                    reason: unprocessed.reason,
+                }),
+            }
+        }
+        let at = jiff::Timestamp::try_from(self.system.clock().wall())
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let outcomes = counts
+            .iter()
+            .map(|&(project_id, outcome, quantity)| OutcomeCount {
+                project_id,
+                at,
+                outcome,
+                reason: String::new(),
+                quantity,
+            })
+            .collect();
+        Ready {
+            chunk: Chunk {
+                spool_id,
+                epoch,
+                released: read.from,
+                next: read.next,
+                events,
+                quarantined,
+                outcomes,
+            },
+            counts,
+        }
+    }
+
+    /// Stores a chunk, for as long as it takes; then tells everybody, and the spool.
+    async fn store(&self, ready: Option<Ready>) -> Result<(), OutOfStep> {
+        let Some(ready) = ready else {
+            return Ok(());
+        };
+        let mut pause = Pause::new();
+        let mut unknown: Option<Committed> = None;
+        let committed = loop {
+            match self.args.store.write(&ready.chunk).await {
+                Ok(committed) => break Some(committed),
+                // An attempt before this one was committed after all.
+                Err(StoreError::AlreadyAt(released))
+                    if released == ready.chunk.next && released > ready.chunk.released =>
+                {
+                    break unknown;
+                }
+                Err(StoreError::AlreadyAt(released)) => {
+                    self.give_back(&ready);
+                    return Err(OutOfStep(format!("the database stands at {released}")));
+                }
+                Err(StoreError::OutOfStep(why)) => {
+                    self.give_back(&ready);
+                    return Err(OutOfStep(why));
+                }
+                Err(StoreError::Away(why, maybe)) => {
+                    tracing::warn!(chunk.events = ready.chunk.events.len(), storage.error = %why, "a chunk is not stored yet and is tried again");
+                    unknown = maybe.or(unknown);
+                    pause.wait(&self.system).await;
+                }
+            }
+        };
+        let next = ready.chunk.next;
+        match committed {
+            Some(committed) => self.args.fan_out.tell(StoredChunk {
+                events: ready.chunk.events,
+                committed,
+            }),
+            None => tracing::info!(
+                spool.next = next,
+                "a chunk was stored by an attempt whose answer is lost; it is not shown live"
+            ),
+        }
+        if let Err(error) = self.spool.released(next).await {
+            // The spool's next life hears it from the next life of this router.
+            tracing::debug!(spool.error = %error, "the spool could not be told what is done");
+        }
+        Ok(())
+    }
+
+    /// Counts of the door that were not stored go back, for a later chunk.
+    fn give_back(&self, ready: &Ready) {
+        for &(project_id, outcome, count) in &ready.counts {
+            self.args.counts.add(Some(project_id), outcome, count);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The spool: an event is acknowledged once it is durable here, and read from here in order.
+//!
+//! One process owns the directory. Appends that arrive while a group is being synced wait in its
+//! mailbox and form the next group: one sync covers them all. What was read is kept until the
+//! database has said, in the same transaction as the rows, that it is done.
+
+mod file;
+mod log;
+mod record;
+mod segment;
+mod serve;
+mod view;
+
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_process;
+
+use std::fmt;
+use std::path::PathBuf;
+#[cfg(test)]
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mesh_runtime::{Address, CallError, ChildSpec, NameError, ReplyTo, System};
+use uuid::Uuid;
+
+#[cfg(test)]
+use self::file::SpoolDirectory;
+use self::serve::Spool;
+
+/// Name of the process that owns the spool.
+pub const SPOOL: &str = "spool";
+
+/// Where the spool lies and its bounds.
+#[derive(Clone, Debug)]
+pub struct SpoolOptions {
+    /// Its directory, made when missing; one process of one machine may own it.
+    pub directory: PathBuf,
+    /// Bytes of one preallocated segment.
+    pub segment_bytes: u64,
+    /// Segments that may exist: how long the database may be away. At least two.
+    pub segments_max: usize,
+    /// Bytes of one record.
+    pub record_bytes_max: usize,
+    /// Records one group of appends may hold; more wait for the next sync.
+    pub group_records_max: usize,
+    /// Bytes one group of appends may hold, give or take one record.
+    pub group_bytes_max: usize,
+    /// Records of one chunk.
+    pub chunk_records_max: usize,
+    /// Bytes of one chunk, give or take one record.
+    pub chunk_bytes_max: usize,
+    /// How long a chunk waits for more records at most.
+    pub linger: Duration,
+    /// How long it waits while none arrive.
+    pub linger_step: Duration,
+}
+
+impl SpoolOptions {
+    /// The usual bounds: 2 GiB, chunks of 1,000 events or 50 ms.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> SpoolOptions {
+        SpoolOptions {
+            directory: directory.into(),
+            segment_bytes: 64 << 20,
+            segments_max: 32,
+            record_bytes_max: 4 << 20,
+            group_records_max: 4096,
+            group_bytes_max: 8 << 20,
+            chunk_records_max: 1000,
+            chunk_bytes_max: 16 << 20,
+            linger: Duration::from_millis(50),
+            linger_step: Duration::from_millis(10),
+        }
+    }
+}
+
+/// A record that was not appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The spool is at its bound, or the disk is full: nothing fits until something is released.
+    Full,
+    /// The record is larger than the limit, in bytes.
+    TooLarge(usize),
+    /// The spool did not answer: the record may or may not be durable.
+    Call(CallError),
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AppendError::Full => f.write_str("the spool is full"),
+            AppendError::TooLarge(limit) => write!(f, "the record exceeds {limit} bytes"),
+            AppendError::Call(error) => write!(f, "the spool did not answer: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AppendError {}
+
+/// A run of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpoolChunk {
+    /// Sequence of the first record asked for.
+    pub from: u64,
+    /// Sequence to read from next.
+    pub next: u64,
+    /// The records, in order, each with its sequence.
+    pub records: Vec<(u64, Bytes)>,
+    /// Sequences between `from` and `next` the disk no longer holds.
+    pub lost: u64,
+}
+
+/// How the spool is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolStatus {
+    /// The spool's own name, under which the database keeps its position.
+    pub spool_id: Uuid,
+    /// Sequence after the last durable record.
+    pub end: u64,
+    /// Sequence below which everything is done.
+    pub released: u64,
+    /// Bytes in segments that hold something not yet released.
+    pub used_bytes: u64,
+    /// Bytes all segments may take.
+    pub bytes_max: u64,
+}
+
+/// What the spool is told.
+#[derive(Debug)]
+pub struct SpoolMessage(Request);
+
+#[derive(Debug)]
+enum Request {
+    Append(Bytes, ReplyTo<Result<u64, AppendError>>),
+    Read(u64, ReplyTo<SpoolChunk>),
+    Released(u64, ReplyTo<()>),
+    Status(ReplyTo<SpoolStatus>),
+    ReadDue,
+}
+
+/// The client's side of the spool; finds the living process anew for each call.
+#[derive(Clone, Debug)]
+pub struct SpoolHandle {
+    system: System,
+}
+
+impl SpoolHandle {
+    /// The spool of a system.
+    #[must_use]
+    pub fn new(system: &System) -> SpoolHandle {
+        SpoolHandle {
+            system: system.clone(),
+        }
+    }
+
+    fn address(&self) -> Result<Address<SpoolMessage>, CallError> {
+        self.system
+            .whereis(SPOOL)
+            .map_err(|_: NameError| CallError::NoProcess)
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        make: impl FnOnce(ReplyTo<T>) -> Request,
+    ) -> Result<T, CallError> {
+        self.address()?
+            .call_timeout(deadline, |reply| SpoolMessage(make(reply)))
+            .await
+    }
+
+    /// Appends a record; returns its sequence once it is durable.
+    ///
+    /// # Errors
+    /// [`AppendError::Call`] leaves open whether the record is durable.
+    pub async fn append(&self, record: Bytes, deadline: Duration) -> Result<u64, AppendError> {
+        self.call(deadline, |reply| Request::Append(record, reply))
+            .await
+            .unwrap_or_else(|error| Err(AppendError::Call(error)))
+    }
+
+    /// Waits for records from sequence `from` on and returns a chunk of them. A second reader
+    /// takes the place of a first that still waits.
+    ///
+    /// # Errors
+    /// [`CallError::Timeout`] when none came within `deadline`: ask again.
+    pub async fn read(&self, from: u64, deadline: Duration) -> Result<SpoolChunk, CallError> {
+        self.call(deadline, |reply| Request::Read(from, reply))
+            .await
+    }
+
+    /// Tells that everything below `released` is done; returns once it is taken note of.
+    ///
+    /// # Errors
+    /// If the spool does not answer; then its next life must be told.
+    pub async fn released(&self, released: u64) -> Result<(), CallError> {
+        self.call(Duration::from_secs(30), |reply| {
+            Request::Released(released, reply)
+        })
+        .await
+    }
+
+    /// How the spool is doing, and its name.
+    ///
+    /// # Errors
+    /// If the spool does not answer.
+    pub async fn status(&self) -> Result<SpoolStatus, CallError> {
+        self.call(Duration::from_secs(5), Request::Status).await
+    }
+}
+
+/// What a life of the spool starts from.
+#[derive(Clone, Debug)]
+pub(crate) struct SpoolArgs {
+    options: SpoolOptions,
+    directory: DirectoryChoice,
+}
+
+#[derive(Clone, Debug)]
+enum DirectoryChoice {
+    Disk,
+    #[cfg(test)]
+    Given(Arc<dyn SpoolDirectory>),
+}
+
+/// The spool as a child of a supervisor.
+#[must_use]
+pub fn child(options: SpoolOptions) -> ChildSpec {
+    ChildSpec::worker::<Spool>(
+        SPOOL,
+        SpoolArgs {
+            options,
+            directory: DirectoryChoice::Disk,
+        },
+    )
+}

@@ -1,0 +1,466 @@
+//! The log: segments in order, appended in synced groups, recovered after any crash, reused once released.
+//!
+//! Everything here blocks and nothing here knows a process; [`super::actor`] runs it through the
+//! runtime's blocking door. The order of writes is the proof:
+//!
+//! * a segment's header is synced before its first record is written, so a valid header with
+//!   foreign records behind it cannot be met;
+//! * a full segment is synced before the next header is written, so only the last segment can
+//!   have a torn tail;
+//! * a spool that is opened rewrites and syncs what it believed of that tail and stamps a new
+//!   life behind it, so records of an unfinished group can never rise again later;
+//! * a failed write or sync poisons the log: it is opened anew, never synced again.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::file::{DirectoryLock, SpoolDirectory};
+use super::record::{HEADER_BYTES, Kind, Stamp, encode};
+use super::segment::{DATA_OFFSET, Segment, SegmentHeader, Walk};
+use super::view::View;
+
+/// Bounds of the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogLimits {
+    /// Bytes of one segment, header block included.
+    pub(super) segment_bytes: u64,
+    /// Segments that may exist.
+    pub(super) segments_max: usize,
+    /// Bytes of one payload.
+    pub(super) payload_bytes_max: usize,
+}
+
+/// Why the spool cannot be opened.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// Another owner has the directory.
+    Locked,
+    /// The disk refused.
+    Io(io::Error),
+    /// The files contradict each other in a way no crash explains.
+    Corrupt(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Locked => write!(f, "another process owns it"),
+            OpenError::Io(error) => write!(f, "{error}"),
+            OpenError::Corrupt(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> OpenError {
+        OpenError::Io(error)
+    }
+}
+
+/// What an append did: payloads `0..count` are durable with sequences from `first`; the rest found
+/// no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Appended {
+    pub(super) first: u64,
+    pub(super) count: usize,
+}
+
+#[derive(Debug)]
+struct FreeSlot {
+    slot: u32,
+    file: Arc<dyn super::file::SpoolFile>,
+    len_bytes: u64,
+}
+
+/// The spool's log; see the module.
+#[derive(Debug)]
+pub(super) struct Log {
+    directory: Arc<dyn SpoolDirectory>,
+    limits: LogLimits,
+    spool_id: Uuid,
+    /// In use, oldest first; the last one takes appends.
+    segments: VecDeque<Segment>,
+    free: VecDeque<FreeSlot>,
+    next_slot: u32,
+    generation: u64,
+    next_sequence: u64,
+    released: u64,
+    buffer: Vec<u8>,
+    _lock: LockHolder,
+}
+
+struct LockHolder(
+    #[expect(dead_code, reason = "held, never read: dropping it unlocks")] DirectoryLock,
+);
+
+impl fmt::Debug for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockHolder")
+    }
+}
+
+impl Log {
+    /// Opens the directory and recovers what it holds. A directory without a segment becomes the
+    /// spool `fresh_id`: identity and position live and die together, so that a spool whose files
+    /// were lost can never be taken for one that is further on.
+    pub(super) fn open(
+        directory: Arc<dyn SpoolDirectory>,
+        limits: LogLimits,
+        fresh_id: Uuid,
+    ) -> Result<Log, OpenError> {
+        let lock = directory.lock()?.ok_or(OpenError::Locked)?;
+        let mut log = Log {
+            directory,
+            limits,
+            spool_id: fresh_id,
+            segments: VecDeque::new(),
+            free: VecDeque::new(),
+            next_slot: 0,
+            generation: 0,
+            next_sequence: 0,
+            released: 0,
+            buffer: Vec::new(),
+            _lock: LockHolder(lock),
+        };
+        let found = log.find_segments()?;
+        log.recover(found)?;
+        log.begin_life()?;
+        if log.segments.is_empty() && !log.roll()? {
+            return Err(OpenError::Io(io::ErrorKind::StorageFull.into()));
+        }
+        Ok(log)
+    }
+
+    /// The spool's own name, kept in its segments.
+    pub(super) fn spool_id(&self) -> Uuid {
+        self.spool_id
+    }
+
+    /// Sequence the next payload will get; everything before it is durable.
+    #[cfg(test)]
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// What a reader needs; cheap to hand on.
+    pub(super) fn view(&self) -> View {
+        View::new(self.segments.iter().cloned().collect(), self.next_sequence)
+    }
+
+    /// Bytes in segments that hold something not yet released.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.segments.iter().map(|s| s.end_offset).sum()
+    }
+
+    /// Appends payloads as one durable group. An error poisons the log: nothing of the group may
+    /// be acknowledged, and the log must be opened anew.
+    pub(super) fn append(&mut self, payloads: &[Bytes]) -> io::Result<Appended> {
+        let first = self.next_sequence;
+        let mut count = 0;
+        self.buffer.clear();
+        for payload in payloads {
+            debug_assert!(payload.len() <= self.limits.payload_bytes_max);
+            let needed = (HEADER_BYTES + payload.len()) as u64;
+            let buffered = self.buffer.len() as u64;
+            let fits = self
+                .segments
+                .back()
+                .is_some_and(|active| buffered + needed <= active.room_bytes());
+            if !fits {
+                self.flush(first + count as u64)?;
+                if !self.roll()? {
+                    break;
+                }
+            }
+            let stamp = self.active().stamp;
+            encode(
+                &mut self.buffer,
+                stamp,
+                first + count as u64,
+                Kind::Event,
+                payload,
+            );
+            count += 1;
+        }
+        self.flush(first + count as u64)?;
+        Ok(Appended { first, count })
+    }
+
+    /// Everything below `released` is done: segments that hold nothing else become free. The last
+    /// one stays, since its header is what remembers the position.
+    pub(super) fn release(&mut self, released: u64) {
+        self.released = self.released.max(released);
+        while self.segments.len() > 1 && self.segments[0].end <= self.released {
+            let segment = self.segments.pop_front().expect("there is more than one");
+            self.free.push_back(FreeSlot {
+                slot: segment.slot,
+                file: segment.file,
+                len_bytes: segment.len_bytes,
+            });
+        }
+    }
+
+    /// Takes the released position the database tells. Where the database is further on than this
+    /// log (its directory was restored from an older copy), the log goes on from there.
+    pub(super) fn skip_to(&mut self, released: u64) {
+        if released > self.next_sequence {
+            self.next_sequence = released;
+            self.active().is_sealed = true;
+        }
+        self.release(released);
+    }
+
+    fn active(&mut self) -> &mut Segment {
+        self.segments
+            .back_mut()
+            .expect("an open log has a segment, and the last one is never freed")
+    }
+
+    /// Writes and syncs the buffer; afterwards everything below `end` is durable.
+    fn flush(&mut self, end: u64) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let active = self.active();
+        active.file.write_at(active.end_offset, &buffer)?;
+        active.file.sync()?;
+        active.end_offset += buffer.len() as u64;
+        active.end = end;
+        self.next_sequence = end;
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Begins the next segment; `false` when the bound or the disk has no room for one.
+    fn roll(&mut self) -> io::Result<bool> {
+        let released = self.released;
+        self.release(released);
+        let Some(slot) = self.take_slot()? else {
+            return Ok(false);
+        };
+        self.generation += 1;
+        let header = SegmentHeader {
+            spool_id: self.spool_id,
+            generation: self.generation,
+            first: self.next_sequence,
+            released,
+        };
+        slot.file.write_at(0, &header.encode())?;
+        slot.file.sync()?;
+        self.segments.push_back(Segment {
+            slot: slot.slot,
+            file: slot.file,
+            len_bytes: slot.len_bytes,
+            stamp: Stamp {
+                generation: self.generation,
+                life: 0,
+            },
+            first: self.next_sequence,
+            end: self.next_sequence,
+            end_offset: DATA_OFFSET,
+            is_sealed: false,
+        });
+        Ok(true)
+    }
+
+    fn take_slot(&mut self) -> io::Result<Option<FreeSlot>> {
+        if let Some(slot) = self.free.pop_front() {
+            return Ok(Some(slot));
+        }
+        if self.segments.len() >= self.limits.segments_max {
+            return Ok(None);
+        }
+        let slot = self.next_slot;
+        match self
+            .directory
+            .open(&segment_name(slot), self.limits.segment_bytes)
+        {
+            Ok(file) => {
+                self.next_slot += 1;
+                let len_bytes = file.len_bytes()?;
+                Ok(Some(FreeSlot {
+                    slot,
+                    file,
+                    len_bytes,
+                }))
+            }
+            Err(error) if is_out_of_space(&error) => {
+                tracing::error!(
+                    spool.directory = %self.directory.place(),
+                    "the disk has no room for another spool segment; events are refused until some are released"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens every segment file: those with a header, by generation, and the free ones.
+    fn find_segments(&mut self) -> Result<Vec<(SegmentHeader, FreeSlot)>, OpenError> {
+        let mut found = Vec::new();
+        let mut slots: Vec<u32> = self
+            .directory
+            .names()?
+            .iter()
+            .filter_map(|name| segment_slot(name))
+            .collect();
+        slots.sort_unstable();
+        for slot in slots {
+            let file = self
+                .directory
+                .open(&segment_name(slot), self.limits.segment_bytes)?;
+            let len_bytes = file.len_bytes()?;
+            self.next_slot = self.next_slot.max(slot + 1);
+            let header = SegmentHeader::read(&*file)?;
+            let free = FreeSlot {
+                slot,
+                file,
+                len_bytes,
+            };
+            match header {
+                Some(header) => found.push((header, free)),
+                None => self.free.push_back(free),
+            }
+        }
+        found.sort_by_key(|(header, _)| header.generation);
+        let twins = found
+            .windows(2)
+            .find(|pair| pair[0].0.generation == pair[1].0.generation);
+        if let Some(pair) = twins {
+            return Err(OpenError::Corrupt(format!(
+                "segments {} and {} both claim generation {}; one of them is a copy",
+                pair[0].1.slot, pair[1].1.slot, pair[0].0.generation
+            )));
+        }
+        Ok(found)
+    }
+
+    /// Finds the end of every segment.
+    fn recover(&mut self, found: Vec<(SegmentHeader, FreeSlot)>) -> Result<(), OpenError> {
+        if let Some((last, slot)) = found.last() {
+            self.spool_id = last.spool_id;
+            if found.iter().any(|(h, _)| h.spool_id != last.spool_id) {
+                return Err(OpenError::Corrupt(format!(
+                    "segment {} and others belong to different spools",
+                    slot.slot
+                )));
+            }
+        }
+        self.released = found.iter().map(|(h, _)| h.released).max().unwrap_or(0);
+        let firsts: Vec<u64> = found.iter().map(|(h, _)| h.first).collect();
+        for (index, (header, slot)) in found.into_iter().enumerate() {
+            self.generation = header.generation;
+            let next_first = firsts.get(index + 1).copied();
+            if next_first.is_some_and(|next| next <= self.released) {
+                self.free.push_back(slot);
+                continue;
+            }
+            let segment = recover_segment(header, slot, next_first)?;
+            if let Some(next) = next_first.filter(|&next| segment.end < next) {
+                tracing::error!(
+                    spool.directory = %self.directory.place(),
+                    spool.segment = segment.slot,
+                    spool.lost_from = segment.end,
+                    spool.lost_to = next,
+                    "a spool segment is damaged in its middle; these records cannot be read"
+                );
+            }
+            self.next_sequence = segment.end;
+            self.segments.push_back(segment);
+        }
+        self.next_sequence = self.next_sequence.max(self.released);
+        let released = self.released;
+        self.release(released);
+        Ok(())
+    }
+
+    /// Makes what was believed of the last segment durable, and stamps a new life behind it.
+    ///
+    /// What was read may have come from memory whose sync failed in an earlier life; writing it
+    /// again makes it dirty again, so that this sync is about it.
+    fn begin_life(&mut self) -> Result<(), OpenError> {
+        let next_sequence = self.next_sequence;
+        let Some(active) = self.segments.back_mut() else {
+            return Ok(());
+        };
+        let len = usize::try_from(active.end_offset - DATA_OFFSET)
+            .map_err(|_| OpenError::Corrupt("a segment exceeds the address space".to_owned()))?;
+        let mut bytes = vec![0; len];
+        active.file.read_at(DATA_OFFSET, &mut bytes)?;
+        let stamp = Stamp {
+            generation: active.stamp.generation,
+            life: active.stamp.life + 1,
+        };
+        let fits = active.room_bytes() >= HEADER_BYTES as u64 && active.end == next_sequence;
+        if fits {
+            encode(&mut bytes, stamp, active.end, Kind::Resume, &[]);
+        }
+        active.file.write_at(DATA_OFFSET, &bytes)?;
+        active.file.sync()?;
+        if fits {
+            active.stamp = stamp;
+            active.end_offset += HEADER_BYTES as u64;
+        } else {
+            active.is_sealed = true;
+        }
+        Ok(())
+    }
+}
+
+fn recover_segment(
+    header: SegmentHeader,
+    slot: FreeSlot,
+    next_first: Option<u64>,
+) -> io::Result<Segment> {
+    let stamp = Stamp {
+        generation: header.generation,
+        life: 0,
+    };
+    let (stamp, end, end_offset) = {
+        let mut walk = Walk::new(
+            &*slot.file,
+            slot.len_bytes,
+            stamp,
+            header.first,
+            DATA_OFFSET,
+        );
+        while next_first.is_none_or(|next| walk.sequence < next) && walk.next()?.is_some() {}
+        // A resume mark may be the last thing in the segment: `next` steps over it.
+        (walk.stamp, walk.sequence, walk.offset)
+    };
+    Ok(Segment {
+        slot: slot.slot,
+        file: slot.file,
+        len_bytes: slot.len_bytes,
+        stamp,
+        first: header.first,
+        end,
+        end_offset,
+        is_sealed: false,
+    })
+}
+
+fn segment_name(slot: u32) -> String {
+    format!("segment-{slot:04}.log")
+}
+
+fn segment_slot(name: &str) -> Option<u32> {
+    name.strip_prefix("segment-")?
+        .strip_suffix(".log")?
+        .parse()
+        .ok()
+}
+
+fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}

@@ -1,0 +1,313 @@
+//! The process that owns the log: gathers appends into groups, serves the one reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mesh_runtime::{Actor, Capacity, Context, ExitReason, Flow, ReplyTo};
+
+use super::file::{Disk, SpoolDirectory};
+use super::log::{Appended, Log, LogLimits, OpenError};
+use super::view::{Cursor, ReadLimits, View};
+use super::{
+    AppendError, DirectoryChoice, Request, SpoolArgs, SpoolChunk, SpoolMessage, SpoolOptions,
+    SpoolStatus,
+};
+use crate::ingestion::admission::random_uuid;
+
+/// Messages that may wait while a group is synced. Their bytes are bounded by the budget of the
+/// bodies at the door.
+const MAILBOX_MESSAGES_MAX: usize = 16_384;
+
+/// How often, and how long apart, an opening is tried while a life before this one still holds
+/// the directory: its last group is being synced and cannot be cancelled.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// One life of the spool.
+#[derive(Debug)]
+pub(super) struct Spool {
+    options: SpoolOptions,
+    /// `None` only while a blocking job has it.
+    log: Option<Log>,
+    view: View,
+    status: SpoolStatus,
+    reader: Option<Reader>,
+    cursor: Option<Cursor>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    from: u64,
+    reply: ReplyTo<SpoolChunk>,
+    /// When the first record was there for it, and how far the log reached at the last look.
+    lingering: Option<(Duration, u64)>,
+}
+
+type Appender = ReplyTo<Result<u64, AppendError>>;
+
+impl Actor for Spool {
+    type Args = SpoolArgs;
+    type Message = SpoolMessage;
+
+    async fn init(args: SpoolArgs, cx: &mut Context<SpoolMessage>) -> Result<Spool, ExitReason> {
+        let log = open(&args, cx).await?;
+        let options = args.options;
+        let view = log.view();
+        let status = SpoolStatus {
+            spool_id: log.spool_id(),
+            end: view.end(),
+            released: 0,
+            used_bytes: log.used_bytes(),
+            bytes_max: options.segment_bytes * options.segments_max as u64,
+        };
+        tracing::info!(spool.id = %status.spool_id, spool.end = status.end, "the spool is open");
+        Ok(Spool {
+            options,
+            log: Some(log),
+            view,
+            status,
+            reader: None,
+            cursor: None,
+        })
+    }
+
+    async fn handle(&mut self, message: SpoolMessage, cx: &mut Context<SpoolMessage>) -> Flow {
+        let result = match message.0 {
+            Request::Append(record, reply) => self.append(record, reply, cx).await,
+            other => self.serve(other, cx).await,
+        };
+        match result {
+            Ok(()) => Flow::Continue,
+            Err(reason) => Flow::Stop(reason),
+        }
+    }
+
+    fn mailbox() -> Capacity {
+        Capacity::bounded(MAILBOX_MESSAGES_MAX)
+    }
+}
+
+async fn open(args: &SpoolArgs, cx: &mut Context<SpoolMessage>) -> Result<Log, ExitReason> {
+    let limits = LogLimits {
+        segment_bytes: args.options.segment_bytes,
+        segments_max: args.options.segments_max.max(2),
+        payload_bytes_max: args.options.record_bytes_max,
+    };
+    let place = args.options.directory.display().to_string();
+    let fresh_id = random_uuid(&cx.system());
+    for attempt in 1.. {
+        let args = args.clone();
+        let opened = cx
+            .blocking(move || {
+                let directory: Arc<dyn SpoolDirectory> = match args.directory {
+                    DirectoryChoice::Disk => Arc::new(Disk::open(&args.options.directory)?),
+                    #[cfg(test)]
+                    DirectoryChoice::Given(directory) => directory,
+                };
+                Log::open(directory, limits, fresh_id)
+            })
+            .await;
+        let error = match opened {
+            Ok(Ok(log)) => return Ok(log),
+            Ok(Err(OpenError::Locked)) if attempt < LOCK_TRIES => {
+                cx.sleep(LOCK_PAUSE).await;
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        return Err(ExitReason::error(format!(
+            "cannot open the spool in {place}: {error}"
+        )));
+    }
+    unreachable!("the loop ends by returning")
+}
+
+impl Spool {
+    /// Gathers what else waits in the mailbox, and makes it durable as one group.
+    async fn append(
+        &mut self,
+        record: Bytes,
+        reply: Appender,
+        cx: &mut Context<SpoolMessage>,
+    ) -> Result<(), ExitReason> {
+        let mut records = Vec::new();
+        let mut appenders = Vec::new();
+        let mut others = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some((record, reply));
+        loop {
+            if let Some((record, reply)) = next.take() {
+                if record.len() > self.options.record_bytes_max {
+                    let limit = self.options.record_bytes_max;
+                    reply.reply(Err(AppendError::TooLarge(limit)));
+                } else {
+                    bytes += record.len();
+                    records.push(record);
+                    appenders.push(reply);
+                }
+            }
+            let is_full = records.len() >= self.options.group_records_max
+                || bytes >= self.options.group_bytes_max;
+            if is_full {
+                break;
+            }
+            match cx.receive_timeout(Duration::ZERO).await {
+                Some(SpoolMessage(Request::Append(record, reply))) => next = Some((record, reply)),
+                Some(SpoolMessage(other)) => others.push(other),
+                None => break,
+            }
+        }
+        self.append_group(records, appenders, cx).await?;
+        for other in others {
+            self.serve(other, cx).await?;
+        }
+        Ok(())
+    }
+
+    async fn append_group(
+        &mut self,
+        records: Vec<Bytes>,
+        appenders: Vec<Appender>,
+        cx: &mut Context<SpoolMessage>,
+    ) -> Result<(), ExitReason> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let appended = self
+            .with_log(cx, move |log| log.append(&records))
+            .await?
+            .map_err(|error| {
+                tracing::error!(spool.error = %error, "the spool could not make a group durable; it is opened anew and nothing of the group is acknowledged");
+                ExitReason::error(format!("the spool could not make a group durable: {error}"))
+            })?;
+        let Appended { first, count } = appended;
+        for (sequence, (index, reply)) in (first..).zip(appenders.into_iter().enumerate()) {
+            reply.reply(if index < count {
+                Ok(sequence)
+            } else {
+                Err(AppendError::Full)
+            });
+        }
+        self.serve_reader(false, cx).await
+    }
+
+    async fn serve(
+        &mut self,
+        request: Request,
+        cx: &mut Context<SpoolMessage>,
+    ) -> Result<(), ExitReason> {
+        match request {
+            Request::Append(record, reply) => {
+                self.append_group(vec![record], vec![reply], cx).await
+            }
+            Request::Read(from, reply) => {
+                self.reader = Some(Reader {
+                    from,
+                    reply,
+                    lingering: None,
+                });
+                self.serve_reader(false, cx).await
+            }
+            Request::ReadDue => self.serve_reader(true, cx).await,
+            Request::Released(released, reply) => {
+                self.with_log(cx, move |log| log.skip_to(released)).await?;
+                self.status.released = self.status.released.max(released);
+                reply.reply(());
+                Ok(())
+            }
+            Request::Status(reply) => {
+                reply.reply(self.status);
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers the reader when there is enough for a chunk, or at a tick that finds nothing more
+    /// coming; otherwise sees to it that there is a next tick.
+    async fn serve_reader(
+        &mut self,
+        is_tick: bool,
+        cx: &mut Context<SpoolMessage>,
+    ) -> Result<(), ExitReason> {
+        let end = self.view.end();
+        let Some(reader) = self.reader.as_mut().filter(|reader| reader.from < end) else {
+            return Ok(());
+        };
+        let now = cx.system().clock().now();
+        let is_enough = end - reader.from >= self.options.chunk_records_max as u64;
+        let is_over = is_enough
+            || reader.lingering.is_some_and(|(since, seen)| {
+                is_tick && (seen == end || now >= since + self.options.linger)
+            });
+        if is_over {
+            return self.read_chunk(cx).await;
+        }
+        if is_tick || reader.lingering.is_none() {
+            let (since, _) = reader.lingering.unwrap_or((now, end));
+            reader.lingering = Some((since, end));
+            let address = cx.address();
+            cx.send_after(
+                &address,
+                self.options.linger_step,
+                SpoolMessage(Request::ReadDue),
+            );
+        }
+        Ok(())
+    }
+
+    async fn read_chunk(&mut self, cx: &mut Context<SpoolMessage>) -> Result<(), ExitReason> {
+        let Some(reader) = self.reader.take() else {
+            return Ok(());
+        };
+        let (view, cursor, from) = (self.view.clone(), self.cursor, reader.from);
+        let limits = ReadLimits {
+            records_max: self.options.chunk_records_max,
+            bytes_max: self.options.chunk_bytes_max,
+        };
+        let out = cx
+            .blocking(move || view.read(from, limits, cursor))
+            .await
+            .map_err(|error| ExitReason::error(format!("the spool's reading failed: {error}")))?
+            .map_err(|error| ExitReason::error(format!("the spool cannot be read: {error}")))?;
+        if out.lost > 0 {
+            tracing::error!(
+                spool.from = from,
+                spool.lost = out.lost,
+                "the disk no longer holds records that were acknowledged"
+            );
+        }
+        self.cursor = out.cursor;
+        reader.reply.reply(SpoolChunk {
+            from,
+            next: out.next,
+            records: out.records,
+            lost: out.lost,
+        });
+        Ok(())
+    }
+
+    /// Lends the log to a blocking job. If this process dies meanwhile, the job still ends, and
+    /// then gives the directory up.
+    async fn with_log<T: Send + 'static>(
+        &mut self,
+        cx: &mut Context<SpoolMessage>,
+        work: impl FnOnce(&mut Log) -> T + Send + 'static,
+    ) -> Result<T, ExitReason> {
+        let mut log = self.log.take().expect("jobs on the log never overlap");
+        let done = cx
+            .blocking(move || {
+                let out = work(&mut log);
+                (log, out)
+            })
+            .await;
+        let (log, out) =
+            done.map_err(|error| ExitReason::error(format!("the spool's job failed: {error}")))?;
+        self.view = log.view();
+        self.status.end = self.view.end();
+        self.status.used_bytes = log.used_bytes();
+        self.log = Some(log);
+        Ok(out)
+    }
+}

@@ -1,0 +1,59 @@
+//! The processor: an actor that is called with its share of a chunk and groups each event of it.
+
+use mesh_runtime::{Actor, Context, ExitReason, Flow, ReplyTo};
+
+use super::grouping::{self, ProcessingError};
+use crate::domain::{GroupedEvent, RawEvent};
+
+/// What one event costs of a process's budget.
+const EVENT_REDUCTIONS: u32 = 50;
+
+/// How an event is grouped; [`grouping::group`] but for tests that need one that crashes.
+pub type Group = fn(&RawEvent) -> Result<GroupedEvent, ProcessingError>;
+
+/// What a processor is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ProcessorMessage {
+    /// Group these; the answers come in the same order.
+    ProcessRaw(
+        Vec<RawEvent>,
+        ReplyTo<Vec<Result<GroupedEvent, ProcessingError>>>,
+    ),
+}
+
+/// One processor. It has no state: a crash loses nothing but the answer.
+#[derive(Debug)]
+pub struct Processor {
+    group: Group,
+}
+
+/// The usual way to group.
+pub(super) const GROUP: Group = grouping::group;
+
+impl Actor for Processor {
+    type Args = Group;
+    type Message = ProcessorMessage;
+
+    async fn init(
+        group: Group,
+        _cx: &mut Context<ProcessorMessage>,
+    ) -> Result<Processor, ExitReason> {
+        Ok(Processor { group })
+    }
+
+    async fn handle(
+        &mut self,
+        message: ProcessorMessage,
+        cx: &mut Context<ProcessorMessage>,
+    ) -> Flow {
+        let ProcessorMessage::ProcessRaw(events, reply) = message;
+        let mut grouped = Vec::with_capacity(events.len());
+        for event in &events {
+            grouped.push((self.group)(event));
+            cx.consume_budget(EVENT_REDUCTIONS).await;
+        }
+        reply.reply(grouped);
+        Flow::Continue
+    }
+}

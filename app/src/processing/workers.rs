@@ -1,0 +1,228 @@
+//! The pool of processors: splits a chunk by project, calls each with its share, finds the event that kills.
+
+use std::hash::BuildHasher as _;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use futures_util::future::join_all;
+use mesh_runtime::{CallError, ChildSpec, ExitKind, Strategy, Supervisor, System};
+
+use super::grouping::ProcessingError;
+use super::processor::{GROUP, Group, Processor, ProcessorMessage};
+use crate::domain::{GroupedEvent, ProjectId, RawEvent};
+
+/// How long a share may take, and one event by itself.
+const SHARE_TIMEOUT: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause before an event is tried again with a processor that is being restarted.
+const RESTART_PAUSE: Duration = Duration::from_millis(20);
+
+/// Restarts the pool's supervisor allows: each crash by an event takes that event out of the
+/// stream, so a chunk of nothing but such events ends after this many.
+const RESTARTS_MAX: u32 = 4096;
+const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Name of the supervisor of the processors.
+pub const PROCESSOR_POOL: &str = "processor_pool";
+
+/// An event that could not be processed, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unprocessed {
+    /// The event.
+    pub raw: RawEvent,
+    /// Why; one line.
+    pub reason: String,
+}
+
+/// The client's side of the pool.
+#[derive(Clone, Debug)]
+pub struct Processors {
+    system: System,
+    workers: usize,
+}
+
+impl Processors {
+    /// The pool of a system, which has `workers` processors.
+    #[must_use]
+    pub fn new(system: &System, workers: usize) -> Processors {
+        Processors {
+            system: system.clone(),
+            workers: workers.max(1),
+        }
+    }
+
+    /// Groups events; each comes back grouped or with the reason why not, in order.
+    pub async fn process(&self, events: Vec<RawEvent>) -> Vec<Result<GroupedEvent, Unprocessed>> {
+        let shares = shares(events.iter().map(|event| event.project_id), self.workers);
+        let calls = shares
+            .iter()
+            .enumerate()
+            .filter(|(_, share)| !share.is_empty())
+            .map(|(worker, share)| {
+                let events: Vec<RawEvent> = share.iter().map(|&at| events[at].clone()).collect();
+                async move { (share, self.process_share(worker, events).await) }
+            });
+        let done = join_all(calls).await;
+        let mut results: Vec<Option<Result<GroupedEvent, Unprocessed>>> =
+            events.iter().map(|_| None).collect();
+        for (share, share_results) in done {
+            for (&at, result) in share.iter().zip(share_results) {
+                results[at] = Some(result);
+            }
+        }
+        results
+            .into_iter()
+            .map(|result| result.expect("every event is in exactly one share"))
+            .collect()
+    }
+
+    async fn process_share(
+        &self,
+        worker: usize,
+        events: Vec<RawEvent>,
+    ) -> Vec<Result<GroupedEvent, Unprocessed>> {
+        match self.call(worker, events.clone(), SHARE_TIMEOUT).await {
+            Ok(results) if results.len() == events.len() => events
+                .into_iter()
+                .zip(results)
+                .map(|(raw, result)| result.map_err(|error| unprocessed(raw, &error)))
+                .collect(),
+            failed => {
+                if matches!(failed, Err(CallError::Timeout)) {
+                    self.kill(worker);
+                }
+                let mut results = Vec::with_capacity(events.len());
+                for event in events {
+                    results.push(self.process_alone(worker, event).await);
+                }
+                results
+            }
+        }
+    }
+
+    /// Tries one event until it has an answer, or has killed its processor by itself.
+    async fn process_alone(
+        &self,
+        worker: usize,
+        event: RawEvent,
+    ) -> Result<GroupedEvent, Unprocessed> {
+        loop {
+            match self.call(worker, vec![event.clone()], EVENT_TIMEOUT).await {
+                Ok(mut results) if results.len() == 1 => {
+                    let result = results.pop().expect("there is exactly one");
+                    return result.map_err(|error| unprocessed(event, &error));
+                }
+                Ok(_) => {}
+                Err(CallError::Timeout) => {
+                    self.kill(worker);
+                    let reason = format!("processing took longer than {EVENT_TIMEOUT:?}");
+                    return Err(quarantine(event, reason));
+                }
+                Err(CallError::Exited(reason)) => {
+                    if let ExitKind::Panic { message, location } = reason.kind() {
+                        let reason = format!("processing panicked at {location}: {message}");
+                        return Err(quarantine(event, reason));
+                    }
+                }
+                Err(_) => {}
+            }
+            self.system.sleep(RESTART_PAUSE).await;
+        }
+    }
+
+    /// Ends a processor that is stuck; its supervisor starts the next.
+    fn kill(&self, worker: usize) {
+        if let Some(pid) = self.system.whereis_pid(&processor_name(worker)) {
+            self.system.kill(pid);
+        }
+    }
+
+    async fn call(
+        &self,
+        worker: usize,
+        events: Vec<RawEvent>,
+        deadline: Duration,
+    ) -> Result<Vec<Result<GroupedEvent, ProcessingError>>, CallError> {
+        let processor = self
+            .system
+            .whereis::<ProcessorMessage>(&processor_name(worker))
+            .map_err(|_| CallError::NoProcess)?;
+        processor
+            .call_timeout(deadline, |reply| {
+                ProcessorMessage::ProcessRaw(events, reply)
+            })
+            .await
+    }
+}
+
+fn unprocessed(raw: RawEvent, error: &ProcessingError) -> Unprocessed {
+    quarantine(raw, error.to_string())
+}
+
+fn quarantine(raw: RawEvent, reason: String) -> Unprocessed {
+    tracing::warn!(event.id = %raw.event_id, project.id = %raw.project_id, quarantine.reason = %reason, "an event cannot be processed and goes to quarantine");
+    Unprocessed { raw, reason }
+}
+
+/// Which worker gets which places of a chunk: one project always goes to one worker.
+fn shares(projects: impl Iterator<Item = ProjectId>, workers: usize) -> Vec<Vec<usize>> {
+    let mut shares = vec![Vec::new(); workers];
+    let hasher = FixedState::default();
+    for (at, project) in projects.enumerate() {
+        let hash = hasher.hash_one(project);
+        let worker = usize::try_from(hash % workers as u64).expect("less than a usize");
+        shares[worker].push(at);
+    }
+    shares
+}
+
+fn processor_name(worker: usize) -> String {
+    format!("processor_{worker}")
+}
+
+/// The pool as a child of a supervisor, with the usual way to group.
+#[must_use]
+pub fn child(workers: usize) -> ChildSpec {
+    child_with(workers, GROUP)
+}
+
+/// The pool with another way to group.
+#[must_use]
+pub fn child_with(workers: usize, group: Group) -> ChildSpec {
+    ChildSpec::supervisor(PROCESSOR_POOL, move || {
+        (0..workers.max(1)).fold(
+            Supervisor::new(Strategy::OneForOne).intensity(RESTARTS_MAX, RESTARTS_WITHIN),
+            |pool, worker| {
+                pool.child(ChildSpec::worker::<Processor>(
+                    &processor_name(worker),
+                    group,
+                ))
+            },
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shares;
+    use crate::domain::ProjectId;
+    use uuid::Uuid;
+
+    #[test]
+    fn every_place_is_in_one_share_and_a_project_in_one_worker() {
+        let projects: Vec<ProjectId> = (0..300).map(|n| Uuid::from_u128(n % 17).into()).collect();
+        let shares = shares(projects.iter().copied(), 4);
+        let mut places: Vec<usize> = shares.iter().flatten().copied().collect();
+        places.sort_unstable();
+        assert_eq!(places, (0..300).collect::<Vec<_>>());
+        for project in &projects {
+            let workers = shares
+                .iter()
+                .filter(|share| share.iter().any(|&at| projects[at] == *project))
+                .count();
+            assert_eq!(workers, 1);
+        }
+        assert!(shares.iter().filter(|share| !share.is_empty()).count() > 1);
+    }
+}

@@ -1,0 +1,5 @@
+//! Ingestion from outside: the endpoints, the spool as a process, the router over a store that fails.
+
+mod http;
+mod router;
+mod support;

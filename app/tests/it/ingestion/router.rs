@@ -1,0 +1,357 @@
+//! The router over a store that fails in every way a database can, and with every neighbour killed in turn.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use mesh_runtime::{Strategy, Supervisor, System};
+use mesher::domain::{EventId, GroupedEvent, Outcome, ProjectId, RawEvent};
+use mesher::ingestion::{
+    ChunkStore, DoorCounts, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs, SpoolHandle,
+    SpoolOptions, StoreError,
+};
+use mesher::processing::grouping::{self, ProcessingError};
+use mesher::processing::normalize::{self, EventContext};
+use mesher::processing::{self, FanOut, Processors};
+use mesher::storage::spools::SpoolPosition;
+use mesher::storage::writer::{Chunk, Committed};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// What a store does with the next attempt.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Nothing is stored.
+    Refuse,
+    /// Everything is stored, and the answer is lost.
+    StoreAndForget,
+    /// Everything is stored, and nobody knows whether.
+    CommitUnknown,
+    /// Another life of the spool was opened.
+    Supersede,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    epoch: i64,
+    released: u64,
+    stored: Vec<EventId>,
+    quarantined: Vec<(EventId, String)>,
+    refused: u64,
+    faults: Vec<Fault>,
+    fails_to_open: u32,
+}
+
+/// Keeps to the contract of the writer's transaction, in memory.
+#[derive(Clone, Debug, Default)]
+struct MemoryStore {
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryStore {
+    fn commit(&self, chunk: &Chunk) -> Result<Committed, StoreError> {
+        let mut state = self.state.lock();
+        if chunk.epoch != state.epoch {
+            return Err(StoreError::OutOfStep("superseded".to_owned()));
+        }
+        if chunk.released != state.released {
+            return Err(StoreError::AlreadyAt(state.released));
+        }
+        state.released = chunk.next;
+        state.stored.extend(chunk.events.iter().map(|e| e.event_id));
+        let quarantined = chunk.quarantined.iter();
+        state
+            .quarantined
+            .extend(quarantined.map(|q| (q.raw.event_id, q.reason.clone())));
+        let refused = chunk.outcomes.iter().filter(|o| o.outcome.is_refusal());
+        state.refused += refused.map(|o| o.quantity).sum::<u64>();
+        Ok(Committed::default())
+    }
+}
+
+impl ChunkStore for MemoryStore {
+    fn open(&self, _spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>> {
+        async {
+            let mut state = self.state.lock();
+            if state.fails_to_open > 0 {
+                state.fails_to_open -= 1;
+                return Err("away".to_owned());
+            }
+            state.epoch += 1;
+            Ok(SpoolPosition {
+                epoch: state.epoch,
+                released: state.released,
+            })
+        }
+        .boxed()
+    }
+
+    fn write<'a>(&'a self, chunk: &'a Chunk) -> BoxFuture<'a, Result<Committed, StoreError>> {
+        async move {
+            let away = |maybe| StoreError::Away("away".to_owned(), maybe);
+            let fault = self.state.lock().faults.pop();
+            match fault {
+                None => self.commit(chunk),
+                Some(Fault::Refuse) => Err(away(None)),
+                Some(Fault::StoreAndForget) => {
+                    self.commit(chunk)?;
+                    Err(away(None))
+                }
+                Some(Fault::CommitUnknown) => {
+                    let committed = self.commit(chunk)?;
+                    Err(away(Some(committed)))
+                }
+                Some(Fault::Supersede) => {
+                    self.state.lock().epoch += 1;
+                    self.commit(chunk)
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// An installation without door and database.
+struct Stage {
+    system: System,
+    spool: SpoolHandle,
+    store: MemoryStore,
+    counts: DoorCounts,
+    told: Arc<Mutex<Vec<EventId>>>,
+    _directory: TempDir,
+}
+
+fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
+    let grouped = grouping::group(raw)?;
+    assert!(grouped.message != "killer", "this event kills");
+    Ok(grouped)
+}
+
+async fn stage(store: MemoryStore) -> Stage {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = SpoolOptions::new(directory.path().join("spool"));
+    options.segment_bytes = 64 << 10;
+    options.record_bytes_max = 32 << 10;
+    options.chunk_records_max = 16;
+    options.linger = Duration::from_millis(4);
+    options.linger_step = Duration::from_millis(2);
+    let system = System::new();
+    let counts = DoorCounts::new();
+    let told: Arc<Mutex<Vec<EventId>>> = Arc::default();
+    let hears = told.clone();
+    let args = IngestionArgs {
+        spool: options,
+        router: RouterArgs {
+            store: Arc::new(store.clone()),
+            processors: Processors::new(&system, 2),
+            fan_out: FanOut::new().with(move |chunk| {
+                hears.lock().extend(chunk.events.iter().map(|e| e.event_id));
+            }),
+            counts: counts.clone(),
+        },
+        keys: KeyKeeperArgs {
+            cache: KeyCache::new(),
+            load: Arc::new(|_| async { Ok(Vec::new()) }.boxed()),
+            interval: Duration::from_secs(60),
+        },
+    };
+    let tree = Supervisor::new(Strategy::OneForOne)
+        .intensity(1000, Duration::from_secs(60))
+        .child(processing::child_with(2, group))
+        .child(mesher::ingestion::child(args));
+    system.supervise(tree).await.unwrap();
+    let spool = SpoolHandle::new(&system);
+    Stage {
+        system,
+        spool,
+        store,
+        counts,
+        told,
+        _directory: directory,
+    }
+}
+
+fn event(number: u128, message: &str) -> RawEvent {
+    let json = format!("{{\"message\":\"{message}\"}}");
+    let context = EventContext {
+        project_id: ProjectId::from(Uuid::from_u128(1 + number % 3)),
+        project_number: None,
+        received_at: jiff::Timestamp::from_second(1_700_000_000).unwrap(),
+        sent_at: None,
+        event_id: Some(Uuid::from_u128(number + 1).into()),
+        fresh_event_id: Uuid::nil().into(),
+        remote_address: None,
+    };
+    normalize::sentry_event(json.as_bytes(), &context).unwrap()
+}
+
+impl Stage {
+    /// Appends until the spool says it is durable, as the door does.
+    async fn append(&self, event: &RawEvent) {
+        let bytes = event.to_bytes();
+        while self
+            .spool
+            .append(bytes.clone(), Duration::from_secs(5))
+            .await
+            .is_err()
+        {
+            self.system.sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn until(&self, what: &str, is_true: impl Fn(&State) -> bool) {
+        let wait = async {
+            while !is_true(&self.store.state.lock()) {
+                self.system.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = self.system.timeout(Duration::from_secs(60), wait).await;
+        assert!(
+            waited.is_ok(),
+            "never: {what}: {:?}",
+            self.store.state.lock()
+        );
+    }
+}
+
+/// Every id is there, none twice.
+fn assert_once(stored: &[EventId], expected: impl Iterator<Item = u128>) {
+    let unique: HashSet<EventId> = stored.iter().copied().collect();
+    assert_eq!(unique.len(), stored.len(), "something was stored twice");
+    let expected: HashSet<EventId> = expected.map(|n| Uuid::from_u128(n + 1).into()).collect();
+    assert_eq!(unique, expected);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_in_every_way_gets_every_event_once_and_in_order() {
+    let store = MemoryStore::default();
+    {
+        let mut state = store.state.lock();
+        state.fails_to_open = 3;
+        let faults = [
+            Fault::Refuse,
+            Fault::StoreAndForget,
+            Fault::CommitUnknown,
+            Fault::Supersede,
+            Fault::Refuse,
+            Fault::Refuse,
+            Fault::StoreAndForget,
+        ];
+        state.faults = faults.to_vec();
+    }
+    let stage = stage(store).await;
+    for number in 0..200 {
+        stage.append(&event(number, "boom")).await;
+    }
+    stage
+        .until("200 stored", |state| state.stored.len() >= 200)
+        .await;
+    let state = stage.store.state.lock();
+    assert!(state.faults.is_empty(), "every fault was met");
+    let in_order: Vec<EventId> = (1..=200).map(|n| Uuid::from_u128(n).into()).collect();
+    assert_eq!(state.stored, in_order);
+    let told: HashSet<EventId> = stage.told.lock().iter().copied().collect();
+    assert!(told.is_subset(&in_order.into_iter().collect()));
+    assert_eq!(told.len(), stage.told.lock().len(), "nothing is told twice");
+}
+
+#[tokio::test]
+async fn every_process_killed_in_turn_loses_nothing_and_doubles_nothing() {
+    let stage = stage(MemoryStore::default()).await;
+    let mut number = 0;
+    for name in [
+        "spool",
+        "event_router",
+        "ingestion_keys",
+        "processor_0",
+        "processor_1",
+        "processor_pool",
+        "processing",
+        "ingestion",
+        "spool",
+        "event_router",
+    ] {
+        for _ in 0..20 {
+            stage.append(&event(number, "boom")).await;
+            number += 1;
+        }
+        let alive = async {
+            loop {
+                if let Some(pid) = stage.system.whereis_pid(name) {
+                    break pid;
+                }
+                stage.system.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        stage.system.kill(alive.await);
+    }
+    for _ in 0..20 {
+        stage.append(&event(number, "boom")).await;
+        number += 1;
+    }
+    let last: EventId = Uuid::from_u128(number).into();
+    stage
+        .until("the last is stored", |state| state.stored.contains(&last))
+        .await;
+    let state = stage.store.state.lock();
+    // A spool killed under an append leaves it open whether it is durable: the appender repeats
+    // it, and the database knows the second one as a duplicate. Only that may appear twice.
+    let unique: HashSet<EventId> = state.stored.iter().copied().collect();
+    let all: Vec<EventId> = unique.into_iter().collect();
+    assert_once(&all, 0..number);
+    assert!(state.stored.len() - all.len() <= 4, "{:?}", state.stored);
+}
+
+#[tokio::test]
+async fn the_event_that_kills_is_quarantined_and_its_neighbours_are_stored() {
+    let stage = stage(MemoryStore::default()).await;
+    for number in 0..60 {
+        let message = if number % 20 == 7 { "killer" } else { "boom" };
+        stage.append(&event(number, message)).await;
+    }
+    stage
+        .until("all are settled", |state| {
+            state.stored.len() + state.quarantined.len() >= 60
+        })
+        .await;
+    let state = stage.store.state.lock();
+    assert_once(&state.stored, (0..60).filter(|n| n % 20 != 7));
+    let quarantined: Vec<EventId> = state.quarantined.iter().map(|q| q.0).collect();
+    assert_once(&quarantined, [7, 27, 47].into_iter());
+    assert!(state.quarantined[0].1.contains("this event kills"));
+}
+
+#[tokio::test]
+async fn what_the_door_turned_away_is_stored_though_no_event_comes() {
+    let stage = stage(MemoryStore::default()).await;
+    let project = ProjectId::from(Uuid::from_u128(1));
+    stage.counts.add(Some(project), Outcome::Invalid, 3);
+    stage
+        .until("the counts are stored", |state| state.refused == 3)
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_stored_is_told_once_and_released() {
+    let stage = stage(MemoryStore::default()).await;
+    for number in 0..40 {
+        stage.append(&event(number, "boom")).await;
+    }
+    stage
+        .until("40 stored", |state| state.stored.len() == 40)
+        .await;
+    let released = async {
+        while stage.spool.status().await.unwrap().released < 40 {
+            stage.system.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = stage
+        .system
+        .timeout(Duration::from_secs(10), released)
+        .await;
+    assert!(waited.is_ok());
+    assert_once(&stage.told.lock(), 0..40);
+}

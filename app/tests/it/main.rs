@@ -1,0 +1,3 @@
+//! The integration tests of Mesher, in one binary.
+
+mod ingestion;
