@@ -65,7 +65,7 @@ struct Router {
 
 /// A chunk that is ready to be stored.
 struct Ready {
-    chunk: Chunk,
+    chunk: Arc<Chunk>,
     counts: Vec<(ProjectId, Outcome, u64)>,
 }
 
@@ -224,7 +224,7 @@ impl Router {
             })
             .collect();
         Ready {
-            chunk: Chunk {
+            chunk: Arc::new(Chunk {
                 spool_id,
                 epoch,
                 released: read.from,
@@ -232,7 +232,7 @@ impl Router {
                 events,
                 quarantined,
                 outcomes,
-            },
+            }),
             counts,
         }
     }
@@ -245,7 +245,7 @@ impl Router {
         let mut pause = Pause::new();
         let mut unknown: Option<Committed> = None;
         let committed = loop {
-            match self.args.store.write(&ready.chunk).await {
+            match self.args.store.write(ready.chunk.clone()).await {
                 Ok(committed) => break Some(committed),
                 // An attempt before this one was committed after all.
                 Err(StoreError::AlreadyAt(released))
@@ -271,7 +271,7 @@ impl Router {
         let next = ready.chunk.next;
         match committed {
             Some(committed) => self.args.fan_out.tell(StoredChunk {
-                events: ready.chunk.events,
+                chunk: ready.chunk,
                 committed,
             }),
             None => tracing::info!(

@@ -1,6 +1,7 @@
 //! The router's seam to storage: two questions, and what their failures mean for the router.
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -27,5 +28,5 @@ pub trait ChunkStore: fmt::Debug + Send + Sync + 'static {
     fn open(&self, spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>>;
 
     /// Stores a chunk, all of it or nothing.
-    fn write<'a>(&'a self, chunk: &'a Chunk) -> BoxFuture<'a, Result<Committed, StoreError>>;
+    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>>;
 }

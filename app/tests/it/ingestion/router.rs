@@ -89,24 +89,24 @@ impl ChunkStore for MemoryStore {
         .boxed()
     }
 
-    fn write<'a>(&'a self, chunk: &'a Chunk) -> BoxFuture<'a, Result<Committed, StoreError>> {
+    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         async move {
             let away = |maybe| StoreError::Away("away".to_owned(), maybe);
             let fault = self.state.lock().faults.pop();
             match fault {
-                None => self.commit(chunk),
+                None => self.commit(&chunk),
                 Some(Fault::Refuse) => Err(away(None)),
                 Some(Fault::StoreAndForget) => {
-                    self.commit(chunk)?;
+                    self.commit(&chunk)?;
                     Err(away(None))
                 }
                 Some(Fault::CommitUnknown) => {
-                    let committed = self.commit(chunk)?;
+                    let committed = self.commit(&chunk)?;
                     Err(away(Some(committed)))
                 }
                 Some(Fault::Supersede) => {
                     self.state.lock().epoch += 1;
-                    self.commit(chunk)
+                    self.commit(&chunk)
                 }
             }
         }
@@ -148,7 +148,9 @@ async fn stage(store: MemoryStore) -> Stage {
             store: Arc::new(store.clone()),
             processors: Processors::new(&system, 2),
             fan_out: FanOut::new().with(move |chunk| {
-                hears.lock().extend(chunk.events.iter().map(|e| e.event_id));
+                hears
+                    .lock()
+                    .extend(chunk.events().iter().map(|e| e.event_id));
             }),
             counts: counts.clone(),
         },
