@@ -1,16 +1,24 @@
 //! Storage: PostgreSQL, private or given; its tables, the one writer of events, and the queries of the API.
 //!
-//! Everything is functions on a client; the processes around them are thin.
+//! What runs, in this order, rest for one ([`Database::children`](database::Database::children)): the private server's
+//! [`keeper`], the [`pool`], the [`schema_manager`], the [`partition_manager`], the [`writer`]. Everything else is functions on
+//! a client. The database being away is a state of theirs, not a crash.
 
 mod copy;
 pub mod cursor;
+pub mod database;
 pub mod embedded;
 pub mod events;
 pub mod issues;
+pub mod keeper;
 pub mod migrate;
 pub mod outcomes;
+pub mod partition_manager;
 pub mod partitions;
+pub mod pool;
 pub mod projects;
+mod retention;
+pub mod schema_manager;
 pub mod secret;
 pub mod sessions;
 pub mod setup;
@@ -22,7 +30,7 @@ pub mod writer;
 /// Every SQL statement of the program, with where it stands; a test prepares each against a migrated database.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    let modules: [(&str, &[&str]); 13] = [
+    let modules: [(&str, &[&str]); 14] = [
         ("copy", copy::STATEMENTS),
         ("events", events::STATEMENTS),
         ("issues", issues::STATEMENTS),
@@ -31,6 +39,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         ("outcomes", outcomes::STATEMENTS),
         ("partitions", partitions::STATEMENTS),
         ("projects", projects::STATEMENTS),
+        ("retention", retention::STATEMENTS),
         ("sessions", sessions::STATEMENTS),
         ("setup", setup::STATEMENTS),
         ("spools", spools::STATEMENTS),

@@ -24,6 +24,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use mesh_runtime::System;
+use parking_lot::Mutex;
 
 pub use self::error::EmbeddedError;
 
@@ -76,7 +77,8 @@ impl Options {
 pub struct Cluster {
     layout: layout::Layout,
     binaries: binaries::Binaries,
-    usage: server::Usage,
+    /// Taken out by [`Cluster::stop`].
+    usage: Mutex<Option<server::Usage>>,
     adopted: bool,
 }
 
@@ -191,12 +193,18 @@ impl Cluster {
         server::is_ready(&self.layout)
     }
 
-    /// Starts the server again if it went away; one bounded, blocking step. `true` when it is ready.
+    /// Starts the server again if it went away; one bounded, blocking step. `true` when it is ready, `false` when it is
+    /// coming up or this instance has stopped using it.
     ///
     /// # Errors
     ///
     /// As [`Cluster::attempt`].
     pub fn revive(&self) -> Result<bool, EmbeddedError> {
+        // Held throughout, so that a stop waits for a start that is under way.
+        let usage = self.usage.lock();
+        if usage.is_none() {
+            return Ok(false);
+        }
         if self.is_ready() {
             return Ok(true);
         }
@@ -215,19 +223,17 @@ impl Cluster {
         command
     }
 
-    /// Lets go of the server and, when this was the last instance, waits until it is down.
+    /// Lets go of the server and, when this was the last instance, waits until it is down. A second stop does nothing.
     ///
     /// # Errors
     ///
     /// [`EmbeddedError::Timeout`] when the server is not down after a minute, [`EmbeddedError::Stop`] when it cannot be stopped.
-    pub async fn stop(self, system: &System) -> Result<Stopped, EmbeddedError> {
-        let Cluster {
-            layout,
-            binaries,
-            usage,
-            ..
-        } = self;
-        let mut leaving = server::Leaving::new(layout, binaries, usage);
+    pub async fn stop(&self, system: &System) -> Result<Stopped, EmbeddedError> {
+        let usage = self.usage.lock().take();
+        let Some(usage) = usage else {
+            return Ok(Stopped::LeftToOthers);
+        };
+        let mut leaving = server::Leaving::new(self.layout.clone(), self.binaries.clone(), usage);
         let mut waited = Duration::ZERO;
         loop {
             let (back, step) = system

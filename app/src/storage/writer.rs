@@ -7,6 +7,7 @@
 
 mod bisect;
 mod plan;
+mod service;
 
 mod transaction;
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+pub use self::service::{NAME, StorageWriter, StorageWriterHandle, StorageWriterMessage, child};
 use super::issues::IssueRow;
 use super::outcomes::OutcomeCount;
 use crate::domain::{GroupedEvent, IssueId, RawEvent, TransitionKind};

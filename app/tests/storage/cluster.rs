@@ -9,7 +9,7 @@ use mesher::storage::embedded::{Attempt, Cluster, EmbeddedError, Options, Stoppe
 use crate::postgres::connect;
 
 /// A data directory that the server's user can reach, whoever runs the tests.
-fn data_dir() -> tempfile::TempDir {
+pub(crate) fn data_dir() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::Builder::new()
         .prefix("mesher-cluster-")
@@ -26,12 +26,12 @@ async fn start(dir: &Path) -> Cluster {
 }
 
 /// The server's process id, from its own lock file.
-fn server_pid(dir: &Path) -> i32 {
+pub(crate) fn server_pid(dir: &Path) -> i32 {
     let text = std::fs::read_to_string(dir.join("postgres/data/postmaster.pid")).unwrap();
     text.lines().next().unwrap().parse().unwrap()
 }
 
-fn is_running(dir: &Path) -> bool {
+pub(crate) fn is_running(dir: &Path) -> bool {
     dir.join("postgres/data/postmaster.pid").exists()
 }
 

@@ -1,6 +1,7 @@
 //! Storage against a real PostgreSQL.
 
 mod cluster;
+mod processes;
 mod queries;
 mod schema;
 mod support;

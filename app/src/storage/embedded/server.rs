@@ -5,6 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use parking_lot::Mutex;
+
 use super::account::Account;
 use super::binaries::{self, Binaries};
 use super::initialise;
@@ -69,10 +71,10 @@ pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
     Ok(Attempt::Ready(Cluster {
         layout,
         binaries,
-        usage: Usage {
+        usage: Mutex::new(Some(Usage {
             lock: users,
             watcher,
-        },
+        })),
         adopted,
     }))
 }

@@ -79,10 +79,18 @@ pub(super) async fn store(
     let committed = committed(&events, &plan, &slugs, places, culprits);
     match transaction.commit().await {
         Ok(()) => Ok(committed),
-        // The server answered: it did not commit. Without an answer nobody knows.
-        Err(error) if error.as_db_error().is_some() => Err(WriteError::Database(error)),
+        // A constraint or a conflict: the server did not commit. After anything else, a broken connection or a server that is
+        // told to stop between the commit and its answer, nobody knows.
+        Err(error) if refused(&error) => Err(WriteError::Database(error)),
         Err(_) => Err(WriteError::CommitUnknown(Box::new(committed))),
     }
+}
+
+/// Whether the answer to a commit says for certain that nothing was committed: SQLSTATE classes 23 and 40.
+fn refused(error: &Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.code().starts_with("23") || code.code().starts_with("40"))
 }
 
 /// Does everything to the events at `places` and undoes it.

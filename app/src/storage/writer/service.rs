@@ -1,0 +1,162 @@
+//! The process that stores chunks: one at a time, in the order they come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_runtime::postgres::Pool;
+use mesh_runtime::{
+    Actor, Address, ChildSpec, Context, ExitReason, Flow, NameError, ReplyTo, System,
+};
+use uuid::Uuid;
+
+use super::{Chunk, Committed, WriteError, write_chunk};
+use crate::storage::pool;
+
+/// The name of the process.
+pub const NAME: &str = "storage_writer";
+
+/// How long [`StorageWriterHandle::write`] waits. A chunk takes milliseconds; this is for a database that crawls.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The one who writes events.
+#[derive(Debug)]
+pub struct StorageWriter {
+    pool: Pool,
+    /// A chunk whose commit nobody answered, and what it came to if it was committed.
+    unknown: Option<Unknown>,
+}
+
+#[derive(Debug)]
+struct Unknown {
+    spool_id: Uuid,
+    epoch: i64,
+    next: u64,
+    committed: Committed,
+}
+
+/// What the writer understands.
+#[derive(Debug)]
+pub enum StorageWriterMessage {
+    /// Store this; one attempt.
+    WriteChunk(Arc<Chunk>, ReplyTo<Result<Committed, WriteError>>),
+}
+
+impl Actor for StorageWriter {
+    type Args = ();
+    type Message = StorageWriterMessage;
+
+    async fn init((): (), cx: &mut Context<StorageWriterMessage>) -> Result<Self, ExitReason> {
+        Ok(StorageWriter {
+            pool: pool::named(&cx.system()),
+            unknown: None,
+        })
+    }
+
+    async fn handle(
+        &mut self,
+        message: StorageWriterMessage,
+        _cx: &mut Context<StorageWriterMessage>,
+    ) -> Flow {
+        let StorageWriterMessage::WriteChunk(chunk, reply) = message;
+        reply.reply(Box::pin(self.write(&chunk)).await);
+        Flow::Continue
+    }
+}
+
+impl StorageWriter {
+    /// One attempt, and a second when the first one's commit was not answered: the second reads what became of it.
+    async fn write(&mut self, chunk: &Chunk) -> Result<Committed, WriteError> {
+        match self.attempt(chunk).await {
+            Err(WriteError::CommitUnknown(committed)) => {
+                self.unknown = Some(Unknown {
+                    spool_id: chunk.spool_id,
+                    epoch: chunk.epoch,
+                    next: chunk.next,
+                    committed: *committed,
+                });
+                tracing::warn!("a commit was not answered; asking the database what became of it");
+            }
+            answered => return self.resolve(chunk, answered),
+        }
+        let second = self.attempt(chunk).await;
+        self.resolve(chunk, second)
+    }
+
+    async fn attempt(&self, chunk: &Chunk) -> Result<Committed, WriteError> {
+        let mut client = self
+            .pool
+            .get()
+            .await
+            .map_err(|error| WriteError::Unavailable(error.to_string()))?;
+        write_chunk(&mut client, chunk).await
+    }
+
+    /// An unanswered commit of this very chunk is known to have happened when the spool stands behind it.
+    fn resolve(
+        &mut self,
+        chunk: &Chunk,
+        answer: Result<Committed, WriteError>,
+    ) -> Result<Committed, WriteError> {
+        match answer {
+            Err(WriteError::AlreadyReleased { released }) if released == chunk.next => {
+                match self.unknown.take() {
+                    Some(unknown) if unknown.is_of(chunk) => Ok(unknown.committed),
+                    _ => Err(WriteError::AlreadyReleased { released }),
+                }
+            }
+            Err(error) if error.is_transient() => Err(error),
+            settled => {
+                self.unknown = None;
+                settled
+            }
+        }
+    }
+}
+
+impl Unknown {
+    fn is_of(&self, chunk: &Chunk) -> bool {
+        (self.spool_id, self.epoch, self.next) == (chunk.spool_id, chunk.epoch, chunk.next)
+    }
+}
+
+/// Client side of the writer.
+#[derive(Clone, Debug)]
+pub struct StorageWriterHandle {
+    writer: Address<StorageWriterMessage>,
+}
+
+impl StorageWriterHandle {
+    /// The writer that runs; the address outlives its restarts.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] while none has been started.
+    pub fn named(system: &System) -> Result<StorageWriterHandle, NameError> {
+        Ok(StorageWriterHandle {
+            writer: system.whereis(NAME)?,
+        })
+    }
+
+    /// Stores a chunk; one attempt, which the caller repeats, with back-off, as long as the error is transient.
+    ///
+    /// [`WriteError::AlreadyReleased`] at the chunk's `next` means that it was stored by an attempt whose answer was lost.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; [`WriteError::Unavailable`] when the writer itself does not answer.
+    pub async fn write(&self, chunk: Arc<Chunk>) -> Result<Committed, WriteError> {
+        let answer = self
+            .writer
+            .call_timeout(WRITE_TIMEOUT, |reply| {
+                StorageWriterMessage::WriteChunk(chunk, reply)
+            })
+            .await;
+        answer.unwrap_or_else(|error| Err(WriteError::Unavailable(error.to_string())))
+    }
+}
+
+/// The writer as a child.
+#[must_use]
+pub fn child() -> ChildSpec {
+    ChildSpec::worker::<StorageWriter>(NAME, ())
+}
