@@ -23,7 +23,7 @@ pub use self::door_counts::DoorCounts;
 pub use self::keys::{Grant, KeyCache, KeyKeeperArgs, KeysMessage, LoadKeys};
 pub use self::router::RouterArgs;
 pub use self::spool::{SpoolHandle, SpoolOptions};
-pub use self::store::{ChunkStore, StoreError};
+pub use self::store::{ChunkStore, Storage, StoreError};
 
 /// Name of the supervisor of this stage.
 pub const INGESTION: &str = "ingestion";

@@ -1,3 +1,8 @@
-//! The integration tests of Mesher, in one binary.
+//! The integration tests of Mesher that need no database, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails; clippy sees no test in a helper"
+)]
 
 mod ingestion;

@@ -88,7 +88,7 @@ impl Actor for Spool {
     }
 }
 
-async fn open(args: &SpoolArgs, cx: &mut Context<SpoolMessage>) -> Result<Log, ExitReason> {
+async fn open(args: &SpoolArgs, cx: &Context<SpoolMessage>) -> Result<Log, ExitReason> {
     let limits = LogLimits {
         segment_bytes: args.options.segment_bytes,
         segments_max: args.options.segments_max.max(2),
@@ -257,7 +257,7 @@ impl Spool {
         Ok(())
     }
 
-    async fn read_chunk(&mut self, cx: &mut Context<SpoolMessage>) -> Result<(), ExitReason> {
+    async fn read_chunk(&mut self, cx: &Context<SpoolMessage>) -> Result<(), ExitReason> {
         let Some(reader) = self.reader.take() else {
             return Ok(());
         };
@@ -292,7 +292,7 @@ impl Spool {
     /// then gives the directory up.
     async fn with_log<T: Send + 'static>(
         &mut self,
-        cx: &mut Context<SpoolMessage>,
+        cx: &Context<SpoolMessage>,
         work: impl FnOnce(&mut Log) -> T + Send + 'static,
     ) -> Result<T, ExitReason> {
         let mut log = self.log.take().expect("jobs on the log never overlap");

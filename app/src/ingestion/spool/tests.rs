@@ -102,7 +102,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: std::env::var("PC").ok().and_then(|v| v.parse().ok()).unwrap_or(400), ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 600, ..Default::default() })]
 
     #[test]
     fn acknowledged_records_survive_and_nothing_else_rises(
