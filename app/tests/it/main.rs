@@ -1,4 +1,4 @@
-//! The integration tests of Mesher that need no database, in one binary.
+//! The integration tests of Mesher, in one binary.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,3 +6,6 @@
 )]
 
 mod ingestion;
+
+#[path = "../support/postgres.rs"]
+mod postgres;
