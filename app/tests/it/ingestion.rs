@@ -4,3 +4,4 @@ mod http;
 mod pipeline;
 mod router;
 mod support;
+mod wire;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{join, join_all};
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use mesher::domain::{EventId, PublicKey};
 use mesher::ingestion::{
@@ -229,19 +230,20 @@ async fn whatever_is_killed_under_load_nothing_is_lost_or_doubled() {
         "storage",
         "ingestion",
     ] {
-        for _ in 0..10 {
-            acknowledged.insert(pipeline.send(number).await);
-            number += 1;
-        }
-        let victim = Mutex::new(None);
-        pipeline
-            .until(name, async || {
-                *victim.lock() = pipeline.system.whereis_pid(name);
-                victim.lock().is_some()
-            })
-            .await;
-        let pid = victim.into_inner().unwrap();
-        assert!(pipeline.system.kill(pid) || !pipeline.system.is_alive(pid));
+        let sends = join_all((number..number + 30).map(|number| pipeline.send(number)));
+        let kill = async {
+            let victim = Mutex::new(None);
+            pipeline
+                .until(name, async || {
+                    *victim.lock() = pipeline.system.whereis_pid(name);
+                    victim.lock().is_some()
+                })
+                .await;
+            pipeline.system.kill(victim.into_inner().unwrap());
+        };
+        let (sent, ()) = join(sends, kill).await;
+        acknowledged.extend(sent);
+        number += 30;
     }
     for _ in 0..10 {
         acknowledged.insert(pipeline.send(number).await);
