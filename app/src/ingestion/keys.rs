@@ -119,12 +119,33 @@ pub struct KeyKeeperArgs {
     pub interval: Duration,
 }
 
+impl KeyKeeperArgs {
+    /// Fills `cache` from the database, every two seconds: a key made by the command line, in
+    /// another process, is known by then.
+    #[must_use]
+    pub fn from_storage(cache: KeyCache) -> KeyKeeperArgs {
+        KeyKeeperArgs {
+            cache,
+            load: from_storage(),
+            interval: Duration::from_secs(2),
+        }
+    }
+}
+
 impl std::fmt::Debug for KeyKeeperArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyKeeperArgs")
             .field("cache", &self.cache)
             .field("interval", &self.interval)
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells the keeper, if it runs, that a key or a project changed. Does not wait.
+pub fn refresh(system: &System) {
+    if let Ok(keeper) = system.whereis::<KeysMessage>(KEYS) {
+        // A full mailbox holds refreshes enough, and a dead keeper reads at its next start.
+        let _ = keeper.send(KeysMessage::Refresh);
     }
 }
 

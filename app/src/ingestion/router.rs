@@ -244,6 +244,7 @@ impl Router {
         };
         let mut pause = Pause::new();
         let mut unknown: Option<Committed> = None;
+        let mut failures = 0_u32;
         let committed = loop {
             match self.args.store.write(ready.chunk.clone()).await {
                 Ok(committed) => break Some(committed),
@@ -262,12 +263,20 @@ impl Router {
                     return Err(OutOfStep(why));
                 }
                 Err(StoreError::Away(why, maybe)) => {
-                    tracing::warn!(chunk.events = ready.chunk.events.len(), storage.error = %why, "a chunk is not stored yet and is tried again");
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(chunk.events = ready.chunk.events.len(), storage.error = %why, "chunks cannot be stored just now; this one is tried until it is");
+                    } else {
+                        tracing::debug!(storage.error = %why, storage.failures = failures, "the chunk is tried again");
+                    }
                     unknown = maybe.or(unknown);
                     pause.wait(&self.system).await;
                 }
             }
         };
+        if failures > 0 {
+            tracing::info!(storage.failures = failures, "chunks are stored again");
+        }
         let next = ready.chunk.next;
         match committed {
             Some(committed) => self.args.fan_out.tell(StoredChunk {

@@ -33,6 +33,9 @@ pub(super) struct LogLimits {
     pub(super) segments_max: usize,
     /// Bytes of one payload.
     pub(super) payload_bytes_max: usize,
+    /// Bytes one call of [`Log::append`] writes at most, headers included: what may be unsynced
+    /// when a life ends.
+    pub(super) group_bytes_max: u64,
 }
 
 /// Why the spool cannot be opened.
@@ -384,16 +387,21 @@ impl Log {
     /// Makes what was believed of the last segment durable, and stamps a new life behind it.
     ///
     /// What was read may have come from memory whose sync failed in an earlier life; writing it
-    /// again makes it dirty again, so that this sync is about it.
+    /// again makes it dirty again, so that this sync is about it. Only the last group can be such,
+    /// since a failure ends a life.
     fn begin_life(&mut self) -> Result<(), OpenError> {
         let next_sequence = self.next_sequence;
         let Some(active) = self.segments.back_mut() else {
             return Ok(());
         };
-        let len = usize::try_from(active.end_offset - DATA_OFFSET)
-            .map_err(|_| OpenError::Corrupt("a segment exceeds the address space".to_owned()))?;
+        let start = active
+            .end_offset
+            .saturating_sub(self.limits.group_bytes_max)
+            .max(DATA_OFFSET);
+        let len = usize::try_from(active.end_offset - start)
+            .map_err(|_| OpenError::Corrupt("a group exceeds the address space".to_owned()))?;
         let mut bytes = vec![0; len];
-        active.file.read_at(DATA_OFFSET, &mut bytes)?;
+        active.file.read_at(start, &mut bytes)?;
         let stamp = Stamp {
             generation: active.stamp.generation,
             life: active.stamp.life + 1,
@@ -402,7 +410,7 @@ impl Log {
         if fits {
             encode(&mut bytes, stamp, active.end, Kind::Resume, &[]);
         }
-        active.file.write_at(DATA_OFFSET, &bytes)?;
+        active.file.write_at(start, &bytes)?;
         active.file.sync()?;
         if fits {
             active.stamp = stamp;

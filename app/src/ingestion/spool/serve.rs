@@ -8,6 +8,7 @@ use mesh_runtime::{Actor, Capacity, Context, ExitReason, Flow, ReplyTo};
 
 use super::file::{Disk, SpoolDirectory};
 use super::log::{Appended, Log, LogLimits, OpenError};
+use super::record::HEADER_BYTES;
 use super::view::{Cursor, ReadLimits, View};
 use super::{
     AppendError, DirectoryChoice, Request, SpoolArgs, SpoolChunk, SpoolMessage, SpoolOptions,
@@ -93,6 +94,9 @@ async fn open(args: &SpoolArgs, cx: &Context<SpoolMessage>) -> Result<Log, ExitR
         segment_bytes: args.options.segment_bytes,
         segments_max: args.options.segments_max.max(2),
         payload_bytes_max: args.options.record_bytes_max,
+        group_bytes_max: (args.options.group_bytes_max
+            + args.options.record_bytes_max
+            + args.options.group_records_max * HEADER_BYTES) as u64,
     };
     let place = args.options.directory.display().to_string();
     let fresh_id = random_uuid(&cx.system());

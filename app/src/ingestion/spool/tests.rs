@@ -17,6 +17,8 @@ const LIMITS: LogLimits = LogLimits {
     segment_bytes: DATA_OFFSET + 600,
     segments_max: 4,
     payload_bytes_max: 256,
+    // Five payloads of 200 bytes at most, see `step`.
+    group_bytes_max: 5 * (200 + HEADER_BYTES as u64),
 };
 const ID: Uuid = Uuid::from_u128(1);
 const ALL: ReadLimits = ReadLimits {

@@ -7,10 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use mesher::domain::{EventId, PublicKey};
-use mesher::ingestion::{
-    Admission, DoorCounts, DoorLimits, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs,
-    SpoolHandle, SpoolOptions, Storage, http, keys,
-};
+use mesher::ingestion::{self, Admission, DoorLimits, SpoolOptions, http};
 use mesher::pressure::Pressure;
 use mesher::processing::{self, FanOut, Processors};
 use mesher::storage::database::Database;
@@ -50,31 +47,25 @@ async fn pipeline() -> Pipeline {
     .unwrap();
     let storage = Arc::new(open(&system, &database).await);
     let directory = tempfile::tempdir().unwrap();
-    let cache = KeyCache::new();
-    let counts = DoorCounts::new();
     let told: Arc<Mutex<Vec<EventId>>> = Arc::default();
     let hears = told.clone();
-    let ingestion = IngestionArgs {
-        spool: SpoolOptions {
-            segment_bytes: 1 << 20,
-            record_bytes_max: 512 << 10,
-            ..SpoolOptions::new(directory.path())
-        },
-        router: RouterArgs {
-            store: Arc::new(Storage::new(&system)),
-            processors: Processors::new(&system, 2),
-            fan_out: FanOut::new().with(move |chunk| {
-                let ids = chunk.events().iter().map(|event| event.event_id);
-                hears.lock().extend(ids);
-            }),
-            counts: counts.clone(),
-        },
-        keys: KeyKeeperArgs {
-            cache: cache.clone(),
-            load: keys::from_storage(),
-            interval: Duration::from_secs(5),
-        },
+    let spool = SpoolOptions {
+        segment_bytes: 1 << 20,
+        record_bytes_max: 512 << 10,
+        ..SpoolOptions::new(directory.path())
     };
+    let fan_out = FanOut::new().with(move |chunk| {
+        let ids = chunk.events().iter().map(|event| event.event_id);
+        hears.lock().extend(ids);
+    });
+    let ingestion = ingestion::assemble(
+        &system,
+        spool,
+        DoorLimits::default(),
+        Pressure::new(),
+        Processors::new(&system, 2),
+        fan_out,
+    );
     let tree = Supervisor::new(Strategy::OneForOne)
         .intensity(1000, Duration::from_secs(60))
         .child(ChildSpec::supervisor("storage", move || {
@@ -82,20 +73,12 @@ async fn pipeline() -> Pipeline {
             storage.children().into_iter().fold(tree, Supervisor::child)
         }))
         .child(processing::child(2))
-        .child(mesher::ingestion::child(ingestion));
+        .child(ingestion::child(ingestion.processes));
     system.supervise(tree).await.unwrap();
-    let admission = Admission::new(
-        system.clone(),
-        SpoolHandle::new(&system),
-        cache,
-        Pressure::new(),
-        counts,
-        DoorLimits::default(),
-    );
     let pipeline = Pipeline {
         system,
         database,
-        admission,
+        admission: ingestion.admission,
         told,
         _directory: directory,
     };
