@@ -170,10 +170,15 @@ impl Wire {
                 }
             }
             // Flushes our answer to the peer's close, or waits for the peer's answer to ours.
-            while let Some(Ok(_)) = self.socket.next().await {}
+            let mut agreed = !ending.ours;
+            while let Some(Ok(message)) = self.socket.next().await {
+                agreed |= message.is_close();
+            }
             SinkExt::<Message>::close(&mut self.socket).await?;
-            // What the peer is still sending must be taken, or the kernel resets the stream and our frame with it.
-            self.discard().await;
+            if !agreed {
+                // What the peer is still sending must be taken, or the kernel resets the stream and our frame with it.
+                self.discard().await;
+            }
             Ok(())
         };
         // Whether the peer took leave or not, the stream is closed now.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_runtime::Job;
 use mesh_runtime::http::{self, Options};
 use tokio::sync::Notify;
 use warp::{Filter, Rejection, Reply};
@@ -236,9 +237,9 @@ async fn stopping_finishes_the_requests_in_hand() {
     busy.send("GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     begun.notified().await;
     let tree = site.tree.clone();
-    let stopping = tokio::spawn(async move { tree.stop().await });
+    let stopping = Job::spawn(&site.system, async move { tree.stop().await });
     idle.closed().await;
-    assert!(!stopping.is_finished(), "a request is in hand");
+    assert!(site.tree.is_alive(), "a request is in hand");
     go_on.notify_one();
     let answer = busy.answer().await.expect("the answer still comes");
     assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
@@ -292,4 +293,48 @@ async fn a_listener_that_dies_keeps_socket_and_connections() {
         200,
         "the old connection lives on"
     );
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let options = Options {
+        body_bytes_max: 5,
+        ..Options::default()
+    };
+    let site = site(routes(), options).await;
+    let mut raw = Raw::connect(site.address).await;
+    raw.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345")
+        .await;
+    assert_eq!(raw.answer().await.unwrap().body, "5");
+    raw.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\n123456")
+        .await;
+    assert_eq!(raw.answer().await.unwrap().status, 413);
+    let mut chunked = Raw::connect(site.address).await;
+    let head = "POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    chunked
+        .send(format!("{head}3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"))
+        .await;
+    assert!(chunked.answer().await.unwrap().status >= 400);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_closed() {
+    // Far more than the kernel buffers for a peer that does not read.
+    let large = warp::path!("large").map(|| "x".repeat(64 * 1024 * 1024));
+    let options = Options {
+        write_timeout: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let site = site(large, options).await;
+    let mut raw = Raw::connect(site.address).await;
+    raw.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let connections = site.system.supervisor("web.connections").unwrap();
+    eventually(&site.system, "the connection begins", async || {
+        connections.count_children().await.unwrap().active == 1
+    })
+    .await;
+    eventually(&site.system, "the connection is given up", async || {
+        connections.count_children().await.unwrap().active == 0
+    })
+    .await;
 }
