@@ -200,7 +200,7 @@ fn by_stack(event: &NormalEvent) -> Option<Parts> {
     Some(parts)
 }
 
-/// The type; the value only where the type says nothing, as in `captureMessage` of the Node SDK.
+/// The type; the value only where the type says nothing, as in `captureMessage` and `captureException("text")` of the Node SDK.
 fn add_exception(parts: &mut Parts, exception: &Exception) {
     let is_synthetic = exception
         .mechanism
@@ -215,7 +215,7 @@ fn add_exception(parts: &mut Parts, exception: &Exception) {
     let Some(value) = &exception.value else {
         return;
     };
-    if exception.kind.is_none() {
+    if is_synthetic || exception.kind.is_none() {
         parts.add_text("exception value", value);
     } else {
         parts.leave(

@@ -49,7 +49,8 @@ pub(super) fn culprit(event: &NormalEvent) -> String {
             .as_deref()
             .or(frame.filename.as_deref())
             .unwrap_or_default();
-        Some(match (place, frame.function.as_deref()) {
+        let is_named = |name: &&str| !name.ends_with('?') && !name.ends_with("<anonymous>");
+        Some(match (place, frame.function.as_deref().filter(is_named)) {
             ("", function) => function.unwrap_or_default().to_owned(),
             (place, None) => place.to_owned(),
             (place, Some(function)) => format!("{place} in {function}"),

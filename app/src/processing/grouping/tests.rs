@@ -122,6 +122,59 @@ fn the_real_flask_event_groups() {
     assert!(event.payload.len() < bytes.len() / 2);
 }
 
+#[test]
+fn what_the_sdks_really_send_is_named_and_grouped() {
+    let read = |json: &str| grouped(&serde_json::from_str(json).unwrap());
+    let counted = |event: &GroupedEvent| -> Vec<String> {
+        let parts = event.grouping["contributions"].as_array().unwrap().iter();
+        parts
+            .filter(|part| part["contributes"] == true)
+            .map(|part| part["value"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let python = read(include_str!("../../../tests/samples/python-chained.json"));
+    assert_eq!(
+        (python.title.as_str(), python.culprit.as_str()),
+        ("RuntimeError: order 17 failed", "__main__ in outer")
+    );
+    assert_eq!(
+        counted(&python),
+        [
+            "KeyError",
+            "a.py outer",
+            "a.py inner",
+            "RuntimeError",
+            "a.py <module>",
+            "a.py outer"
+        ]
+    );
+    let message = read(include_str!(
+        "../../../tests/samples/node-capture-message.json"
+    ));
+    assert_eq!(
+        (message.title.as_str(), message.culprit.as_str()),
+        ("hello from node", "a in report")
+    );
+    assert_eq!(
+        (message.level, counted(&message)),
+        (
+            Severity::Info,
+            vec!["hello from node".to_owned(), "a report".to_owned()]
+        )
+    );
+    let string = read(include_str!(
+        "../../../tests/samples/node-capture-string.json"
+    ));
+    assert_eq!(
+        (string.title.as_str(), string.culprit.as_str()),
+        ("Error: a string", "a")
+    );
+    assert_eq!(
+        counted(&string),
+        ["a string", "a S.captureException('a string');"]
+    );
+}
+
 /// Version 1 is frozen: whoever changes it splits every issue there is.
 #[test]
 fn hashes_of_version_one_never_change() {

@@ -25,7 +25,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
 }
 
 fn has_nul_escape(bytes: &[u8]) -> bool {
-    bytes.windows(6).any(|window| window == b"\\u0000")
+    let mut backslashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\\');
+    backslashes.any(|(at, _)| bytes[at + 1..].starts_with(b"u0000"))
 }
 
 /// One scan that mends what a parser would refuse; what it cannot mend stays for the parser to name.
@@ -199,6 +200,14 @@ mod tests {
         );
         assert!(parse(b"{\"a\":").is_err());
         assert!(parse(b"nonsense").is_err());
+    }
+
+    #[test]
+    fn raw_nul_is_replaced() {
+        assert_eq!(
+            parse(b"{\"a\":\"x\0y\"}").unwrap(),
+            json!({"a": "x\u{fffd}y"})
+        );
     }
 
     #[test]
