@@ -3,5 +3,6 @@
 mod http;
 mod pipeline;
 mod router;
+mod spool;
 mod support;
 mod wire;

@@ -43,6 +43,8 @@ pub(super) struct LogLimits {
 pub(super) enum OpenError {
     /// Another owner has the directory.
     Locked,
+    /// A segment of the size asked for could not hold the largest record; the least size in bytes.
+    Limits(u64),
     /// The disk refused.
     Io(io::Error),
     /// The files contradict each other in a way no crash explains.
@@ -53,6 +55,12 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Locked => write!(f, "another process owns it"),
+            OpenError::Limits(bytes) => {
+                write!(
+                    f,
+                    "a segment must have at least {bytes} bytes to hold the largest record"
+                )
+            }
             OpenError::Io(error) => write!(f, "{error}"),
             OpenError::Corrupt(what) => write!(f, "{what}"),
         }
@@ -116,6 +124,10 @@ impl Log {
         limits: LogLimits,
         fresh_id: Uuid,
     ) -> Result<Log, OpenError> {
+        let smallest = DATA_OFFSET + (HEADER_BYTES + limits.payload_bytes_max) as u64;
+        if limits.segment_bytes < smallest {
+            return Err(OpenError::Limits(smallest));
+        }
         let lock = directory.lock()?.ok_or(OpenError::Locked)?;
         let mut log = Log {
             directory,

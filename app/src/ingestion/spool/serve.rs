@@ -20,10 +20,8 @@ use crate::ingestion::admission::random_uuid;
 /// bodies at the door.
 const MAILBOX_MESSAGES_MAX: usize = 16_384;
 
-/// How often, and how long apart, an opening is tried while a life before this one still holds
-/// the directory: its last group is being synced and cannot be cancelled.
-const LOCK_TRIES: u32 = 100;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between attempts to own the directory.
+const OWNER_PAUSE: Duration = Duration::from_millis(50);
 
 /// One life of the spool.
 #[derive(Debug)]
@@ -100,7 +98,8 @@ async fn open(args: &SpoolArgs, cx: &Context<SpoolMessage>) -> Result<Log, ExitR
     };
     let place = args.options.directory.display().to_string();
     let fresh_id = random_uuid(&cx.system());
-    for attempt in 1.. {
+    let deadline = cx.system().clock().now() + args.options.owner_timeout;
+    loop {
         let args = args.clone();
         let opened = cx
             .blocking(move || {
@@ -114,8 +113,8 @@ async fn open(args: &SpoolArgs, cx: &Context<SpoolMessage>) -> Result<Log, ExitR
             .await;
         let error = match opened {
             Ok(Ok(log)) => return Ok(log),
-            Ok(Err(OpenError::Locked)) if attempt < LOCK_TRIES => {
-                cx.sleep(LOCK_PAUSE).await;
+            Ok(Err(OpenError::Locked)) if cx.system().clock().now() < deadline => {
+                cx.sleep(OWNER_PAUSE).await;
                 continue;
             }
             Ok(Err(error)) => error.to_string(),
@@ -125,7 +124,6 @@ async fn open(args: &SpoolArgs, cx: &Context<SpoolMessage>) -> Result<Log, ExitR
             "cannot open the spool in {place}: {error}"
         )));
     }
-    unreachable!("the loop ends by returning")
 }
 
 impl Spool {
