@@ -9,6 +9,7 @@ pub mod project;
 pub mod severity;
 pub mod stacktrace;
 pub mod timestamps;
+pub mod wall;
 
 pub use event::{GroupedEvent, NormalEvent, RawEvent, RawEventError};
 pub use fingerprint::Fingerprint;

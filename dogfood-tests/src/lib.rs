@@ -1,1 +1,21 @@
-//! The stress suite.
+//! The stress and fault suites that drive a real `mesher` process from outside, as an SDK and an operator would.
+//!
+//! Modules in the order a suite uses them:
+//! [`seed`] decides, [`server`] runs the binary, [`http`] speaks to it, [`load`] sends events and remembers what was promised,
+//! [`verify`] compares the promises with the rows; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
+
+use std::error::Error;
+
+pub mod browser;
+pub mod http;
+pub mod kill_nine;
+pub mod kill_processes;
+pub mod load;
+pub mod sdks;
+pub mod seed;
+pub mod server;
+pub mod verify;
+pub mod wait;
+
+/// What stopped a suite: a broken promise or a broken machine, in one line each.
+pub type Fault = Box<dyn Error + Send + Sync>;

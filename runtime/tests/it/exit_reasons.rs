@@ -9,7 +9,7 @@ use mesh_runtime::{
     StartError, System,
 };
 
-use crate::support::{Args, Life, Message, PATIENCE, Worker, journal, soon, until};
+use crate::support::{Args, Life, Message, PATIENCE, Pen, Worker, journal, soon, until};
 
 #[test]
 fn exit_reason_is_one_pointer_wide() {
@@ -200,6 +200,48 @@ async fn many_panics_leave_nothing_behind() {
     );
 }
 
+/// Where the log of one test goes.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .expect("no writer panics")
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn panic_is_logged_once_with_its_location() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || sink.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let system = System::new();
+    let panics = gated(&system, || panic!("heard once"));
+    assert!(ended(&system, &panics).await.is_panic());
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("heard once").count(), 1, "{text}");
+    let line = text
+        .lines()
+        .find(|line| line.contains("heard once"))
+        .unwrap();
+    assert!(
+        line.contains("exit_reasons.rs:") && line.contains(&panics.pid().to_string()),
+        "{line}"
+    );
+}
+
 #[tokio::test]
 async fn kill_wakes_an_await_and_skips_terminate() {
     let system = System::new();
@@ -313,7 +355,7 @@ async fn normal_exit_signal_is_ignored_unless_trapped() {
 /// Notes its own drop, and whether its name was still there.
 struct Witness {
     system: System,
-    journal: tokio::sync::mpsc::UnboundedSender<(&'static str, bool)>,
+    journal: Pen<(&'static str, bool)>,
 }
 
 impl Drop for Witness {

@@ -7,7 +7,7 @@ use mesh_runtime::{
     Actor, Address, CallError, ChildSpec, Context, ExitReason, Flow, ReplyTo, Signal, Supervisor,
     SupervisorHandle, System,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc;
 
 /// Long enough for a loaded machine; no test asserts on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,13 +30,33 @@ pub(crate) async fn until(system: &System, mut condition: impl FnMut() -> bool) 
     .await;
 }
 
+/// More than any test writes.
+const JOURNAL_LINES_MAX: usize = 10_000;
+
 /// A channel that a process writes what happened to.
-pub(crate) fn journal<T>() -> (UnboundedSender<T>, Journal<T>) {
-    let (sender, receiver) = unbounded_channel();
-    (sender, Journal(receiver))
+pub(crate) fn journal<T>() -> (Pen<T>, Journal<T>) {
+    let (sender, receiver) = mpsc::channel(JOURNAL_LINES_MAX);
+    (Pen(sender), Journal(receiver))
 }
 
-pub(crate) struct Journal<T>(UnboundedReceiver<T>);
+/// Writes a journal.
+#[derive(Debug)]
+pub(crate) struct Pen<T>(mpsc::Sender<T>);
+
+impl<T> Clone for Pen<T> {
+    fn clone(&self) -> Pen<T> {
+        Pen(self.0.clone())
+    }
+}
+
+impl<T> Pen<T> {
+    /// Fails when nobody reads the journal any more.
+    pub(crate) fn send(&self, line: T) -> Result<(), &'static str> {
+        self.0.try_send(line).map_err(|_| "the journal is closed")
+    }
+}
+
+pub(crate) struct Journal<T>(mpsc::Receiver<T>);
 
 impl<T> Journal<T> {
     pub(crate) async fn next(&mut self, system: &System) -> T {
@@ -72,7 +92,7 @@ pub(crate) enum Life {
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) name: &'static str,
-    pub(crate) journal: UnboundedSender<Life>,
+    pub(crate) journal: Pen<Life>,
     pub(crate) trap: bool,
 }
 
@@ -128,7 +148,7 @@ impl Actor for Worker {
     }
 }
 
-pub(crate) fn worker(name: &'static str, journal: &UnboundedSender<Life>) -> ChildSpec {
+pub(crate) fn worker(name: &'static str, journal: &Pen<Life>) -> ChildSpec {
     ChildSpec::worker::<Worker>(
         name,
         Args {

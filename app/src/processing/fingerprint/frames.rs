@@ -427,8 +427,8 @@ mod tests {
                 "github.com/x/y/z.go",
             ),
             (
-                "/home/u/.cargo/registry/src/index.crates.io-6f17d22bba15001f/serde-1.0.1/src/lib.rs",
-                "index.crates.io-<hash>/serde/src/lib.rs",
+                "/home/u/.cargo/registry/src/index.example.com-6f17d22bba15001f/serde-1.0.1/src/lib.rs",
+                "index.example.com-<hash>/serde/src/lib.rs",
             ),
         ] {
             assert_eq!(path(given), expected, "{given}");

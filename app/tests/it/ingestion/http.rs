@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use mesher::domain::Outcome;
 use mesher::ingestion::admission::DoorLimits;
 use mesher::ingestion::http::routes;
 use mesher::ingestion::rate_limit::Rate;
 use serde_json::{Value, json};
 use warp::http::{Response, StatusCode};
-use warp::hyper::body::Bytes;
 
 use super::support::{Door, KEY, OTHER_KEY, door, door_with, json_of};
 

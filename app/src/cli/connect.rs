@@ -1,0 +1,120 @@
+//! One connection to Mesher's database for a command: the cluster up, the schema current, the server running or not.
+
+use std::time::Duration;
+
+use mesh_runtime::System;
+use tokio_postgres::{Client, NoTls};
+
+use super::Failure;
+use super::serve::random_uuid;
+use crate::config::{Config, env};
+use crate::domain::{OrganizationId, ProjectId, PublicKey};
+use crate::storage::database::Database;
+use crate::storage::embedded::Options;
+use crate::storage::migrate;
+use crate::storage::projects::{self, ProjectRow};
+
+/// How long a command waits for a database to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A command's hold on the database.
+pub(super) struct Session {
+    /// The database, up.
+    pub(super) database: Database,
+    /// A connection to it, its schema current.
+    pub(super) client: Client,
+}
+
+/// The engine under everything.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start threads: {error}")))
+}
+
+impl Session {
+    /// Starts or finds the database, connects once, and brings the schema up to date.
+    pub(super) async fn open(system: &System, config: &Config) -> Result<Session, Failure> {
+        let database = open_database(system, config).await?;
+        let settings = database.config();
+        let connecting = settings.connect(NoTls);
+        let (mut client, connection) = match system.timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(error)) => return Err(unreachable_database(config, &chain(&error))),
+            Err(_) => return Err(unreachable_database(config, "no answer within 10 s")),
+        };
+        system.spawn(move |_: mesh_runtime::Context<()>| async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the command's connection ended");
+            }
+        });
+        migrate::run(&mut client).await.map_err(Failure::new)?;
+        Ok(Session { database, client })
+    }
+
+    /// Lets go of the connection and of a private server that nobody else uses.
+    pub(super) async fn close(self, system: &System) -> Result<(), Failure> {
+        drop(self.client);
+        self.database.close(system).await.map_err(Failure::new)
+    }
+}
+
+/// Starts or finds the database without connecting.
+pub(super) async fn open_database(system: &System, config: &Config) -> Result<Database, Failure> {
+    let options = Options::new(&config.data_dir).search_path(env::search_path());
+    Database::open(system, config.database_url.as_deref(), options)
+        .await
+        .map_err(Failure::new)
+}
+
+fn unreachable_database(config: &Config, cause: &str) -> Failure {
+    let what = if config.database_url.is_some() {
+        "the database of MESHER_DATABASE_URL"
+    } else {
+        "the embedded PostgreSQL"
+    };
+    let advice = if config.database_url.is_some() {
+        "check that the server runs and that user, password and database are right, or unset it to use the embedded one"
+    } else {
+        "its log lies in the data directory"
+    };
+    Failure::new(format!("cannot reach {what}: {cause}; {advice}"))
+}
+
+/// The error with its causes, in one line; the driver keeps the interesting part in the cause.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// Makes organisation and project `default` if there is no project; returns the project of that slug, if it is still there.
+pub(super) async fn ensure_first_project(
+    system: &System,
+    client: &mut Client,
+) -> Result<Option<ProjectRow>, Failure> {
+    let mut key = [0; 16];
+    system.entropy().fill(&mut key);
+    let key: PublicKey = key
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .parse()
+        .map_err(Failure::new)?;
+    projects::ensure_first(
+        client,
+        OrganizationId::from_uuid(random_uuid(system)),
+        ProjectId::from_uuid(random_uuid(system)),
+        key,
+    )
+    .await
+    .map_err(Failure::new)?;
+    projects::find(client, "default")
+        .await
+        .map_err(Failure::new)
+}

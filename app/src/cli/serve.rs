@@ -1,0 +1,180 @@
+//! `mesher serve`: brings everything up in order, says where it is, and takes it down in bounded time.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use mesh_runtime::{ExitReason, System};
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Builder;
+
+use super::Failure;
+use super::connect::{self, Session};
+use crate::config::entropy::OsRandom;
+use crate::config::{BaseUrl, Config};
+use crate::domain::wall;
+use crate::storage::secret::Secret;
+use crate::storage::setup;
+use crate::supervision;
+
+/// How long everything has to stop: requests in hand, the spool's last group, the writer's last chunk.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a set-up link is good for; every start without a user prints a new one.
+const SETUP_LINK_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+pub(super) fn serve(config: Config) -> Result<(), Failure> {
+    let listener = bind(config.listen)?;
+    let mut config = config;
+    // Port 0 asks for any free port; links must name the one that was given.
+    config.listen = listener.local_addr().map_err(Failure::new)?;
+    std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+        Failure::new(format!(
+            "cannot make the data directory {}: {error}; choose another with MESHER_DATA_DIR",
+            config.data_dir.display()
+        ))
+    })?;
+    connect::runtime()?.block_on(run(config, listener))
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::AddrInUse => format!(
+                "another program listens there; stop it, or choose another port with MESHER_LISTEN={}:{}",
+                address.ip(),
+                address.port().wrapping_add(1).max(1024)
+            ),
+            ErrorKind::PermissionDenied => "ports below 1024 need privileges; choose another with MESHER_LISTEN".to_owned(),
+            _ => "choose an address of this machine with MESHER_LISTEN".to_owned(),
+        };
+        Failure::new(format!("cannot listen on {address}: {error}; {advice}"))
+    })
+}
+
+async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
+    let system = System::builder()
+        .name("mesher")
+        .entropy(Arc::new(OsRandom))
+        .build();
+    let first = tokio::select! {
+        opened = Session::open(&system, &config) => opened?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    let welcome = Welcome::prepare(&system, first, &config.base_url()).await?;
+    let database = welcome.session.database.clone();
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let tree = supervision::tree(&system, &config, &database, listener, workers);
+    let root = system.supervise(tree).await.map_err(Failure::new)?.pid();
+    welcome.print(&config);
+
+    let stopped = tokio::select! {
+        reason = system.wait_for_exit(root) => Err(reason),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    if stopped.is_ok() {
+        tracing::info!("stopping: requests in hand are finished first");
+    }
+    if system.shutdown(SHUTDOWN_DEADLINE).await.is_err() {
+        tracing::warn!("some processes had to be killed; nothing acknowledged is lost");
+    }
+    let closed = database.close(&system).await;
+    match stopped {
+        Err(reason) => Err(gave_up(&reason)),
+        Ok(()) => closed.map_err(Failure::new),
+    }
+}
+
+fn gave_up(reason: &ExitReason) -> Failure {
+    Failure::new(format!(
+        "the supervision tree gave up ({reason}); the log above says what crashed; nothing acknowledged is lost, start mesher again"
+    ))
+}
+
+/// What the operator needs to know at start.
+struct Welcome {
+    session: Session,
+    setup_link: Option<String>,
+    dsn: Option<String>,
+    base_url: BaseUrl,
+}
+
+impl Welcome {
+    /// Makes the first project if there is none, and a set-up link if there is nobody.
+    async fn prepare(
+        system: &System,
+        mut session: Session,
+        base_url: &BaseUrl,
+    ) -> Result<Welcome, Failure> {
+        let project = connect::ensure_first_project(system, &mut session.client).await?;
+        let setup_link = if setup::is_required(&session.client)
+            .await
+            .map_err(Failure::new)?
+        {
+            let mut random = [0; 32];
+            system.entropy().fill(&mut random);
+            let secret = Secret::from_random("", random);
+            let now = wall::timestamp(system.clock().wall());
+            setup::offer(&mut session.client, &secret, now + SETUP_LINK_LIFE)
+                .await
+                .map_err(Failure::new)?;
+            Some(base_url.setup_link(secret.reveal()))
+        } else {
+            None
+        };
+        let dsn =
+            project.and_then(|project| Some(base_url.dsn(project.public_key?, project.number)));
+        Ok(Welcome {
+            session,
+            setup_link,
+            dsn,
+            base_url: base_url.clone(),
+        })
+    }
+
+    /// To standard output, so that a person and a script both find it apart from the log.
+    fn print(&self, config: &Config) {
+        let base = &self.base_url;
+        println!();
+        println!("  Mesher is ready.");
+        println!();
+        println!("  Dashboard   {base}");
+        if let Some(link) = &self.setup_link {
+            println!("  Set up      {link}");
+            println!("              (opens once, for 24 hours; a restart prints a new one)");
+        }
+        if let Some(dsn) = &self.dsn {
+            println!("  DSN         {dsn}");
+            if let Some((key, _)) = dsn
+                .split_once("://")
+                .and_then(|(_, rest)| rest.split_once('@'))
+            {
+                println!();
+                println!("  Send a first event:");
+                println!();
+                println!("    curl {base}/api/v1/events \\");
+                println!(
+                    "      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\"
+                );
+                println!("      -d '{{\"level\":\"error\",\"message\":\"hello from curl\"}}'");
+            }
+        }
+        println!();
+        println!("  Data        {}", config.data_dir.display());
+        println!();
+    }
+}
+
+/// A random identity from the system's door of chance.
+pub(super) fn random_uuid(system: &System) -> uuid::Uuid {
+    let mut random = [0; 16];
+    system.entropy().fill(&mut random);
+    Builder::from_random_bytes(random).into_uuid()
+}

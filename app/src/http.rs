@@ -1,0 +1,110 @@
+//! The listener, and which layer answers which path.
+
+mod health;
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+
+use bytes::Bytes;
+use mesh_runtime::postgres::Pool;
+use mesh_runtime::{ChildSpec, System, http, ws};
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, Response};
+use warp::reject::{MethodNotAllowed, Rejection};
+use warp::{Filter, Reply};
+
+use crate::api::{Api, ApiError};
+use crate::streaming::{DashboardSocket, SocketArgs};
+use crate::{api, dashboard};
+
+/// The name of this layer's supervisor.
+pub const SUPERVISOR: &str = "HttpSupervisor";
+
+/// The largest message a dashboard may send, in bytes: subscriptions are short.
+const LIVE_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
+/// What the listener serves.
+#[derive(Clone)]
+pub struct Parts {
+    /// The system everything runs in.
+    pub system: System,
+    /// The pool, for readiness and for the dashboards' snapshots.
+    pub pool: Pool,
+    /// Events' doors.
+    pub ingestion: BoxedFilter<(warp::reply::Response,)>,
+    /// The REST API.
+    pub api: Api,
+    /// The processes without which the server is not ready.
+    pub needed: &'static [&'static str],
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// The HTTP branch of the tree: listener and connections, on a socket that is bound already.
+#[must_use]
+pub fn child(listener: TcpListener, parts: &Parts) -> ChildSpec {
+    http::server(
+        SUPERVISOR,
+        listener,
+        routes(parts),
+        http::Options::default(),
+    )
+}
+
+/// Everything that is answered; never rejects.
+fn routes(
+    parts: &Parts,
+) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone + Send + Sync + use<>
+{
+    health::routes(&parts.system, &parts.pool, parts.needed)
+        .map(Reply::into_response)
+        .or(parts.ingestion.clone())
+        .unify()
+        .or(live(parts))
+        .unify()
+        .or(api::routes(parts.api.clone()).map(Reply::into_response))
+        .unify()
+        .or(dashboard::routes().map(Reply::into_response))
+        .unify()
+        .recover(refuse)
+}
+
+/// `/api/v1/live`: the dashboards' socket, for those who are logged in.
+fn live(parts: &Parts) -> BoxedFilter<(warp::reply::Response,)> {
+    let (api, pool) = (parts.api.clone(), parts.pool.clone());
+    warp::path!("api" / "v1" / "live")
+        .and(ws::upgrade())
+        .and(warp::header::headers_cloned())
+        .then(move |upgrade: ws::Upgrade, headers: HeaderMap| {
+            let (api, pool) = (api.clone(), pool.clone());
+            async move {
+                if let Err(error) = api.authorize(&headers).await {
+                    return error.into_response().into_response();
+                }
+                let options = ws::Options {
+                    message_bytes_max: LIVE_MESSAGE_BYTES_MAX,
+                    ..ws::Options::default()
+                };
+                upgrade
+                    .accept::<DashboardSocket>(SocketArgs { pool }, options)
+                    .into_response()
+            }
+        })
+        .boxed()
+}
+
+/// What no filter took: the one shape of a refusal.
+async fn refuse(rejection: Rejection) -> Result<Response<Bytes>, Infallible> {
+    let error = if rejection.is_not_found() {
+        ApiError::NotFound("path")
+    } else if rejection.find::<MethodNotAllowed>().is_some() {
+        ApiError::MethodNotAllowed("GET, HEAD")
+    } else {
+        ApiError::BadRequest("the request could not be understood".to_owned())
+    };
+    Ok(error.into_response())
+}

@@ -1,0 +1,147 @@
+//! One dashboard's connection: it subscribes to topics, gets a snapshot of each, then the stream.
+
+use std::fmt;
+
+use mesh_runtime::postgres::Pool;
+use mesh_runtime::ws::{Close, Connection, Frame, Next, Socket};
+use serde::Deserialize;
+
+use super::frames;
+use super::topics::{self, ProjectRef, Request, Topic};
+use crate::domain::ids::ProjectId;
+use crate::storage::{issues, projects};
+
+/// How many topics one connection may follow; more is answered with an error frame.
+const TOPICS_MAX: usize = 32;
+
+/// How many issues a snapshot holds: the first page of the issue list.
+const SNAPSHOT_ISSUES: u16 = 25;
+
+/// What a connection needs.
+#[derive(Clone, Debug)]
+pub struct SocketArgs {
+    /// Where snapshots are read from.
+    pub pool: Pool,
+}
+
+/// A dashboard.
+pub struct DashboardSocket {
+    pool: Pool,
+    topics: Vec<Topic>,
+}
+
+impl fmt::Debug for DashboardSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DashboardSocket")
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Command {
+    Subscribe(String),
+    Unsubscribe(String),
+}
+
+impl Socket for DashboardSocket {
+    type Args = SocketArgs;
+    type Message = ();
+
+    async fn on_connect(args: SocketArgs, _cx: &mut Connection<()>) -> Result<Self, Close> {
+        Ok(DashboardSocket {
+            pool: args.pool,
+            topics: Vec::new(),
+        })
+    }
+
+    async fn on_message(&mut self, frame: Frame, cx: &mut Connection<()>) -> Next {
+        let Frame::Text(text) = frame else {
+            cx.send_text(frames::error(
+                "expected a text frame such as {\"subscribe\":\"project:default\"}",
+            ));
+            return Next::Continue;
+        };
+        let answered = match serde_json::from_str(&text) {
+            Ok(Command::Subscribe(name)) => self.subscribe(&name, cx).await,
+            Ok(Command::Unsubscribe(name)) => self.unsubscribe(&name, cx).await,
+            Err(_) => Err("expected {\"subscribe\":TOPIC} or {\"unsubscribe\":TOPIC}".to_owned()),
+        };
+        if let Err(message) = answered {
+            cx.send_text(frames::error(&message));
+        }
+        Next::Continue
+    }
+}
+
+impl DashboardSocket {
+    /// Joins first and reads the snapshot second, so that nothing that commits in between is lost; a frame that overtakes the
+    /// snapshot carries an issue's whole state and is therefore harmless.
+    async fn subscribe(&mut self, name: &str, cx: &mut Connection<()>) -> Result<(), String> {
+        let topic = self.resolve(name).await?;
+        if self.topics.contains(&topic) {
+            return Ok(());
+        }
+        if self.topics.len() >= TOPICS_MAX {
+            return Err(format!(
+                "this connection follows {TOPICS_MAX} topics already; unsubscribe one first"
+            ));
+        }
+        cx.join(&topic.to_string())
+            .map_err(|error| error.to_string())?;
+        self.topics.push(topic);
+        let client = self.pool.get().await.map_err(|error| error.to_string())?;
+        let (Topic::Project(project) | Topic::Errors(project)) = topic else {
+            return Ok(());
+        };
+        let filter = issues::IssueFilter {
+            limit: SNAPSHOT_ISSUES,
+            ..issues::IssueFilter::default()
+        };
+        let page = issues::list(&*client, project, &filter)
+            .await
+            .map_err(|_| "the snapshot could not be read; reload to try again".to_owned())?;
+        cx.send_text(frames::snapshot(topic, &page.data));
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self, name: &str, cx: &mut Connection<()>) -> Result<(), String> {
+        let topic = self.resolve(name).await?;
+        if let Some(at) = self.topics.iter().position(|followed| *followed == topic) {
+            self.topics.swap_remove(at);
+            cx.leave(&topic.to_string());
+        }
+        Ok(())
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Topic, String> {
+        let unknown = || format!("no such topic: {name}");
+        match topics::parse(name).ok_or_else(unknown)? {
+            Request::Issue(issue) => Ok(Topic::Issue(issue)),
+            Request::Project {
+                project,
+                errors_only,
+            } => {
+                let id = self.project(project).await?.ok_or_else(unknown)?;
+                Ok(if errors_only {
+                    Topic::Errors(id)
+                } else {
+                    Topic::Project(id)
+                })
+            }
+        }
+    }
+
+    async fn project(&self, project: ProjectRef) -> Result<Option<ProjectId>, String> {
+        let client = self.pool.get().await.map_err(|error| error.to_string())?;
+        let name = match project {
+            ProjectRef::Id(id) => id.to_string(),
+            ProjectRef::Slug(slug) => slug,
+        };
+        let found = projects::find(&*client, &name)
+            .await
+            .map_err(|_| "the database did not answer; try again".to_owned())?;
+        Ok(found.map(|project| project.id))
+    }
+}

@@ -1,0 +1,146 @@
+//! The whole tree: every child, in which order, under which strategy, and why.
+//!
+//! ```text
+//! RootSupervisor                one_for_one, 10 in 60 s: the layers share nothing but the database
+//! ├── StorageSupervisor         rest_for_one: each child needs those before it
+//! │     (PostgresKeeper →) PgPool → SchemaManager → PartitionManager → StorageWriter
+//! ├── StreamingSupervisor       one_for_one: Broadcaster
+//! ├── ProcessingSupervisor      one_for_one: ProcessorPool
+//! ├── IngestionSupervisor       rest_for_one: Spool → EventRouter → KeyKeeper
+//! └── HttpSupervisor            one_for_one: listener, connections
+//! ```
+//!
+//! Layers stop in the reverse order, so that requests in hand are answered before the spool closes, and the spool's last
+//! chunk is stored before the pool goes.
+//!
+//! A database that is away is a state and no crash: no process ends for it, and no outage counts toward a limit.
+
+mod live;
+mod store;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
+use warp::{Filter, Reply};
+
+use crate::api::{Api, State};
+use crate::config::Config;
+use crate::http;
+use crate::ingestion::{
+    self, Admission, DoorCounts, DoorLimits, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs,
+    SpoolHandle, SpoolOptions,
+};
+use crate::pressure::Pressure;
+use crate::processing::{self, FanOut, Processors};
+use crate::storage::database::Database;
+use crate::storage::pool;
+use crate::streaming::{self, BroadcasterHandle, LiveBatch, LiveIssue};
+
+/// The name of the tree's root.
+pub const ROOT: &str = "RootSupervisor";
+
+/// The name of the storage layer's supervisor.
+pub const STORAGE: &str = "StorageSupervisor";
+
+/// How many restarts of whole layers the root allows within [`RESTART_WINDOW`]; beyond, the program ends and says so.
+const RESTARTS_MAX: u32 = 10;
+
+/// The window of [`RESTARTS_MAX`].
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// How often the keys of projects are read again; changes made through this server arrive at once.
+const KEYS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The processes without which this server is not ready; the streaming layer is not among them.
+const NEEDED: &[&str] = &[
+    crate::storage::writer::NAME,
+    ingestion::spool::SPOOL,
+    ingestion::router::EVENT_ROUTER,
+    processing::PROCESSOR_POOL,
+];
+
+/// The tree, ready to be started; nothing runs yet.
+#[must_use]
+pub fn tree(
+    system: &System,
+    config: &Config,
+    database: &Database,
+    listener: TcpListener,
+    workers: usize,
+) -> Supervisor {
+    let pool = pool::named(system);
+    let counts = DoorCounts::new();
+    let keys = KeyCache::new();
+    let broadcaster = BroadcasterHandle::new(system);
+
+    let ingestion = IngestionArgs {
+        spool: SpoolOptions::new(config.data_dir.join("spool")),
+        router: RouterArgs {
+            store: Arc::new(store::Store::new(system, &pool)),
+            processors: Processors::new(system, workers),
+            fan_out: FanOut::new().with({
+                let broadcaster = broadcaster.clone();
+                move |chunk| broadcaster.broadcast(live::batch(chunk))
+            }),
+            counts: counts.clone(),
+        },
+        keys: KeyKeeperArgs {
+            cache: keys.clone(),
+            load: store::load_keys(&pool),
+            interval: KEYS_INTERVAL,
+        },
+    };
+    let admission = Admission::new(
+        system.clone(),
+        SpoolHandle::new(system),
+        keys,
+        Pressure::new(),
+        counts,
+        DoorLimits::default(),
+    );
+    let api = Api::new(State {
+        system: system.clone(),
+        pool: pool.clone(),
+        base_url: config.base_url(),
+        test_hooks: config.test_hooks,
+        publish: Arc::new(move |issue| {
+            broadcaster.broadcast(LiveBatch {
+                events: Vec::new(),
+                issues: vec![LiveIssue {
+                    kind: "changed",
+                    issue,
+                }],
+            });
+        }),
+    });
+    let parts = http::Parts {
+        system: system.clone(),
+        pool,
+        ingestion: ingestion::http::routes(admission)
+            .map(Reply::into_response)
+            .boxed(),
+        api,
+        needed: NEEDED,
+    };
+
+    Supervisor::new(Strategy::OneForOne)
+        .named(ROOT)
+        .intensity(RESTARTS_MAX, RESTART_WINDOW)
+        .child(storage(database))
+        .child(streaming::child())
+        .child(processing::child(workers))
+        .child(ingestion::child(ingestion))
+        .child(http::child(listener, &parts))
+}
+
+fn storage(database: &Database) -> ChildSpec {
+    let database = database.clone();
+    ChildSpec::supervisor(STORAGE, move || {
+        database.children().into_iter().fold(
+            Supervisor::new(Strategy::RestForOne).intensity(RESTARTS_MAX, RESTART_WINDOW),
+            Supervisor::child,
+        )
+    })
+}

@@ -1,0 +1,3 @@
+//! How Mesher speaks of itself: logging now, metrics later.
+
+pub mod logging;

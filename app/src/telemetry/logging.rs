@@ -1,0 +1,57 @@
+//! Structured logs: readable lines on a terminal, one JSON object a line otherwise.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// A log filter that could not be read.
+#[derive(Debug)]
+pub struct LogFilterError {
+    filter: String,
+    cause: String,
+}
+
+impl std::fmt::Display for LogFilterError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "MESHER_LOG is {:?}: {}; expected directives such as info or warn,mesher=debug",
+            self.filter, self.cause
+        )
+    }
+}
+
+impl std::error::Error for LogFilterError {}
+
+/// Sets up logging for the whole program, to standard error; standard output belongs to the answers of commands.
+///
+/// # Errors
+/// [`LogFilterError`] if `filter` is not a list of `tracing` directives.
+pub fn init(filter: &str) -> Result<(), LogFilterError> {
+    let directives = EnvFilter::try_new(filter).map_err(|cause| LogFilterError {
+        filter: filter.to_owned(),
+        cause: cause.to_string(),
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(directives)
+        .with_writer(std::io::stderr);
+    // A second set-up in one process (tests) keeps the first one; that is not an error.
+    let _ = if std::io::stderr().is_terminal() {
+        builder.with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_bad_filter_says_what_is_expected() {
+        let text = super::init("mesher=loud").unwrap_err().to_string();
+        assert!(
+            text.contains("MESHER_LOG") && text.contains("expected"),
+            "{text}"
+        );
+    }
+}
