@@ -8,14 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::try_join;
+use jiff::Timestamp;
 use mesh_runtime::{CallError, ChildSpec, Context, ExitReason, System};
 use uuid::Uuid;
 
 use super::door_counts::DoorCounts;
 use super::spool::{SpoolChunk, SpoolHandle};
 use super::store::{ChunkStore, StoreError};
-use crate::domain::{Outcome, ProjectId, RawEvent};
+use crate::domain::{Outcome, ProjectId, RawEvent, RawEventError};
 use crate::processing::{FanOut, Processors, StoredChunk};
 use crate::storage::outcomes::OutcomeCount;
 use crate::storage::spools::SpoolPosition;
@@ -193,16 +195,20 @@ impl Router {
         read: SpoolChunk,
         counts: Vec<(ProjectId, Outcome, u64)>,
     ) -> Ready {
-        let raws = read.records.iter().filter_map(|(sequence, bytes)| {
-            RawEvent::from_bytes(bytes)
-                .inspect_err(|error| {
-                    tracing::error!(spool.sequence = sequence, event.error = %error, "a record of the spool is no event of this version and is passed over");
-                })
-                .ok()
-        });
+        let at = self.wall_time();
         let mut events = Vec::new();
         let mut quarantined = Vec::new();
-        for result in self.args.processors.process(raws.collect()).await {
+        let mut raws = Vec::with_capacity(read.records.len());
+        for (sequence, bytes) in &read.records {
+            match RawEvent::from_bytes(bytes) {
+                Ok(raw) => raws.push(raw),
+                Err(error) => {
+                    tracing::error!(spool.sequence = sequence, event.error = %error, "a record of the spool is no event of this version and goes to quarantine");
+                    quarantined.push(unreadable(bytes, at, &error));
+                }
+            }
+        }
+        for result in self.args.processors.process(raws).await {
             match result {
                 Ok(event) => events.push(event),
                 Err(unprocessed) => quarantined.push(Quarantined {
@@ -211,8 +217,6 @@ impl Router {
                 }),
             }
         }
-        let at = jiff::Timestamp::try_from(self.system.clock().wall())
-            .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let outcomes = counts
             .iter()
             .map(|&(project_id, outcome, quantity)| OutcomeCount {
@@ -235,6 +239,10 @@ impl Router {
             }),
             counts,
         }
+    }
+
+    fn wall_time(&self) -> Timestamp {
+        Timestamp::try_from(self.system.clock().wall()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Stores a chunk, for as long as it takes; then tells everybody, and the spool.
@@ -300,5 +308,18 @@ impl Router {
         for &(project_id, outcome, count) in &ready.counts {
             self.args.counts.add(Some(project_id), outcome, count);
         }
+    }
+}
+
+/// A record that another version of Mesher wrote, whole, for the operator; it names no project.
+fn unreadable(bytes: &Bytes, at: Timestamp, error: &RawEventError) -> Quarantined {
+    Quarantined {
+        raw: RawEvent {
+            event_id: Uuid::nil().into(),
+            project_id: Uuid::nil().into(),
+            received_at: at,
+            payload: bytes.clone(),
+        },
+        reason: format!("a record of the spool is no event of this version: {error}"),
     }
 }

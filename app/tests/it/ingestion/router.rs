@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use mesh_runtime::{Strategy, Supervisor, System};
@@ -324,6 +325,23 @@ async fn the_event_that_kills_is_quarantined_and_its_neighbours_are_stored() {
     let quarantined: Vec<EventId> = state.quarantined.iter().map(|q| q.0).collect();
     assert_once(&quarantined, [7, 27, 47].into_iter());
     assert!(state.quarantined[0].1.contains("this event kills"));
+}
+
+#[tokio::test]
+async fn a_record_of_another_version_is_quarantined_whole() {
+    let stage = stage(MemoryStore::default()).await;
+    let foreign = Bytes::from_static(b"\xffwritten by a later version");
+    let patience = Duration::from_secs(5);
+    stage.spool.append(foreign, patience).await.unwrap();
+    stage.append(&event(1, "boom")).await;
+    stage
+        .until("both are settled", |state| {
+            state.stored.len() + state.quarantined.len() == 2
+        })
+        .await;
+    let state = stage.store.state.lock();
+    assert_once(&state.stored, [1].into_iter());
+    assert!(state.quarantined[0].1.contains("version 255"));
 }
 
 #[tokio::test]
