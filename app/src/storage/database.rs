@@ -17,7 +17,7 @@ pub enum Database {
     /// The private cluster in the data directory.
     Embedded(Arc<Cluster>),
     /// A server of the operator's.
-    External(External),
+    External(Box<External>),
 }
 
 /// A given server. Its URL may hold a password and is never printed.
@@ -90,10 +90,10 @@ impl Database {
         if config.get_application_name().is_none() {
             config.application_name("mesher");
         }
-        Ok(Database::External(External {
+        Ok(Database::External(Box::new(External {
             url: url.to_owned(),
             config,
-        }))
+        })))
     }
 
     /// How to connect.

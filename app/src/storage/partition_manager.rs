@@ -97,10 +97,12 @@ async fn round(pool: &Pool) -> Result<(), PoolError> {
     sessions::expire(&*client, now).await?;
     retention::prune_outbox(&*client, now).await?;
     let dropped = retention::drop_partitions(&client, now).await?;
-    if dropped > 0 {
+    let expired = retention::expire_events(&*client, now).await?;
+    if dropped > 0 || expired > 0 {
         tracing::info!(
             partitions.dropped = dropped,
-            "partitions past their time were dropped"
+            events.expired = expired,
+            "events past their time were dropped"
         );
     }
     Ok(())
