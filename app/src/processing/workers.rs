@@ -183,13 +183,13 @@ fn processor_name(worker: usize) -> String {
 
 /// The pool as a child of a supervisor, with the usual way to group.
 #[must_use]
-pub fn child(workers: usize) -> ChildSpec {
+pub(super) fn child(workers: usize) -> ChildSpec {
     child_with(workers, GROUP)
 }
 
 /// The pool with another way to group.
 #[must_use]
-pub fn child_with(workers: usize, group: Group) -> ChildSpec {
+pub(super) fn child_with(workers: usize, group: Group) -> ChildSpec {
     ChildSpec::supervisor(PROCESSOR_POOL, move || {
         (0..workers.max(1)).fold(
             Supervisor::new(Strategy::OneForOne).intensity(RESTARTS_MAX, RESTARTS_WITHIN),

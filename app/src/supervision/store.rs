@@ -28,25 +28,20 @@ impl Store {
         }
     }
 
-    async fn write_once(&self, chunk: &Chunk) -> Result<Committed, StoreError> {
+    async fn write_once(&self, chunk: Arc<Chunk>) -> Result<Committed, StoreError> {
         let writer = StorageWriterHandle::named(&self.system)
             .map_err(|error| StoreError::Away(error.to_string(), None))?;
-        writer
-            .write(Arc::new(chunk.clone()))
-            .await
-            .map_err(|error| {
-                let text = error.to_string();
-                match error {
-                    WriteError::AlreadyReleased { released } => StoreError::AlreadyAt(released),
-                    WriteError::Superseded { .. } | WriteError::UnknownSpool => {
-                        StoreError::OutOfStep(text)
-                    }
-                    WriteError::CommitUnknown(committed) => {
-                        StoreError::Away(text, Some(*committed))
-                    }
-                    _ => StoreError::Away(text, None),
+        writer.write(chunk).await.map_err(|error| {
+            let text = error.to_string();
+            match error {
+                WriteError::AlreadyReleased { released } => StoreError::AlreadyAt(released),
+                WriteError::Superseded { .. } | WriteError::UnknownSpool => {
+                    StoreError::OutOfStep(text)
                 }
-            })
+                WriteError::CommitUnknown(committed) => StoreError::Away(text, Some(*committed)),
+                _ => StoreError::Away(text, None),
+            }
+        })
     }
 }
 
@@ -67,7 +62,7 @@ impl ChunkStore for Store {
         .boxed()
     }
 
-    fn write<'a>(&'a self, chunk: &'a Chunk) -> BoxFuture<'a, Result<Committed, StoreError>> {
+    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         self.write_once(chunk).boxed()
     }
 }

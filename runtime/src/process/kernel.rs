@@ -16,7 +16,7 @@ use crate::reference::Ref;
 use crate::scheduler::Scheduler;
 use crate::scheduler::blocking::Blocking;
 use crate::signal::Signal;
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, count};
 use crate::timer::{Timers, driver};
 
 use super::table::Table;
@@ -183,6 +183,7 @@ impl Kernel {
         }
         let timers = self.timers.cancel_owned(pid);
         let _ = super::run::contain(pid, move || drop(timers));
+        count(&self.counters.exited);
         self.table.remove(pid);
         for (reference, watched) in watching {
             if let Some(watched) = self.table.get(watched) {
@@ -214,7 +215,6 @@ impl Kernel {
                 }
             }
         }
-        crate::telemetry::count(&self.counters.exited);
     }
 
     /// Time left of a deadline.

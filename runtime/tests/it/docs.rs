@@ -27,13 +27,14 @@ fn guarantees(text: &str) -> Vec<Guarantee> {
     found
 }
 
-/// The file a test path leads to: of `tests/it`, or of `src` with or without a file of its own for the tests.
+/// The file a test path leads to: of `tests/it`, of `tests/it_edges`, or of `src` with or without a file of its own for the tests.
 fn file_of(modules: &[&str]) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let joined = modules.join("/");
     let parent = modules[..modules.len() - 1].join("/");
     [
         format!("tests/it/{joined}.rs"),
+        format!("tests/it_edges/{joined}.rs"),
         format!("src/{joined}.rs"),
         format!("src/{parent}.rs"),
     ]

@@ -1,12 +1,20 @@
 //! The HTTP server over raw sockets.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Body;
+use hyper::client::conn::http2 as client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_runtime::Job;
 use mesh_runtime::http::{self, Options};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use warp::{Filter, Rejection, Reply};
 
@@ -27,7 +35,7 @@ fn routes() -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone {
         .map(|peer: SocketAddr| peer.to_string());
     let body = warp::path!("body")
         .and(warp::body::bytes())
-        .map(|bytes: bytes::Bytes| bytes.len().to_string());
+        .map(|bytes: Bytes| bytes.len().to_string());
     hello
         .or(panics)
         .unify()
@@ -91,6 +99,30 @@ async fn a_panic_answers_500_and_the_connection_lives() {
             200,
             "the same connection, after {path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn one_http2_connection_carries_many_requests() {
+    let site = site(routes(), Options::default()).await;
+    let stream = TokioIo::new(TcpStream::connect(site.address).await.unwrap());
+    let (mut sender, connection) = client::handshake(TokioExecutor::new(), stream)
+        .await
+        .unwrap();
+    let _driver = Job::spawn(&site.system, connection);
+    for _ in 0..3 {
+        let mut ask = |path: &str| {
+            let uri = format!("http://{}{path}", site.address);
+            sender.send_request(Request::get(uri).body(String::new()).unwrap())
+        };
+        let (hello, panics) = tokio::join!(ask("/hello/a"), ask("/panic-later"));
+        assert_eq!(panics.unwrap().status(), 500);
+        let mut body = hello.unwrap().into_body();
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(frame.into_data().unwrap(), "hello, a");
     }
 }
 

@@ -408,6 +408,7 @@ async fn a_key_that_sends_too_fast_is_told_when_to_come_back_and_recovers() {
 async fn pressure_and_a_full_spool_are_refused_late_and_politely() {
     let door = door_with(DoorLimits::default(), |spool| {
         spool.segment_bytes = 64 << 10;
+        spool.record_bytes_max = 32 << 10;
         spool.segments_max = 2;
     })
     .await;
