@@ -30,7 +30,7 @@ pub use self::spool::{SpoolHandle, SpoolOptions};
 pub use self::store::{ChunkStore, Storage, StoreError};
 
 /// Name of the supervisor of this stage.
-pub const INGESTION: &str = "ingestion";
+pub const INGESTION: &str = "IngestionSupervisor";
 
 /// Restarts within a minute before the stage gives up: the spool's disk is then beyond a restart.
 const RESTARTS_MAX: u32 = 10;

@@ -16,6 +16,7 @@ use super::connect::{self, Session};
 use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config};
 use crate::domain::wall;
+use crate::storage::database::Database;
 use crate::storage::secret::Secret;
 use crate::storage::setup;
 use crate::supervision;
@@ -69,6 +70,9 @@ async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
     };
     let welcome = Welcome::prepare(&system, first, &config.base_url()).await?;
     let database = welcome.session.database.clone();
+    if let Database::Embedded(cluster) = &database {
+        tracing::info!("{}", cluster.description());
+    }
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let tree = supervision::tree(&system, &config, &database, listener, workers);
     let root = system.supervise(tree).await.map_err(Failure::new)?.pid();

@@ -18,7 +18,7 @@ use crate::domain::{ProjectId, ProjectNumber, PublicKey};
 use crate::storage::{pool, projects};
 
 /// Name of the process that keeps the keys fresh.
-pub const KEYS: &str = "ingestion_keys";
+pub const KEYS: &str = "KeyKeeper";
 
 /// Failures in a row at which it is said once: the first moments of a start are no trouble.
 const FAILURES_TOLD: u32 = 8;

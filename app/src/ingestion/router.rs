@@ -24,7 +24,7 @@ use crate::storage::spools::SpoolPosition;
 use crate::storage::writer::{Chunk, Committed, Quarantined};
 
 /// Name of the router's process.
-pub const EVENT_ROUTER: &str = "event_router";
+pub const EVENT_ROUTER: &str = "EventRouter";
 
 /// How long one wait for records lasts before the router looks whether the door has counts to store.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);

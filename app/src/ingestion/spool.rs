@@ -33,7 +33,7 @@ use self::file::SpoolDirectory;
 use self::serve::Spool;
 
 /// Name of the process that owns the spool.
-pub const SPOOL: &str = "spool";
+pub const SPOOL: &str = "Spool";
 
 /// Where the spool lies and its bounds.
 #[derive(Clone, Debug)]

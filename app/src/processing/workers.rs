@@ -24,7 +24,7 @@ const RESTARTS_MAX: u32 = 4096;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Name of the supervisor of the processors.
-pub const PROCESSOR_POOL: &str = "processor_pool";
+pub const PROCESSOR_POOL: &str = "ProcessorPool";
 
 /// An event that could not be processed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ fn shares(projects: impl Iterator<Item = ProjectId>, workers: usize) -> Vec<Vec<
 }
 
 fn processor_name(worker: usize) -> String {
-    format!("processor_{worker}")
+    format!("Processor{worker}")
 }
 
 /// The pool as a child of a supervisor, with the usual way to group.

@@ -10,7 +10,7 @@ use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow};
 use super::{partitions, pool, retention, sessions};
 
 /// The name of the process.
-pub const NAME: &str = "partition_manager";
+pub const NAME: &str = "PartitionManager";
 
 /// Between two rounds. Much oftener than daily, so that a missed round does not matter.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);

@@ -13,7 +13,7 @@ use super::{Chunk, Committed, WriteError, write_chunk};
 use crate::storage::pool;
 
 /// The name of the process.
-pub const NAME: &str = "storage_writer";
+pub const NAME: &str = "StorageWriter";
 
 /// How long [`StorageWriterHandle::write`] waits. A chunk takes milliseconds; this is for a database that crawls.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -448,7 +448,10 @@ async fn pressure_and_a_full_spool_are_refused_late_and_politely() {
 async fn a_spool_that_is_killed_loses_nothing_and_no_request_fails() {
     let door = door().await;
     for round in 0..3 {
-        let pid = door.system.whereis_pid("spool").unwrap();
+        let pid = door
+            .system
+            .whereis_pid(mesher::ingestion::spool::SPOOL)
+            .unwrap();
         assert!(door.system.kill(pid));
         let event = json!({ "message": format!("round {round}") });
         let response = Probe::native(&event).send(&door).await;

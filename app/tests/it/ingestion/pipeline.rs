@@ -199,19 +199,19 @@ async fn whatever_is_killed_under_load_nothing_is_lost_or_doubled() {
     let mut acknowledged = HashSet::new();
     let mut number = 0;
     for name in [
-        "spool",
-        "event_router",
-        "ingestion_keys",
-        "storage_writer",
-        "postgres_pool",
-        "processor_0",
-        "processor_1",
-        "schema_manager",
-        "partition_manager",
-        "processor_pool",
-        "processing",
+        "Spool",
+        "EventRouter",
+        "KeyKeeper",
+        "StorageWriter",
+        "PgPool",
+        "Processor0",
+        "Processor1",
+        "SchemaManager",
+        "PartitionManager",
+        "ProcessorPool",
+        "ProcessingSupervisor",
         "storage",
-        "ingestion",
+        "IngestionSupervisor",
     ] {
         let sends = join_all((number..number + 30).map(|number| pipeline.send(number)));
         let kill = async {

@@ -266,16 +266,16 @@ async fn every_process_killed_in_turn_loses_nothing_and_doubles_nothing() {
     let stage = stage(MemoryStore::default()).await;
     let mut number = 0;
     for name in [
-        "spool",
-        "event_router",
-        "ingestion_keys",
-        "processor_0",
-        "processor_1",
-        "processor_pool",
-        "processing",
-        "ingestion",
-        "spool",
-        "event_router",
+        "Spool",
+        "EventRouter",
+        "KeyKeeper",
+        "Processor0",
+        "Processor1",
+        "ProcessorPool",
+        "ProcessingSupervisor",
+        "IngestionSupervisor",
+        "Spool",
+        "EventRouter",
     ] {
         for _ in 0..20 {
             stage.append(&event(number, "boom")).await;
