@@ -26,7 +26,7 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, Method, Response, StatusCode, header};
 use warp::{Filter, Rejection};
 
-use self::access::Attempts;
+use self::access::{Attempts, Turns};
 pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
@@ -71,6 +71,7 @@ pub struct Api {
 struct Shared {
     state: State,
     attempts: Attempts,
+    turns: Turns,
 }
 
 /// A request, its body read.
@@ -99,6 +100,7 @@ impl Api {
             shared: Arc::new(Shared {
                 state,
                 attempts: Attempts::default(),
+                turns: Turns::default(),
             }),
         }
     }
