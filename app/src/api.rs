@@ -31,6 +31,7 @@ pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
 use crate::config::BaseUrl;
+use crate::domain::OrganizationId;
 use crate::storage::issues::IssueRow;
 
 /// The largest body the API reads, in bytes; forms are far smaller.
@@ -105,12 +106,13 @@ impl Api {
         }
     }
 
-    /// Who may use what needs a log-in, judged by a request's headers; the live socket asks the same question.
+    /// Whose data a request may see, judged by its headers; the live socket asks the same question.
     ///
     /// # Errors
     /// [`ApiError::Unauthorized`] without a valid token or session; [`ApiError::Unavailable`] while the database is away.
-    pub async fn authorize(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        self.identity(headers).await.map(|_| ())
+    pub async fn authorize(&self, headers: &HeaderMap) -> Result<OrganizationId, ApiError> {
+        let identity = self.identity(headers).await?;
+        Ok(identity.organization())
     }
 
     async fn respond(&self, request: Request) -> Response<Bytes> {

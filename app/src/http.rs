@@ -82,15 +82,16 @@ fn live(parts: &Parts) -> BoxedFilter<(warp::reply::Response,)> {
         .then(move |upgrade: ws::Upgrade, headers: HeaderMap| {
             let (api, pool) = (api.clone(), pool.clone());
             async move {
-                if let Err(error) = api.authorize(&headers).await {
-                    return error.into_response().into_response();
-                }
+                let organization = match api.authorize(&headers).await {
+                    Ok(organization) => organization,
+                    Err(error) => return error.into_response().into_response(),
+                };
                 let options = ws::Options {
                     message_bytes_max: LIVE_MESSAGE_BYTES_MAX,
                     ..ws::Options::default()
                 };
                 upgrade
-                    .accept::<DashboardSocket>(SocketArgs { pool }, options)
+                    .accept::<DashboardSocket>(SocketArgs { pool, organization }, options)
                     .into_response()
             }
         })
