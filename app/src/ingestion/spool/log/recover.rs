@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::super::record::{HEADER_BYTES, Kind, Stamp, encode};
-use super::super::segment::{DATA_OFFSET, Segment, SegmentHeader, Walk};
 use super::{FreeSlot, Log, OpenError, segment_name};
+use crate::ingestion::spool::record::{HEADER_BYTES, Kind, Stamp, encode};
+use crate::ingestion::spool::segment::{DATA_OFFSET, Segment, SegmentHeader, Walk};
 
 impl Log {
     /// Opens every segment file: those with a header, by generation, and the free ones.
