@@ -309,16 +309,16 @@ impl Log {
             }
             return Ok(self.free.pop_front());
         } else if self.segments.len() >= self.limits.segments_max {
-            "it is at its bound"
+            "it is at its bound; the database must take some of what it holds"
         } else {
-            "the disk has no room for another segment"
+            "the disk has no room for another segment; free some, or let the database take what it holds"
         };
         if !std::mem::replace(&mut self.is_refusing, true) {
             tracing::error!(
                 spool.directory = %self.directory.place(),
                 spool.used_bytes = self.used_bytes(),
                 spool.reason = why,
-                "the spool is full; events are refused until the database has taken some of what it holds"
+                "the spool is full; events are refused"
             );
         }
         Ok(None)
