@@ -2,7 +2,7 @@
 //!
 //! Modules in the order a suite uses them:
 //! [`seed`] decides, [`server`] runs the binary, [`http`] speaks to it, [`load`] sends events and remembers what was promised,
-//! [`verify`] compares the promises with the rows; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
+//! [`verify`] compares the promises with the rows; [`throughput`] measures; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
 
 use std::error::Error;
 
@@ -14,6 +14,7 @@ pub mod load;
 pub mod sdks;
 pub mod seed;
 pub mod server;
+pub mod throughput;
 pub mod verify;
 pub mod wait;
 

@@ -4,11 +4,14 @@ use std::env;
 use std::process::ExitCode;
 
 use dogfood_tests::seed::Seed;
-use dogfood_tests::{Fault, browser, kill_nine, kill_processes, sdks};
+use dogfood_tests::throughput::Load;
+use dogfood_tests::{Fault, browser, kill_nine, kill_processes, sdks, throughput};
 
 const USAGE: &str = "usage: dogfood-tests SUITE
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
+  load [--count N] [--connections N] [--rate N] [--event FILE]
+                           real events as envelopes: accepted and stored a second, p50 and p99 of the answers
   sdks                     real SDKs send; rows and API are checked
   browser                  the dashboard in headless Chromium
 DOGFOOD_SEED=N repeats a run; MESHER_BIN=PATH takes that binary instead of building one.";
@@ -23,6 +26,10 @@ fn main() -> ExitCode {
             Err(_) => return usage(),
         },
         ["kill-processes"] => run_kill_processes(),
+        ["load", rest @ ..] => match Load::parse(rest) {
+            Some(load) => throughput::run(&load, say),
+            None => return usage(),
+        },
         ["sdks"] => sdks::run(say),
         ["browser"] => browser::run(),
         _ => return usage(),
