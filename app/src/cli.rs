@@ -5,6 +5,7 @@ mod connect;
 mod serve;
 
 use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -104,10 +105,23 @@ pub fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("mesher: {failure}");
+            complain(&failure);
             ExitCode::FAILURE
         }
     }
+}
+
+/// The one line of a refusal, to standard error; whoever read it may have left, and then nobody is to be told.
+fn complain(line: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "mesher: {line}");
+}
+
+/// The answer of a short command, alone on standard output.
+///
+/// `println!` would panic when whoever reads has left.
+pub(crate) fn answer(line: &dyn fmt::Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}")
+        .map_err(|error| Failure::new(format!("cannot print the answer: {error}")))
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -141,8 +155,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         } => commands::token_create(&config, &name).map(|()| ExitCode::SUCCESS),
         Command::Psql { arguments } => commands::psql(&config, &arguments),
         Command::Version => {
-            println!("mesher {}", env!("CARGO_PKG_VERSION"));
-            Ok(ExitCode::SUCCESS)
+            answer(&concat!("mesher ", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mesh_runtime::System;
 
-use super::Failure;
 use super::connect::{self, Session};
 use super::serve::random_uuid;
+use super::{Failure, answer};
 use crate::config::Config;
 use crate::config::entropy::OsRandom;
 use crate::storage::secret::Secret;
@@ -25,8 +25,7 @@ pub(super) fn migrate(config: &Config) -> Result<(), Failure> {
         let system = system();
         let session = Session::open(&system, config).await?;
         session.close(&system).await?;
-        println!("the schema is up to date");
-        Ok(())
+        answer(&"the schema is up to date")
     })
 }
 
@@ -54,8 +53,7 @@ pub(super) fn dsn(config: &Config, project: &str) -> Result<(), Failure> {
         let key = row
             .public_key
             .ok_or_else(|| Failure::new(format!("project {} has no active key", row.slug)))?;
-        println!("{}", config.base_url().dsn(key, row.number));
-        Ok(())
+        answer(&config.base_url().dsn(key, row.number))
     })
 }
 
@@ -88,8 +86,7 @@ pub(super) fn token_create(config: &Config, name: &str) -> Result<(), Failure> {
         .await
         .map_err(Failure::new)?;
         session.close(&system).await?;
-        println!("{}", secret.reveal());
-        Ok(())
+        answer(&secret.reveal())
     })
 }
 

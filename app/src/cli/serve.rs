@@ -1,6 +1,6 @@
 //! `mesher serve`: brings everything up in order, says where it is, and takes it down in bounded time.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::sync::Arc;
@@ -141,34 +141,46 @@ impl Welcome {
 
     /// To standard output, so that a person and a script both find it apart from the log.
     fn print(&self, config: &Config) {
+        // Whoever reads may have seen enough and left (`mesher | grep -m1 DSN`); the server stays.
+        if let Err(error) = io::stdout().write_all(self.text(config).as_bytes()) {
+            tracing::debug!(%error, "nobody reads the welcome");
+        }
+    }
+
+    fn text(&self, config: &Config) -> String {
         let base = &self.base_url;
-        println!();
-        println!("  Mesher is ready.");
-        println!();
-        println!("  Dashboard   {base}");
+        let mut lines = vec![
+            String::new(),
+            "  Mesher is ready.".to_owned(),
+            String::new(),
+            format!("  Dashboard   {base}"),
+        ];
         if let Some(link) = &self.setup_link {
-            println!("  Set up      {link}");
-            println!("              (opens once, for 24 hours; a restart prints a new one)");
+            lines.push(format!("  Set up      {link}"));
+            lines.push(
+                "              (opens once, for 24 hours; a restart prints a new one)".to_owned(),
+            );
         }
         if let Some(dsn) = &self.dsn {
-            println!("  DSN         {dsn}");
+            lines.push(format!("  DSN         {dsn}"));
             if let Some((key, _)) = dsn
                 .split_once("://")
                 .and_then(|(_, rest)| rest.split_once('@'))
             {
-                println!();
-                println!("  Send a first event:");
-                println!();
-                println!("    curl {base}/api/v1/events \\");
-                println!(
-                    "      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\"
-                );
-                println!("      -d '{{\"level\":\"error\",\"message\":\"hello from curl\"}}'");
+                lines.extend([
+                    String::new(),
+                    "  Send a first event:".to_owned(),
+                    String::new(),
+                    format!("    curl {base}/api/v1/events \\"),
+                    format!("      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\"),
+                    "      -d '{\"level\":\"error\",\"message\":\"hello from curl\"}'".to_owned(),
+                ]);
             }
         }
-        println!();
-        println!("  Data        {}", config.data_dir.display());
-        println!();
+        lines.push(String::new());
+        lines.push(format!("  Data        {}", config.data_dir.display()));
+        lines.push("\n".to_owned());
+        lines.join("\n")
     }
 }
 

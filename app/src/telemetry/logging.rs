@@ -34,6 +34,8 @@ pub fn init(filter: &str) -> Result<(), LogFilterError> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(directives)
+        // A line that cannot be written is let go: the complaint about it would panic when standard error is closed.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second set-up in one process (tests) keeps the first one; that is not an error.
     let _ = if std::io::stderr().is_terminal() {
