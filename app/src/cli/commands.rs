@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mesh_runtime::System;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::connect::{self, Session};
 use super::serve::random_uuid;
@@ -96,6 +97,8 @@ pub(super) fn psql(config: &Config, arguments: &[String]) -> Result<ExitCode, Fa
         let database = connect::open_database(&system, config).await?;
         let arguments: Vec<_> = arguments.iter().map(Into::into).collect();
         let mut command = database.psql_command(&arguments);
+        // Ctrl-C reaches us as well as psql, which cancels its query and goes on: taken here, it must not end us under it.
+        let _taken = signal(SignalKind::interrupt()).map_err(Failure::new)?;
         let ended = system
             .blocking(move || command.status())
             .await
