@@ -241,11 +241,14 @@ impl Mesher {
     /// The one-time set-up link that the first start printed.
     ///
     /// # Errors
-    /// When there is none in what the server printed.
+    /// When none is printed within a minute.
     pub fn setup_link(&self) -> Result<String, Fault> {
-        let printed = fs::read_to_string(self.log_path())?;
-        find_setup_link(&printed)
-            .ok_or_else(|| format!("no set-up link was printed\n{}", self.log_end()).into())
+        // It is printed once everything is up, which may be a moment after the first answer.
+        let link = wait::until("a set-up link", PATIENCE, || {
+            let printed = self.log().map_err(|fault| fault.to_string())?;
+            find_setup_link(&printed).ok_or_else(|| "none was printed".to_owned())
+        });
+        link.map_err(|reason| format!("{reason}\n{}", self.log_end()).into())
     }
 
     /// A new API token.
