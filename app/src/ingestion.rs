@@ -14,19 +14,23 @@ pub mod router;
 pub mod spool;
 pub mod store;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_runtime::{ChildSpec, Strategy, Supervisor};
+use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
+
+use crate::pressure::Pressure;
+use crate::processing::{FanOut, Processors};
 
 pub use self::admission::{Admission, DoorLimits};
 pub use self::door_counts::DoorCounts;
 pub use self::keys::{Grant, KeyCache, KeyKeeperArgs, KeysMessage, LoadKeys};
 pub use self::router::RouterArgs;
 pub use self::spool::{SpoolHandle, SpoolOptions};
-pub use self::store::{ChunkStore, StoreError};
+pub use self::store::{ChunkStore, Storage, StoreError};
 
 /// Name of the supervisor of this stage.
-pub const INGESTION: &str = "ingestion";
+pub const INGESTION: &str = "IngestionSupervisor";
 
 /// Restarts within a minute before the stage gives up: the spool's disk is then beyond a restart.
 const RESTARTS_MAX: u32 = 10;
@@ -41,6 +45,51 @@ pub struct IngestionArgs {
     pub router: RouterArgs,
     /// What the keeper of the keys works with.
     pub keys: KeyKeeperArgs,
+}
+
+/// The stage, wired: what the endpoints ask, and the processes behind it.
+#[derive(Debug)]
+pub struct Ingestion {
+    /// What [`http::routes`] takes.
+    pub admission: Admission,
+    /// The keys in memory.
+    pub keys: KeyCache,
+    /// The processes, for [`child`].
+    pub processes: IngestionArgs,
+}
+
+/// Wires the stage to the storage and the `processors` of `system`.
+#[must_use]
+pub fn assemble(
+    system: &System,
+    spool: SpoolOptions,
+    limits: DoorLimits,
+    pressure: Pressure,
+    processors: Processors,
+    fan_out: FanOut,
+) -> Ingestion {
+    let (keys, counts) = (KeyCache::new(), DoorCounts::new());
+    Ingestion {
+        admission: Admission::new(
+            system.clone(),
+            SpoolHandle::new(system),
+            keys.clone(),
+            pressure,
+            counts.clone(),
+            limits,
+        ),
+        processes: IngestionArgs {
+            spool,
+            router: RouterArgs {
+                store: Arc::new(Storage::new(system)),
+                processors,
+                fan_out,
+                counts,
+            },
+            keys: KeyKeeperArgs::from_storage(keys.clone()),
+        },
+        keys,
+    }
 }
 
 /// The stage as a child of the root: `rest_for_one`, since the router's position is worth nothing

@@ -16,7 +16,7 @@ pub use self::processor::{Group, ProcessorMessage};
 pub use self::workers::{PROCESSOR_POOL, Processors, Unprocessed};
 
 /// Name of the supervisor of this stage.
-pub const PROCESSING: &str = "processing";
+pub const PROCESSING: &str = "ProcessingSupervisor";
 
 /// The stage as a child of the root: `one_for_one`, since processors share nothing.
 #[must_use]

@@ -17,7 +17,7 @@ pub mod partition_manager;
 pub mod partitions;
 pub mod pool;
 pub mod projects;
-mod retention;
+pub mod retention;
 pub mod schema_manager;
 pub mod secret;
 pub mod sessions;

@@ -16,7 +16,6 @@
 //! A database that is away is a state and no crash: no process ends for it, and no outage counts toward a limit.
 
 mod live;
-mod store;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -28,10 +27,7 @@ use warp::{Filter, Reply};
 use crate::api::{Api, State};
 use crate::config::Config;
 use crate::http;
-use crate::ingestion::{
-    self, Admission, DoorCounts, DoorLimits, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs,
-    SpoolHandle, SpoolOptions,
-};
+use crate::ingestion::{self, DoorLimits, SpoolOptions};
 use crate::pressure::Pressure;
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
@@ -49,9 +45,6 @@ const RESTARTS_MAX: u32 = 10;
 
 /// The window of [`RESTARTS_MAX`].
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
-
-/// How often the keys of projects are read again; changes made through this server arrive at once.
-const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The processes without which this server is not ready; the streaming layer is not among them.
 const NEEDED: &[&str] = &[
@@ -71,34 +64,17 @@ pub fn tree(
     workers: usize,
 ) -> Supervisor {
     let pool = pool::named(system);
-    let counts = DoorCounts::new();
-    let keys = KeyCache::new();
     let broadcaster = BroadcasterHandle::new(system);
-
-    let ingestion = IngestionArgs {
-        spool: SpoolOptions::new(config.data_dir.join("spool")),
-        router: RouterArgs {
-            store: Arc::new(store::Store::new(system, &pool)),
-            processors: Processors::new(system, workers),
-            fan_out: FanOut::new().with({
-                let broadcaster = broadcaster.clone();
-                move |chunk| broadcaster.broadcast(live::batch(chunk))
-            }),
-            counts: counts.clone(),
-        },
-        keys: KeyKeeperArgs {
-            cache: keys.clone(),
-            load: store::load_keys(&pool),
-            interval: KEYS_INTERVAL,
-        },
-    };
-    let admission = Admission::new(
-        system.clone(),
-        SpoolHandle::new(system),
-        keys,
-        Pressure::new(),
-        counts,
+    let ingestion = ingestion::assemble(
+        system,
+        SpoolOptions::new(config.data_dir.join("spool")),
         DoorLimits::default(),
+        Pressure::new(),
+        Processors::new(system, workers),
+        FanOut::new().with({
+            let broadcaster = broadcaster.clone();
+            move |chunk| broadcaster.broadcast(live::batch(chunk))
+        }),
     );
     let api = Api::new(State {
         system: system.clone(),
@@ -118,7 +94,7 @@ pub fn tree(
     let parts = http::Parts {
         system: system.clone(),
         pool,
-        ingestion: ingestion::http::routes(admission)
+        ingestion: ingestion::http::routes(ingestion.admission)
             .map(Reply::into_response)
             .boxed(),
         api,
@@ -131,7 +107,7 @@ pub fn tree(
         .child(storage(database))
         .child(streaming::child())
         .child(processing::child(workers))
-        .child(ingestion::child(ingestion))
+        .child(ingestion::child(ingestion.processes))
         .child(http::child(listener, &parts))
 }
 

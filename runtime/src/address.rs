@@ -224,10 +224,6 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// Sends `message` after `delay`, never early. The timer dies with the life it was set for.
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "setting a timer is an act of the process"
-    )]
     pub fn send_after<N: Send + 'static>(
         &mut self,
         target: &Address<N>,
@@ -238,10 +234,6 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// Sends a copy of `message` every `period`, the first after one period, without drift; missed turns are skipped.
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "setting a timer is an act of the process"
-    )]
     pub fn send_interval<N: Clone + Send + 'static>(
         &mut self,
         target: &Address<N>,
@@ -252,10 +244,6 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// Starts a closure process with its own mailbox; this process is its parent.
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "spawning is an act of the process"
-    )]
     pub fn spawn<N, F, Fut>(&mut self, body: F) -> Address<N>
     where
         N: Send + 'static,
@@ -271,10 +259,6 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// As [`Context::spawn`], linked from the first moment.
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "spawning is an act of the process"
-    )]
     pub fn spawn_link<N, F, Fut>(&mut self, body: F) -> Address<N>
     where
         N: Send + 'static,
@@ -291,10 +275,6 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// As [`Context::spawn`], monitored from the first moment.
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "spawning is an act of the process"
-    )]
     pub fn spawn_monitor<N, F, Fut>(&mut self, body: F) -> (Address<N>, Ref)
     where
         N: Send + 'static,

@@ -134,6 +134,7 @@ impl<T: Send + 'static> Job<T> {
     }
 
     /// The job's process.
+    #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
     }

@@ -198,10 +198,15 @@ impl<M> Mailbox<M> {
         let message = batch.queue.pop_front()?;
         batch.taken += 1;
         self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
-        if self.capacity.policy() == Overflow::Wait {
+        self.tell_of_space();
+        Some(message)
+    }
+
+    /// A message has left: whoever waits in `send_wait` may look again.
+    fn tell_of_space(&self) {
+        if self.waits() {
             self.space.notify_one();
         }
-        Some(message)
     }
 
     /// Moves what has arrived into the receiver's empty batch.
@@ -241,8 +246,10 @@ impl<M> Mailbox<M> {
         queue.append(&mut state.inbound);
         state.inbound = queue;
         state.taken = batch.taken;
-        state.receiver = None;
+        let waker = state.receiver.take();
         self.batch_len.store(0, Ordering::Relaxed);
+        drop(state);
+        drop(waker);
     }
 
     /// A new life begins to receive.

@@ -4,7 +4,10 @@
 //! a handle finds the current life at each use, so it survives restarts. The pool starts degraded while the database is away,
 //! and heals by itself.
 //!
-//! Every connection has a driver task that bb8-postgres starts itself (a plain tokio task, not a process): it ends with its connection.
+//! What bb8 and bb8-postgres do by themselves are plain tokio tasks and tokio timers, not processes on the system's wheel: each
+//! connection's driver (it ends with its connection), the attempts to connect, the reaper of idle connections. Waiting for a connection has its
+//! deadline on the wheel.
+//!
 //! Connections are made without TLS.
 
 mod connection;

@@ -124,10 +124,6 @@ impl<M: Send + 'static> Context<M> {
     ///
     /// # Errors
     /// `Taken` when another process has the name, `Invalid` when it cannot be one.
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "taking a name is an act of the process"
-    )]
     pub fn register(&mut self, name: &str) -> Result<(), NameError> {
         let kernel = self.home().kernel();
         kernel

@@ -201,6 +201,10 @@ impl System {
     }
 
     /// Takes a name away; whether it was there.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "an act; its answer may be ignored"
+    )]
     pub fn unregister(&self, name: &str) -> bool {
         self.registry().unregister(name)
     }
@@ -236,11 +240,19 @@ impl System {
     }
 
     /// Ends a process at its next suspension, whatever it traps and without `terminate`. `false` when there is none.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "an act; its answer may be ignored"
+    )]
     pub fn kill(&self, pid: Pid) -> bool {
         self.kernel.kill(pid)
     }
 
     /// Sends an exit signal from outside. `false` when there is no such process.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "an act; its answer may be ignored"
+    )]
     pub fn exit(&self, pid: Pid, reason: ExitReason) -> bool {
         self.kernel.exit(self.kernel.root(), pid, reason)
     }
@@ -251,11 +263,16 @@ impl System {
         self.kernel.is_alive(pid)
     }
 
-    /// Waits until a process has ended, and says why; `NoProcess` when there is none. A monitor for those outside processes.
+    /// Waits until a process has ended, and says why; `NoProcess` when there is none.
+    ///
+    /// A monitor for those outside processes, set by the call itself, before the first poll.
     ///
     /// Cancel safety: dropping the future ends the monitor.
-    pub async fn wait_for_exit(&self, pid: Pid) -> ExitReason {
-        self.kernel.wait_for_exit(pid).await
+    pub fn wait_for_exit(
+        &self,
+        pid: Pid,
+    ) -> impl Future<Output = ExitReason> + Send + 'static + use<> {
+        self.kernel.wait_for_exit(pid)
     }
 
     /// Sends `message` after `delay`; the timer dies with the life now behind `target`.
@@ -269,6 +286,10 @@ impl System {
     }
 
     /// Cancels a timer; the time that was left, or `None` when it has fired.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "an act; its answer may be ignored"
+    )]
     pub fn cancel(&self, timer: TimerRef) -> Option<Duration> {
         self.kernel.timers().cancel(timer)
     }

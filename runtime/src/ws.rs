@@ -133,7 +133,8 @@ pub enum Next {
     Close(u16, String),
 }
 
-/// One end of one WebSocket. The callbacks run one at a time, in a process of their own.
+/// One end of one WebSocket. The callbacks run one at a time, in a process of their own; while one runs, this connection
+/// reads and writes nothing, so a callback that has long work hands it to a [`Job`](crate::Job) or another process.
 ///
 /// A panic in a callback closes 1011 and ends the process as a panic does; nobody else notices.
 pub trait Socket: Sized + Send + 'static {

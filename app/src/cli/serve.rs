@@ -16,6 +16,7 @@ use super::connect::{self, Session};
 use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config};
 use crate::domain::wall;
+use crate::storage::database::Database;
 use crate::storage::projects::ProjectRow;
 use crate::storage::secret::Secret;
 use crate::storage::setup;
@@ -69,6 +70,9 @@ async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
         _ = terminate.recv() => return Ok(()),
     };
     let database = first.database.clone();
+    if let Database::Embedded(cluster) = &database {
+        tracing::info!("{}", cluster.description());
+    }
     let stopped = match start(&system, &config, listener, first).await {
         Ok((root, welcome)) => {
             welcome.print(&config);

@@ -7,7 +7,8 @@ mod answer;
 mod body;
 mod target;
 
-use std::net::IpAddr;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
@@ -59,17 +60,19 @@ pub fn routes(
 }
 
 /// The raw query, if there is one.
-fn query() -> impl Filter<Extract = (Option<String>,), Error = std::convert::Infallible> + Clone {
+fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
     warp::query::raw()
         .map(Some)
         .or(warp::any().map(|| None))
         .unify()
 }
 
-/// Where the connection comes from, if it is one.
-fn remote_address()
--> impl Filter<Extract = (Option<IpAddr>,), Error = std::convert::Infallible> + Clone {
-    warp::any().map(|| None)
+/// Where the connection comes from; unknown in a test without one.
+fn remote_address() -> impl Filter<Extract = (Option<IpAddr>,), Error = Infallible> + Clone {
+    mesh_runtime::http::peer_address()
+        .map(|peer: SocketAddr| Some(peer.ip()))
+        .or(warp::any().map(|| None))
+        .unify()
 }
 
 /// Everything of a request but its body and method.

@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow, System};
 use parking_lot::RwLock;
 
 use super::refusal::Refusal;
 use crate::domain::{ProjectId, ProjectNumber, PublicKey};
+use crate::storage::{pool, projects};
 
 /// Name of the process that keeps the keys fresh.
-pub const KEYS: &str = "ingestion_keys";
+pub const KEYS: &str = "KeyKeeper";
+
+/// Failures in a row at which it is said once: the first moments of a start are no trouble.
+const FAILURES_TOLD: u32 = 8;
 
 /// What a key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +84,30 @@ impl KeyCache {
 pub type LoadKeys =
     Arc<dyn Fn(System) -> BoxFuture<'static, Result<Vec<Grant>, String>> + Send + Sync>;
 
+/// Reads every active key from the database.
+#[must_use]
+pub fn from_storage() -> LoadKeys {
+    Arc::new(|system| read_keys(system).boxed())
+}
+
+async fn read_keys(system: System) -> Result<Vec<Grant>, String> {
+    let client = pool::named(&system)
+        .get()
+        .await
+        .map_err(|error| error.to_string())?;
+    let rows = projects::keys(&*client)
+        .await
+        .map_err(|error| error.to_string())?;
+    let active = rows.into_iter().filter(|row| row.key.active);
+    Ok(active
+        .map(|row| Grant {
+            public_key: row.key.public_key,
+            project_id: row.key.project_id,
+            number: row.number,
+        })
+        .collect())
+}
+
 /// What the keeper of the keys needs.
 #[derive(Clone)]
 pub struct KeyKeeperArgs {
@@ -90,12 +119,33 @@ pub struct KeyKeeperArgs {
     pub interval: Duration,
 }
 
+impl KeyKeeperArgs {
+    /// Fills `cache` from the database, every two seconds: a key made by the command line, in
+    /// another process, is known by then.
+    #[must_use]
+    pub fn from_storage(cache: KeyCache) -> KeyKeeperArgs {
+        KeyKeeperArgs {
+            cache,
+            load: from_storage(),
+            interval: Duration::from_secs(2),
+        }
+    }
+}
+
 impl std::fmt::Debug for KeyKeeperArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyKeeperArgs")
             .field("cache", &self.cache)
             .field("interval", &self.interval)
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells the keeper, if it runs, that a key or a project changed. Does not wait.
+pub fn refresh(system: &System) {
+    if let Ok(keeper) = system.whereis::<KeysMessage>(KEYS) {
+        // A full mailbox holds refreshes enough, and a dead keeper reads at its next start.
+        let _ = keeper.send(KeysMessage::Refresh);
     }
 }
 
@@ -113,22 +163,22 @@ pub enum KeysMessage {
 #[derive(Debug)]
 pub struct KeyKeeper {
     args: KeyKeeperArgs,
-    was_failing: bool,
+    failures: u32,
 }
 
 impl KeyKeeper {
     /// Reads the keys. A database that is away is a state, not a crash: the old keys stay.
-    async fn load(&mut self, cx: &mut Context<KeysMessage>) {
-        match (self.args.load)(cx.system()).await {
+    async fn load(&mut self, system: System) {
+        match (self.args.load)(system).await {
             Ok(grants) => {
                 self.args.cache.replace(grants);
-                self.was_failing = false;
+                self.failures = 0;
             }
             Err(error) => {
-                if !self.was_failing {
+                self.failures += 1;
+                if self.failures == FAILURES_TOLD {
                     tracing::warn!(keys.error = %error, keys.cached = self.args.cache.len(), "keys cannot be read; the cached ones stay valid");
                 }
-                self.was_failing = true;
             }
         }
     }
@@ -150,10 +200,7 @@ impl Actor for KeyKeeper {
         args: KeyKeeperArgs,
         _cx: &mut Context<KeysMessage>,
     ) -> Result<KeyKeeper, ExitReason> {
-        Ok(KeyKeeper {
-            args,
-            was_failing: false,
-        })
+        Ok(KeyKeeper { args, failures: 0 })
     }
 
     async fn started(&mut self, cx: &mut Context<KeysMessage>) -> Flow {
@@ -161,7 +208,7 @@ impl Actor for KeyKeeper {
     }
 
     async fn handle(&mut self, message: KeysMessage, cx: &mut Context<KeysMessage>) -> Flow {
-        self.load(cx).await;
+        self.load(cx.system()).await;
         if matches!(message, KeysMessage::Tick) {
             let address = cx.address();
             cx.send_after(&address, self.interval(), KeysMessage::Tick);

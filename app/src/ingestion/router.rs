@@ -8,21 +8,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::try_join;
+use jiff::Timestamp;
 use mesh_runtime::{CallError, ChildSpec, Context, ExitReason, System};
 use uuid::Uuid;
 
 use super::door_counts::DoorCounts;
 use super::spool::{SpoolChunk, SpoolHandle};
 use super::store::{ChunkStore, StoreError};
-use crate::domain::{Outcome, ProjectId, RawEvent};
+use crate::domain::{Outcome, ProjectId, RawEvent, RawEventError};
 use crate::processing::{FanOut, Processors, StoredChunk};
 use crate::storage::outcomes::OutcomeCount;
 use crate::storage::spools::SpoolPosition;
 use crate::storage::writer::{Chunk, Committed, Quarantined};
 
 /// Name of the router's process.
-pub const EVENT_ROUTER: &str = "event_router";
+pub const EVENT_ROUTER: &str = "EventRouter";
 
 /// How long one wait for records lasts before the router looks whether the door has counts to store.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,7 +67,7 @@ struct Router {
 
 /// A chunk that is ready to be stored.
 struct Ready {
-    chunk: Chunk,
+    chunk: Arc<Chunk>,
     counts: Vec<(ProjectId, Outcome, u64)>,
 }
 
@@ -193,16 +195,20 @@ impl Router {
         read: SpoolChunk,
         counts: Vec<(ProjectId, Outcome, u64)>,
     ) -> Ready {
-        let raws = read.records.iter().filter_map(|(sequence, bytes)| {
-            RawEvent::from_bytes(bytes)
-                .inspect_err(|error| {
-                    tracing::error!(spool.sequence = sequence, event.error = %error, "a record of the spool is no event of this version and is passed over");
-                })
-                .ok()
-        });
+        let at = self.wall_time();
         let mut events = Vec::new();
         let mut quarantined = Vec::new();
-        for result in self.args.processors.process(raws.collect()).await {
+        let mut raws = Vec::with_capacity(read.records.len());
+        for (sequence, bytes) in &read.records {
+            match RawEvent::from_bytes(bytes) {
+                Ok(raw) => raws.push(raw),
+                Err(error) => {
+                    tracing::error!(spool.sequence = sequence, event.error = %error, "a record of the spool is no event of this version and goes to quarantine");
+                    quarantined.push(unreadable(bytes, at, &error));
+                }
+            }
+        }
+        for result in self.args.processors.process(raws).await {
             match result {
                 Ok(event) => events.push(event),
                 Err(unprocessed) => quarantined.push(Quarantined {
@@ -211,8 +217,6 @@ impl Router {
                 }),
             }
         }
-        let at = jiff::Timestamp::try_from(self.system.clock().wall())
-            .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let outcomes = counts
             .iter()
             .map(|&(project_id, outcome, quantity)| OutcomeCount {
@@ -224,7 +228,7 @@ impl Router {
             })
             .collect();
         Ready {
-            chunk: Chunk {
+            chunk: Arc::new(Chunk {
                 spool_id,
                 epoch,
                 released: read.from,
@@ -232,9 +236,13 @@ impl Router {
                 events,
                 quarantined,
                 outcomes,
-            },
+            }),
             counts,
         }
+    }
+
+    fn wall_time(&self) -> Timestamp {
+        Timestamp::try_from(self.system.clock().wall()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Stores a chunk, for as long as it takes; then tells everybody, and the spool.
@@ -244,8 +252,9 @@ impl Router {
         };
         let mut pause = Pause::new();
         let mut unknown: Option<Committed> = None;
+        let mut failures = 0_u32;
         let committed = loop {
-            match self.args.store.write(&ready.chunk).await {
+            match self.args.store.write(ready.chunk.clone()).await {
                 Ok(committed) => break Some(committed),
                 // An attempt before this one was committed after all.
                 Err(StoreError::AlreadyAt(released))
@@ -262,16 +271,24 @@ impl Router {
                     return Err(OutOfStep(why));
                 }
                 Err(StoreError::Away(why, maybe)) => {
-                    tracing::warn!(chunk.events = ready.chunk.events.len(), storage.error = %why, "a chunk is not stored yet and is tried again");
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(chunk.events = ready.chunk.events.len(), storage.error = %why, "chunks cannot be stored just now; this one is tried until it is");
+                    } else {
+                        tracing::debug!(storage.error = %why, storage.failures = failures, "the chunk is tried again");
+                    }
                     unknown = maybe.or(unknown);
                     pause.wait(&self.system).await;
                 }
             }
         };
+        if failures > 0 {
+            tracing::info!(storage.failures = failures, "chunks are stored again");
+        }
         let next = ready.chunk.next;
         match committed {
             Some(committed) => self.args.fan_out.tell(StoredChunk {
-                events: ready.chunk.events,
+                chunk: ready.chunk,
                 committed,
             }),
             None => tracing::info!(
@@ -291,5 +308,18 @@ impl Router {
         for &(project_id, outcome, count) in &ready.counts {
             self.args.counts.add(Some(project_id), outcome, count);
         }
+    }
+}
+
+/// A record that another version of Mesher wrote, whole, for the operator; it names no project.
+fn unreadable(bytes: &Bytes, at: Timestamp, error: &RawEventError) -> Quarantined {
+    Quarantined {
+        raw: RawEvent {
+            event_id: Uuid::nil().into(),
+            project_id: Uuid::nil().into(),
+            received_at: at,
+            payload: bytes.clone(),
+        },
+        reason: format!("a record of the spool is no event of this version: {error}"),
     }
 }

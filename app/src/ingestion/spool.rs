@@ -33,7 +33,7 @@ use self::file::SpoolDirectory;
 use self::serve::Spool;
 
 /// Name of the process that owns the spool.
-pub const SPOOL: &str = "spool";
+pub const SPOOL: &str = "Spool";
 
 /// Where the spool lies and its bounds.
 #[derive(Clone, Debug)]
@@ -58,6 +58,9 @@ pub struct SpoolOptions {
     pub linger: Duration,
     /// How long it waits while none arrive.
     pub linger_step: Duration,
+    /// How long an opening waits for another owner of the directory: a life before this one whose
+    /// last group is still being synced, or a process that is just ending.
+    pub owner_timeout: Duration,
 }
 
 impl SpoolOptions {
@@ -75,6 +78,7 @@ impl SpoolOptions {
             chunk_bytes_max: 16 << 20,
             linger: Duration::from_millis(50),
             linger_step: Duration::from_millis(10),
+            owner_timeout: Duration::from_secs(5),
         }
     }
 }

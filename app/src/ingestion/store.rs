@@ -1,12 +1,16 @@
 //! The router's seam to storage: two questions, and what their failures mean for the router.
 
 use std::fmt;
+use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use mesh_runtime::System;
 use uuid::Uuid;
 
-use crate::storage::spools::SpoolPosition;
-use crate::storage::writer::{Chunk, Committed};
+use crate::storage::pool;
+use crate::storage::spools::{self, SpoolPosition};
+use crate::storage::writer::{Chunk, Committed, StorageWriterHandle, WriteError};
 
 /// Why a chunk is not known to be stored, as far as the router acts on it.
 #[derive(Debug)]
@@ -27,5 +31,59 @@ pub trait ChunkStore: fmt::Debug + Send + Sync + 'static {
     fn open(&self, spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>>;
 
     /// Stores a chunk, all of it or nothing.
-    fn write<'a>(&'a self, chunk: &'a Chunk) -> BoxFuture<'a, Result<Committed, StoreError>>;
+    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>>;
+}
+
+/// The storage of a system: positions through its pool, chunks through its writer.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    system: System,
+}
+
+impl Storage {
+    /// The storage of a system, whether it runs yet or not.
+    #[must_use]
+    pub fn new(system: &System) -> Storage {
+        Storage {
+            system: system.clone(),
+        }
+    }
+
+    async fn open_position(&self, spool_id: Uuid) -> Result<SpoolPosition, String> {
+        let client = pool::named(&self.system)
+            .get()
+            .await
+            .map_err(|error| error.to_string())?;
+        spools::open(&*client, spool_id)
+            .await
+            .map_err(|error| WriteError::from(error).to_string())
+    }
+
+    async fn write_chunk(&self, chunk: Arc<Chunk>) -> Result<Committed, StoreError> {
+        let writer = StorageWriterHandle::named(&self.system)
+            .map_err(|error| StoreError::Away(format!("storage writer: {error}"), None))?;
+        writer.write(chunk).await.map_err(StoreError::from)
+    }
+}
+
+impl ChunkStore for Storage {
+    fn open(&self, spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>> {
+        self.open_position(spool_id).boxed()
+    }
+
+    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.write_chunk(chunk).boxed()
+    }
+}
+
+impl From<WriteError> for StoreError {
+    fn from(error: WriteError) -> StoreError {
+        let why = error.to_string();
+        match error {
+            WriteError::AlreadyReleased { released } => StoreError::AlreadyAt(released),
+            WriteError::CommitUnknown(committed) => StoreError::Away(why, Some(*committed)),
+            error if error.is_transient() => StoreError::Away(why, None),
+            _ => StoreError::OutOfStep(why),
+        }
+    }
 }

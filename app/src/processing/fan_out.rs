@@ -7,15 +7,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::GroupedEvent;
-use crate::storage::writer::Committed;
+use crate::storage::writer::{Chunk, Committed};
 
 /// A chunk that is stored.
 #[derive(Clone, Debug)]
 pub struct StoredChunk {
-    /// Its events, in the spool's order.
-    pub events: Vec<GroupedEvent>,
-    /// What became of each, and of their issues.
+    /// What was stored.
+    pub chunk: Arc<Chunk>,
+    /// What became of each event, and of their issues.
     pub committed: Committed,
+}
+
+impl StoredChunk {
+    /// The chunk's events, in the spool's order; [`Committed`] speaks of them by their place here.
+    #[must_use]
+    pub fn events(&self) -> &[GroupedEvent] {
+        &self.chunk.events
+    }
 }
 
 type Watcher = Arc<dyn Fn(&Arc<StoredChunk>) + Send + Sync>;
@@ -52,7 +60,7 @@ impl FanOut {
 
     /// Tells everybody about a chunk, unless it holds nothing.
     pub(crate) fn tell(&self, chunk: StoredChunk) {
-        if chunk.events.is_empty() || self.watchers.is_empty() {
+        if chunk.events().is_empty() || self.watchers.is_empty() {
             return;
         }
         let chunk = Arc::new(chunk);

@@ -24,7 +24,7 @@ pub enum ProcessorMessage {
 
 /// One processor. It has no state: a crash loses nothing but the answer.
 #[derive(Debug)]
-pub struct Processor {
+pub(super) struct Processor {
     group: Group,
 }
 

@@ -24,7 +24,7 @@ const RESTARTS_MAX: u32 = 4096;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Name of the supervisor of the processors.
-pub const PROCESSOR_POOL: &str = "processor_pool";
+pub const PROCESSOR_POOL: &str = "ProcessorPool";
 
 /// An event that could not be processed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,18 +178,18 @@ fn shares(projects: impl Iterator<Item = ProjectId>, workers: usize) -> Vec<Vec<
 }
 
 fn processor_name(worker: usize) -> String {
-    format!("processor_{worker}")
+    format!("Processor{worker}")
 }
 
 /// The pool as a child of a supervisor, with the usual way to group.
 #[must_use]
-pub fn child(workers: usize) -> ChildSpec {
+pub(super) fn child(workers: usize) -> ChildSpec {
     child_with(workers, GROUP)
 }
 
 /// The pool with another way to group.
 #[must_use]
-pub fn child_with(workers: usize, group: Group) -> ChildSpec {
+pub(super) fn child_with(workers: usize, group: Group) -> ChildSpec {
     ChildSpec::supervisor(PROCESSOR_POOL, move || {
         (0..workers.max(1)).fold(
             Supervisor::new(Strategy::OneForOne).intensity(RESTARTS_MAX, RESTARTS_WITHIN),

@@ -19,7 +19,7 @@ pub enum Database {
     /// The private cluster in the data directory.
     Embedded(Arc<Cluster>),
     /// A server of the operator's.
-    External(External),
+    External(Box<External>),
 }
 
 /// A given server. Its settings may hold a password and are never printed.
@@ -91,7 +91,7 @@ impl Database {
         if config.get_application_name().is_none() {
             config.application_name("mesher");
         }
-        Ok(Database::External(External { config }))
+        Ok(Database::External(Box::new(External { config })))
     }
 
     /// How to connect.

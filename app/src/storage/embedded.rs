@@ -86,7 +86,7 @@ pub struct Cluster {
 #[derive(Debug)]
 pub enum Attempt {
     /// The server accepts connections.
-    Ready(Cluster),
+    Ready(Box<Cluster>),
     /// Somebody is at work; try again shortly. The text says who, for the log.
     Busy(&'static str),
 }
@@ -128,7 +128,7 @@ impl Cluster {
                 .await
                 .map_err(|error| EmbeddedError::Interrupted(error.to_string()))??;
             match attempt {
-                Attempt::Ready(cluster) => return Ok(cluster),
+                Attempt::Ready(cluster) => return Ok(*cluster),
                 Attempt::Busy(what) if waited >= options.deadline => {
                     return Err(EmbeddedError::Timeout {
                         what,

@@ -8,7 +8,7 @@ use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow};
 use super::embedded::Cluster;
 
 /// The name of the process.
-pub const NAME: &str = "postgres_keeper";
+pub const NAME: &str = "PostgresKeeper";
 
 /// Between two looks, which read one small file.
 const INTERVAL: Duration = Duration::from_secs(1);

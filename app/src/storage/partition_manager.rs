@@ -10,7 +10,7 @@ use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow};
 use super::{partitions, pool, retention, sessions};
 
 /// The name of the process.
-pub const NAME: &str = "partition_manager";
+pub const NAME: &str = "PartitionManager";
 
 /// Between two rounds. Much oftener than daily, so that a missed round does not matter.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -97,10 +97,12 @@ async fn round(pool: &Pool) -> Result<(), PoolError> {
     sessions::expire(&*client, now).await?;
     retention::prune_outbox(&*client, now).await?;
     let dropped = retention::drop_partitions(&client, now).await?;
-    if dropped > 0 {
+    let expired = retention::expire_events(&*client, now).await?;
+    if dropped > 0 || expired > 0 {
         tracing::info!(
             partitions.dropped = dropped,
-            "partitions past their time were dropped"
+            events.expired = expired,
+            "events past their time were dropped"
         );
     }
     Ok(())

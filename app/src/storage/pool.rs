@@ -6,7 +6,7 @@ use mesh_runtime::postgres::{self, Options, Pool};
 use mesh_runtime::{ChildSpec, System};
 
 /// The name of the pool's process.
-pub const NAME: &str = "postgres_pool";
+pub const NAME: &str = "PgPool";
 
 /// Connections at most. The private server allows 60; a handful serves a small machine, and waiting is bounded.
 const SIZE_MAX: u32 = 16;

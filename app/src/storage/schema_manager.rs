@@ -8,7 +8,7 @@ use tokio_postgres::{Config, NoTls};
 use super::migrate::{self, Applied, MigrateError};
 
 /// The name of the process.
-pub const NAME: &str = "schema_manager";
+pub const NAME: &str = "SchemaManager";
 
 /// Between two attempts while the database is away. A state, not a crash: it costs no restart.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);

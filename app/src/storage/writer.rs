@@ -209,18 +209,23 @@ impl From<tokio_postgres::Error> for WriteError {
 /// Dropped before the commit, nothing is stored; during the commit, the fate is unknown: read [`super::spools::read`].
 pub async fn write_chunk(client: &mut Client, chunk: &Chunk) -> Result<Committed, WriteError> {
     let all: Vec<usize> = (0..chunk.events.len()).collect();
-    match transaction::store(client, chunk, &all, &[]).await {
+    let error = match transaction::store(client, chunk, &all, &[]).await {
+        Err(WriteError::Database(error)) if bisect::blames_an_event(&error) => error,
+        settled => return settled,
+    };
+    tracing::warn!(error = %bisect::said(&error), chunk.events = all.len(), "the database refuses a chunk; looking for the culprit");
+    let culprits = bisect::find(client, chunk, &all).await?;
+    let rest: Vec<usize> = all
+        .iter()
+        .copied()
+        .filter(|place| !culprits.iter().any(|culprit| culprit.place == *place))
+        .collect();
+    match transaction::store(client, chunk, &rest, &culprits).await {
         Err(WriteError::Database(error)) if bisect::blames_an_event(&error) => {
-            let culprits = bisect::find(client, chunk, &all).await?;
-            if culprits.is_empty() {
-                return Err(WriteError::Database(error));
-            }
-            let rest: Vec<usize> = all
-                .into_iter()
-                .filter(|place| !culprits.iter().any(|culprit| culprit.place == *place))
-                .collect();
-            transaction::store(client, chunk, &rest, &culprits).await
+            // No single event is to blame. A chunk that is refused for ever would stop the spool: all of it is put aside.
+            let everything = bisect::blame_all(&all, &error);
+            transaction::store(client, chunk, &[], &everything).await
         }
-        other => other,
+        settled => settled,
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn batch(chunk: &StoredChunk) -> LiveBatch {
         .iter()
         .filter(|stored| stored.kind.is_stored())
         .filter_map(|stored| {
-            let event = chunk.events.get(stored.event)?;
+            let event = chunk.events().get(stored.event)?;
             Some(LiveEvent {
                 id: event.event_id,
                 issue_id: stored.canonical,

@@ -25,10 +25,10 @@ async fn start(dir: &Path) -> Cluster {
         .unwrap()
 }
 
-/// The server's process id, from its own lock file.
-pub(crate) fn server_pid(dir: &Path) -> i32 {
-    let text = std::fs::read_to_string(dir.join("postgres/data/postmaster.pid")).unwrap();
-    text.lines().next().unwrap().parse().unwrap()
+/// The server's process id, from its own lock file, if there is one.
+pub(crate) fn server_pid(dir: &Path) -> Option<i32> {
+    let text = std::fs::read_to_string(dir.join("postgres/data/postmaster.pid")).ok()?;
+    text.lines().next()?.parse().ok()
 }
 
 pub(crate) fn is_running(dir: &Path) -> bool {
@@ -89,6 +89,85 @@ async fn a_dropped_instance_leaves_no_server_behind() {
     eventually("the watcher stops the server", || !is_running(dir.path())).await;
 }
 
+/// What the test below runs in a process of its own: use the cluster of the current directory for ever.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by an_instance_that_is_killed_takes_nobody_with_it, in a process of its own"]
+async fn instance_to_be_killed() {
+    let cluster = start(&std::env::current_dir().unwrap()).await;
+    let client = connect(&cluster.config()).await;
+    client
+        .batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
+        .await
+        .unwrap();
+    std::future::pending::<()>().await;
+}
+
+/// Runs [`instance_to_be_killed`] until it has written its row.
+async fn spawn_instance(dir: &Path) -> std::process::Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "cluster::instance_to_be_killed"])
+        .current_dir(dir)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let system = System::new();
+    for _ in 0..600 {
+        if let Some(config) = Cluster::connect_existing(dir).unwrap()
+            && let Ok((client, connection)) = config.connect(tokio_postgres::NoTls).await
+        {
+            let kept = async {
+                let rows = client.query("SELECT n FROM kept", &[]).await;
+                rows.is_ok_and(|rows| rows.len() == 1)
+            };
+            tokio::select! {
+                _ = connection => {}
+                kept = kept => if kept { return child },
+            }
+        }
+        system.sleep(std::time::Duration::from_millis(50)).await;
+    }
+    child.kill().unwrap();
+    panic!("the instance never came up: {}", child.wait().unwrap());
+}
+
+async fn kept(cluster: &Cluster) -> i32 {
+    let client = connect(&cluster.config()).await;
+    client
+        .query_one("SELECT n FROM kept", &[])
+        .await
+        .unwrap()
+        .get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_killed_takes_nobody_with_it() {
+    let dir = data_dir();
+    let mut first = spawn_instance(dir.path()).await;
+    let pid = server_pid(dir.path());
+    let second = start(dir.path()).await;
+    assert!(second.was_adopted());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The one who started it is dead; the server goes on for us.
+    assert_eq!(kept(&second).await, 7);
+    assert_eq!(server_pid(dir.path()), pid);
+    second.stop(&System::new()).await.unwrap();
+    assert!(!is_running(dir.path()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_right_after_a_kill_finds_everything() {
+    let dir = data_dir();
+    let mut first = spawn_instance(dir.path()).await;
+    first.kill().unwrap();
+    // The server lives, or is being stopped, or is gone: adopted, waited for, or started.
+    let second = start(dir.path()).await;
+    assert_eq!(kept(&second).await, 7);
+    first.wait().unwrap();
+    assert_eq!(second.stop(&System::new()).await.unwrap(), Stopped::Down);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_is_started_again_by_the_instance_and_keeps_its_rows() {
     let dir = data_dir();
@@ -98,7 +177,7 @@ async fn a_killed_server_is_started_again_by_the_instance_and_keeps_its_rows() {
         .batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)")
         .await
         .unwrap();
-    let pid = server_pid(dir.path());
+    let pid = server_pid(dir.path()).unwrap();
     rustix::process::kill_process(
         rustix::process::Pid::from_raw(pid).unwrap(),
         rustix::process::Signal::KILL,
@@ -115,7 +194,7 @@ async fn a_killed_server_is_started_again_by_the_instance_and_keeps_its_rows() {
             .get::<_, i32>(0),
         1
     );
-    assert_ne!(server_pid(dir.path()), pid);
+    assert_ne!(server_pid(dir.path()), Some(pid));
     cluster.stop(&System::new()).await.unwrap();
 }
 

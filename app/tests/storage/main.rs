@@ -1,5 +1,7 @@
 //! Storage against a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
 mod cluster;
 mod processes;
 mod queries;

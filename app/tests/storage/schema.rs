@@ -1,10 +1,13 @@
 //! Tables, partitions, and every statement against them.
 
+use jiff::ToSpan;
 use jiff::civil::{Date, date};
-use mesher::storage::{migrate, partitions, statements};
+use mesher::storage::writer::write_chunk;
+use mesher::storage::{migrate, partitions, projects, retention, statements};
 use tokio_postgres::Client;
 
 use crate::postgres::TestDatabase;
+use crate::support::{Spool, count, event, id, now, project};
 
 #[tokio::test]
 async fn every_statement_prepares_against_a_migrated_database() {
@@ -111,4 +114,54 @@ async fn partitions_are_made_once_and_side_by_side() {
         list,
         [(date(2026, 2, 28), false), (date(2026, 3, 1), false)]
     );
+}
+
+#[tokio::test]
+async fn retention_drops_whole_days_and_the_events_of_projects_that_keep_less() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let long = project(&mut client).await;
+    let short = projects::NewProject {
+        id: id().into(),
+        slug: "short".into(),
+        name: "Short".into(),
+        platform: None,
+        key: mesher::domain::PublicKey::from_bytes(*id().as_bytes()),
+    };
+    projects::create(&mut client, long.organization_id, &short)
+        .await
+        .unwrap();
+    let at = now(&client).await;
+    let spool = Spool::open(&client).await;
+    let mut events = Vec::new();
+    for days in [0, 3, 40, 80] {
+        events.push(event(long.id, "a", at - (24 * days).hours()));
+        events.push(event(short.id, "a", at - (24 * days).hours()));
+    }
+    write_chunk(&mut client, &spool.chunk(events))
+        .await
+        .unwrap();
+    client
+        .batch_execute(
+            "UPDATE projects SET retention_days = CASE slug WHEN 'short' THEN 2 ELSE 60 END",
+        )
+        .await
+        .unwrap();
+    assert_eq!(retention::drop_partitions(&client, at).await.unwrap(), 1);
+    assert_eq!(retention::expire_events(&client, at).await.unwrap(), 2);
+    assert_eq!(partitions::list(&client).await.unwrap().len(), 3);
+    let kept =
+        "SELECT count(*) FROM events e JOIN projects p ON p.id = e.project_id WHERE p.slug = ";
+    assert_eq!(count(&client, &format!("{kept}'default'")).await, 3);
+    assert_eq!(count(&client, &format!("{kept}'short'")).await, 1);
+    assert_eq!(
+        count(&client, "SELECT sum(event_count)::int8 FROM issues").await,
+        8
+    );
+    assert_eq!(retention::drop_partitions(&client, at).await.unwrap(), 0);
+    assert!(count(&client, "SELECT count(*) FROM outbox").await > 0);
+    retention::prune_outbox(&client, at + (24 * 8).hours())
+        .await
+        .unwrap();
+    assert_eq!(count(&client, "SELECT count(*) FROM outbox").await, 0);
 }

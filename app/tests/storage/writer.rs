@@ -183,6 +183,24 @@ async fn one_refused_event_goes_to_quarantine_and_the_rest_is_stored() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_is_refused_only_as_a_whole_does_not_stop_the_spool() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    // A rule that any one of them keeps, and two of them break.
+    client
+        .batch_execute("ALTER TABLE project_counters ADD CHECK (event_count < 2)")
+        .await
+        .unwrap();
+    let chunk = spool.chunk(vec![event(project.id, "a", at), event(project.id, "b", at)]);
+    let fates = store(&mut client, &mut spool, &chunk).await;
+    assert_eq!(fates, [EventKind::Quarantined, EventKind::Quarantined]);
+    assert_eq!(count(&client, "SELECT count(*) FROM quarantine").await, 2);
+}
+
+#[tokio::test]
 async fn quarantined_and_filtered_events_of_the_chunk_are_counted_once() {
     let database = TestDatabase::create().await;
     let mut client = database.client().await;

@@ -11,13 +11,15 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 
 use super::activity::{Request, Sleep, sleep};
+use super::limits::Options;
 use crate::System;
 
 type BodyError = Box<dyn Error + Send + Sync>;
 
-/// A request's body; reading it fails when it has not arrived whole within the body timeout.
+/// A request's body; reading it fails when it has not arrived whole within the body timeout, or is too large.
 pub(super) struct RequestBody {
     inner: Incoming,
+    bytes_left: u64,
     system: System,
     due: Duration,
     // Made when the body first keeps its reader waiting. In a mutex only to be `Sync`, which warp asks for.
@@ -25,14 +27,26 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, system: System, timeout: Duration) -> Self {
-        let due = system.clock().now() + timeout;
+    pub(super) fn new(inner: Incoming, system: System, options: &Options) -> Self {
+        let due = system.clock().now() + options.body_timeout;
         Self {
             inner,
+            bytes_left: options.body_bytes_max,
             system,
             due,
             timer: Mutex::new(None),
         }
+    }
+}
+
+impl RequestBody {
+    fn admit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.bytes_left.checked_sub(len) {
+            Some(left) => self.bytes_left = left,
+            None => return Err(BodyError::from(BodyTooLarge)),
+        }
+        Ok(frame)
     }
 }
 
@@ -46,7 +60,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
+            return Poll::Ready(frame.map(|frame| this.admit(frame?)));
         }
         let timer = this.timer.get_mut().get_or_insert_with(|| {
             let now = this.system.clock().now();
@@ -78,6 +92,18 @@ impl fmt::Display for BodyTimeout {
 }
 
 impl Error for BodyTimeout {}
+
+/// The body of a request has more bytes than the limit.
+#[derive(Debug)]
+struct BodyTooLarge;
+
+impl fmt::Display for BodyTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request body is too large")
+    }
+}
+
+impl Error for BodyTooLarge {}
 
 /// A response's body; the request counts as in hand until this is sent or dropped.
 pub(super) struct ResponseBody<B> {

@@ -157,15 +157,25 @@ async fn answer(
     takeover: Takeover,
 ) -> Result<hyper::Response<impl Body<Data = Bytes, Error = warp::Error> + use<>>, Infallible> {
     let in_hand = activity.request();
-    let mut request =
-        request.map(|body| RequestBody::new(body, system, server.options.body_timeout));
-    request.extensions_mut().insert(PeerAddress(peer));
-    request.extensions_mut().insert(takeover);
-    let handler = server.handler.clone();
-    let response = isolate(async move { handler(request).await })
-        .await
-        .unwrap_or_else(|reason| panicked(&server.options, &reason));
+    let options = &server.options;
+    let response = if request.body().size_hint().lower() > options.body_bytes_max {
+        bare(StatusCode::PAYLOAD_TOO_LARGE)
+    } else {
+        let mut request = request.map(|body| RequestBody::new(body, system, options));
+        request.extensions_mut().insert(PeerAddress(peer));
+        request.extensions_mut().insert(takeover);
+        let handler = server.handler.clone();
+        isolate(async move { handler(request).await })
+            .await
+            .unwrap_or_else(|reason| panicked(options, &reason))
+    };
     Ok(response.map(|body| ResponseBody::new(body, in_hand)))
+}
+
+fn bare(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
 }
 
 fn panicked(options: &Options, reason: &ExitReason) -> Response {

@@ -15,6 +15,8 @@ pub(super) const HEADER_COUNT_MAX: usize = 100;
 pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a header at least, whatever is asked for: hyper's floor for the read buffer, which is what bounds a header.
 pub(super) const HEADER_BYTES_MIN: usize = 8 * 1024;
+/// Bytes of one request's body at most: well above what a filter should accept, well below what hurts.
+pub(super) const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Longest time from a request's first byte to the end of its header.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time from the end of a request's header to the end of its body.
@@ -41,6 +43,8 @@ pub struct Options {
     pub header_count_max: usize,
     /// Bytes of a request's header at most, not below 8 KiB; more is answered 431. Default 16 KiB.
     pub header_bytes_max: usize,
+    /// Bytes of one request's body at most; one that announces more is answered 413, reading one that has more fails. Default 64 MiB.
+    pub body_bytes_max: u64,
     /// Longest time from a request's first byte (or from the connection's start) to the end of its header; then the connection is
     /// closed. Default 10 s.
     pub header_timeout: Duration,
@@ -65,6 +69,7 @@ impl Default for Options {
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             header_count_max: HEADER_COUNT_MAX,
             header_bytes_max: HEADER_BYTES_MAX,
+            body_bytes_max: BODY_BYTES_MAX,
             header_timeout: HEADER_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,

@@ -38,7 +38,7 @@ impl SystemLane {
         self.signals.len()
     }
 
-    /// Ends the process at its next suspension. The first reason wins, but a kill cannot be outrun.
+    /// Ends the process at its next suspension. The first reason wins: a process dies once.
     pub(crate) fn interrupt(&mut self, reason: ExitReason) -> [Option<Waker>; 2] {
         if self.interrupt.is_none() {
             self.interrupt = Some(reason);

@@ -23,6 +23,7 @@ impl<M> Mailbox<M> {
                     let message = batch.queue.remove(*seen).expect("the index was checked");
                     batch.taken += 1;
                     self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
+                    self.tell_of_space();
                     return Poll::Ready(message);
                 }
                 *seen += 1;

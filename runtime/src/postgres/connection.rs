@@ -135,11 +135,14 @@ impl bb8::ManageConnection for Manager {
         {
             return Ok(());
         }
+        // Whoever asks may lose patience first; then this connection must not be the next one's problem.
+        connection.discard = true;
         self.system
             .timeout(self.connect_timeout, connection.client.simple_query(""))
             .await
             .map_err(|_| ConnectionError::TimedOut)?
             .map_err(ConnectionError::Database)?;
+        connection.discard = false;
         Ok(())
     }
 

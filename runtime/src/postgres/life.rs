@@ -33,7 +33,8 @@ pub(super) enum Message {
 
 /// One life of the pool. Ends with its process, by whatever cause.
 pub(super) struct Life {
-    bb8: bb8::Pool<Manager>,
+    // Taken out when the life ends, so that a handle that remembers this life keeps no idle connection open.
+    bb8: Mutex<Option<bb8::Pool<Manager>>>,
     // bb8 lets a newcomer overtake those who wait; this queue is fair, and a permit holder always finds or makes a connection.
     queue: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -62,8 +63,9 @@ impl Life {
                 .acquire_owned()
                 .await
                 .map_err(|_| PoolError::Closed)?;
+            let bb8 = self.bb8.lock().clone().ok_or(PoolError::Closed)?;
             loop {
-                match self.bb8.get_owned().await {
+                match bb8.get_owned().await {
                     Ok(connection) => break Ok(Client::new(connection, self.clone(), permit)),
                     Err(bb8::RunError::TimedOut) => {}
                     Err(bb8::RunError::User(error)) => self.health.failed(&error),
@@ -87,11 +89,11 @@ impl Life {
     }
 
     pub(super) fn state(&self) -> PoolState {
-        let state = self.bb8.state();
+        let bb8 = self.bb8.lock().as_ref().map(bb8::Pool::state);
         let (healthy, last_error) = self.health.read();
         PoolState {
-            size: state.connections as usize,
-            idle: state.idle_connections as usize,
+            size: bb8.as_ref().map_or(0, |bb8| bb8.connections as usize),
+            idle: bb8.as_ref().map_or(0, |bb8| bb8.idle_connections as usize),
             waiting: self.waiting.load(Ordering::Relaxed),
             healthy,
             last_error,
@@ -139,7 +141,7 @@ fn start(cx: &Context<Message>, config: tokio_postgres::Config, options: &Option
         .error_sink(Box::new(Sink(health.clone())))
         .build_unchecked(manager);
     Life {
-        bb8,
+        bb8: Mutex::new(Some(bb8)),
         queue: Arc::new(Semaphore::new(size_max as usize)),
         waiting: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
@@ -170,6 +172,8 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
         self.0.queue.close();
+        let bb8 = self.0.bb8.lock().take();
+        drop(bb8);
     }
 }
 

@@ -106,10 +106,6 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// Sends an exit signal in this process's name. `false` when the process does not exist.
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "only the process itself speaks in its name"
-    )]
     pub fn exit(&mut self, pid: Pid, reason: ExitReason) -> bool {
         self.home.kernel().exit(self.process.pid, pid, reason)
     }
@@ -200,7 +196,7 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// A signal that is already here.
-    pub(crate) fn try_signal(&mut self) -> Option<Signal> {
+    pub(crate) fn try_signal(&self) -> Option<Signal> {
         self.process.next_signal()
     }
 }

@@ -1,8 +1,11 @@
 //! What every process of one system shares: the doors, the wheel, the table, and the parts above that must hear of exits.
 
 use std::any::{Any, TypeId};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -13,7 +16,7 @@ use crate::reference::Ref;
 use crate::scheduler::Scheduler;
 use crate::scheduler::blocking::Blocking;
 use crate::signal::Signal;
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, count};
 use crate::timer::{Timers, driver};
 
 use super::table::Table;
@@ -139,26 +142,36 @@ impl Kernel {
         }
     }
 
-    /// Waits until a process is over; `NoProcess` when there is none. A monitor for those outside processes.
-    pub(crate) async fn wait_for_exit(&self, pid: Pid) -> ExitReason {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+    /// Waits until a process is over; `NoProcess` when there is none. A monitor for those outside processes, set by the call itself.
+    pub(crate) fn wait_for_exit(
+        &self,
+        pid: Pid,
+    ) -> impl Future<Output = ExitReason> + Send + 'static + use<> {
+        let watch = self.watch_from_outside(pid);
+        async move {
+            match watch {
+                Ok((receiver, _unwatch)) => receiver.await.unwrap_or_else(|_| ExitReason::killed()),
+                Err(reason) => reason,
+            }
+        }
+    }
+
+    fn watch_from_outside(
+        &self,
+        pid: Pid,
+    ) -> Result<(oneshot::Receiver<ExitReason>, monitors::Unwatch), ExitReason> {
+        let process = self.table.get(pid).ok_or_else(ExitReason::no_process)?;
+        let (sender, receiver) = oneshot::channel();
         let reference = Ref::next();
-        let Some(process) = self.table.get(pid) else {
-            return ExitReason::no_process();
-        };
-        if process
-            .add_watcher(reference, Watcher::Outside(sender))
-            .is_err()
-        {
-            return process
+        match process.add_watcher(reference, Watcher::Outside(sender)) {
+            Ok(()) => Ok((receiver, monitors::Unwatch { process, reference })),
+            Err(_) => Err(process
                 .inner
                 .lock()
                 .ended
                 .clone()
-                .unwrap_or_else(ExitReason::no_process);
+                .unwrap_or_else(ExitReason::no_process)),
         }
-        let _guard = monitors::Unwatch { process, reference };
-        receiver.await.unwrap_or_else(|_| ExitReason::killed())
     }
 
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
@@ -170,6 +183,7 @@ impl Kernel {
         }
         let timers = self.timers.cancel_owned(pid);
         let _ = super::run::contain(pid, move || drop(timers));
+        count(&self.counters.exited);
         self.table.remove(pid);
         for (reference, watched) in watching {
             if let Some(watched) = self.table.get(watched) {
@@ -201,7 +215,6 @@ impl Kernel {
                 }
             }
         }
-        crate::telemetry::count(&self.counters.exited);
     }
 
     /// Time left of a deadline.

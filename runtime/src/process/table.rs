@@ -12,9 +12,11 @@ use super::Process;
 /// Shards of the table, so that spawning on many workers does not meet at one lock.
 const SHARDS: usize = 64;
 
+type Shard = HashMap<Pid, Arc<Process>>;
+
 /// The living processes of one system.
 pub(crate) struct Table {
-    shards: Box<[Mutex<HashMap<Pid, Arc<Process>>>]>,
+    shards: Box<[Mutex<Shard>]>,
 }
 
 impl Table {
@@ -24,7 +26,7 @@ impl Table {
         }
     }
 
-    fn shard(&self, pid: Pid) -> &Mutex<HashMap<Pid, Arc<Process>>> {
+    fn shard(&self, pid: Pid) -> &Mutex<Shard> {
         &self.shards[usize::try_from(pid.get() % SHARDS as u64).unwrap_or(0)]
     }
 

@@ -66,9 +66,11 @@ impl fmt::Debug for ChildSpec {
     }
 }
 
+type Begin<M> = Box<dyn FnMut(&Arc<Home<M>>, Birth) -> Starting + Send>;
+
 struct BodySeat<M: Send + 'static> {
     home: Arc<Home<M>>,
-    begin: Box<dyn FnMut(&Arc<Home<M>>, Birth) -> Starting + Send>,
+    begin: Begin<M>,
 }
 
 impl<M: Send + 'static> Seat for BodySeat<M> {

@@ -13,7 +13,7 @@ use crate::process::kernel::Kernel;
 use crate::process::{Birth, spawn};
 use crate::registry::Registry;
 use crate::signal::Signal;
-use crate::telemetry::count;
+use crate::telemetry::{SUPERVISOR, count};
 
 use super::child_spec::{ChildSpec, ChildType};
 use super::children::{Child, Children, Place};
@@ -218,13 +218,17 @@ impl Server {
             .map_or("", |child| child.id.as_str());
         match decision {
             Plan::Rest | Plan::Forget => {
-                tracing::debug!(supervisor.child = id, exit.reason = %reason, "child ended")
+                tracing::debug!(target: SUPERVISOR, { supervisor.child = id, exit.reason = %reason }, "child ended");
             }
             Plan::Restart { .. } => {
-                tracing::warn!(supervisor.child = id, exit.reason = %reason, "child ended and is restarted")
+                tracing::warn!(target: SUPERVISOR, { supervisor.child = id, exit.reason = %reason }, "child ended and is restarted");
             }
             Plan::GiveUp => {
-                tracing::error!(supervisor.child = id, exit.reason = %reason, "child ended once too often; the supervisor gives up");
+                tracing::error!(
+                    target: SUPERVISOR,
+                    { supervisor.child = id, exit.reason = %reason },
+                    "child ended once too often; the supervisor gives up"
+                );
             }
         }
     }

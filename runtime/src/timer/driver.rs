@@ -105,3 +105,31 @@ pub(super) fn next_due(due: Duration, period: Duration, now: Duration) -> Durati
     let skipped = period.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
     due.saturating_add(skipped)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::next_due;
+
+    #[test]
+    fn interval_skips_what_it_missed_and_keeps_its_beat() {
+        let millis = Duration::from_millis;
+        let period = millis(10);
+        for (now, next) in [
+            (10, 20),
+            (11, 20),
+            (19, 20),
+            (20, 30),
+            (25, 30),
+            (99, 100),
+            (100, 110),
+        ] {
+            assert_eq!(
+                next_due(millis(10), period, millis(now)),
+                millis(next),
+                "fired at {now}"
+            );
+        }
+    }
+}

@@ -1,11 +1,20 @@
 //! The HTTP server over raw sockets.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Body;
+use hyper::client::conn::http2 as client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_runtime::Job;
 use mesh_runtime::http::{self, Options};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use warp::{Filter, Rejection, Reply};
 
@@ -26,7 +35,7 @@ fn routes() -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone {
         .map(|peer: SocketAddr| peer.to_string());
     let body = warp::path!("body")
         .and(warp::body::bytes())
-        .map(|bytes: bytes::Bytes| bytes.len().to_string());
+        .map(|bytes: Bytes| bytes.len().to_string());
     hello
         .or(panics)
         .unify()
@@ -90,6 +99,30 @@ async fn a_panic_answers_500_and_the_connection_lives() {
             200,
             "the same connection, after {path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn one_http2_connection_carries_many_requests() {
+    let site = site(routes(), Options::default()).await;
+    let stream = TokioIo::new(TcpStream::connect(site.address).await.unwrap());
+    let (mut sender, connection) = client::handshake(TokioExecutor::new(), stream)
+        .await
+        .unwrap();
+    let _driver = Job::spawn(&site.system, connection);
+    for _ in 0..3 {
+        let mut ask = |path: &str| {
+            let uri = format!("http://{}{path}", site.address);
+            sender.send_request(Request::get(uri).body(String::new()).unwrap())
+        };
+        let (hello, panics) = tokio::join!(ask("/hello/a"), ask("/panic-later"));
+        assert_eq!(panics.unwrap().status(), 500);
+        let mut body = hello.unwrap().into_body();
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(frame.into_data().unwrap(), "hello, a");
     }
 }
 
@@ -236,9 +269,9 @@ async fn stopping_finishes_the_requests_in_hand() {
     busy.send("GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     begun.notified().await;
     let tree = site.tree.clone();
-    let stopping = tokio::spawn(async move { tree.stop().await });
+    let stopping = Job::spawn(&site.system, async move { tree.stop().await });
     idle.closed().await;
-    assert!(!stopping.is_finished(), "a request is in hand");
+    assert!(site.tree.is_alive(), "a request is in hand");
     go_on.notify_one();
     let answer = busy.answer().await.expect("the answer still comes");
     assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
@@ -292,4 +325,48 @@ async fn a_listener_that_dies_keeps_socket_and_connections() {
         200,
         "the old connection lives on"
     );
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let options = Options {
+        body_bytes_max: 5,
+        ..Options::default()
+    };
+    let site = site(routes(), options).await;
+    let mut raw = Raw::connect(site.address).await;
+    raw.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12345")
+        .await;
+    assert_eq!(raw.answer().await.unwrap().body, "5");
+    raw.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\n123456")
+        .await;
+    assert_eq!(raw.answer().await.unwrap().status, 413);
+    let mut chunked = Raw::connect(site.address).await;
+    let head = "POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    chunked
+        .send(format!("{head}3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"))
+        .await;
+    assert!(chunked.answer().await.unwrap().status >= 400);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_closed() {
+    // Far more than the kernel buffers for a peer that does not read.
+    let large = warp::path!("large").map(|| "x".repeat(64 * 1024 * 1024));
+    let options = Options {
+        write_timeout: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let site = site(large, options).await;
+    let mut raw = Raw::connect(site.address).await;
+    raw.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let connections = site.system.supervisor("web.connections").unwrap();
+    eventually(&site.system, "the connection begins", async || {
+        connections.count_children().await.unwrap().active == 1
+    })
+    .await;
+    eventually(&site.system, "the connection is given up", async || {
+        connections.count_children().await.unwrap().active == 0
+    })
+    .await;
 }

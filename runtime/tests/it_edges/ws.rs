@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use mesh_runtime::ws::{self, Close, Connection, Frame, Next, Options, Socket};
-use mesh_runtime::{Address, Pid, http};
+use mesh_runtime::{Address, Job, Pid, http};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, CloseCode, Message, WebSocketStream};
@@ -187,7 +187,7 @@ async fn frames_are_echoed_and_other_processes_may_write() {
     address.send("from outside".to_owned()).unwrap();
     assert_eq!(next_text(&mut client).await, "from outside");
     let (system, pid) = (site.system.clone(), address.pid());
-    let watcher = tokio::spawn(async move { system.wait_for_exit(pid).await });
+    let watcher = Job::spawn(&site.system, async move { system.wait_for_exit(pid).await });
     tokio::task::yield_now().await;
     client
         .send(Message::close(Some(CloseCode::NORMAL_CLOSURE), "bye"))
@@ -356,7 +356,7 @@ async fn a_panic_is_how_the_process_ends() {
     let mut client = connect(&site).await;
     assert_eq!(say(&mut client, "hello").await, "hello");
     let (system, pid) = (site.system.clone(), seen.pid(0));
-    let watcher = tokio::spawn(async move { system.wait_for_exit(pid).await });
+    let watcher = Job::spawn(&site.system, async move { system.wait_for_exit(pid).await });
     tokio::task::yield_now().await;
     client.send(Message::text("panic")).await.unwrap();
     assert_eq!(next_close(&mut client).await.0, 1011);
@@ -442,7 +442,7 @@ async fn stopping_the_server_says_goodbye() {
     let mut client = connect(&site).await;
     assert_eq!(say(&mut client, "hello").await, "hello");
     let tree = site.tree.clone();
-    let stopping = tokio::spawn(async move { tree.stop().await });
+    let stopping = Job::spawn(&site.system, async move { tree.stop().await });
     assert_eq!(next_close(&mut client).await.0, 1001);
     assert!(client.next().await.is_none());
     tokio::time::timeout(PATIENCE, stopping)

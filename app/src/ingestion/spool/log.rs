@@ -33,6 +33,9 @@ pub(super) struct LogLimits {
     pub(super) segments_max: usize,
     /// Bytes of one payload.
     pub(super) payload_bytes_max: usize,
+    /// Bytes one call of [`Log::append`] writes at most, headers included: what may be unsynced
+    /// when a life ends.
+    pub(super) group_bytes_max: u64,
 }
 
 /// Why the spool cannot be opened.
@@ -40,6 +43,8 @@ pub(super) struct LogLimits {
 pub(super) enum OpenError {
     /// Another owner has the directory.
     Locked,
+    /// A segment of the size asked for could not hold the largest record; the least size in bytes.
+    Limits(u64),
     /// The disk refused.
     Io(io::Error),
     /// The files contradict each other in a way no crash explains.
@@ -50,6 +55,12 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Locked => write!(f, "another process owns it"),
+            OpenError::Limits(bytes) => {
+                write!(
+                    f,
+                    "a segment must have at least {bytes} bytes to hold the largest record"
+                )
+            }
             OpenError::Io(error) => write!(f, "{error}"),
             OpenError::Corrupt(what) => write!(f, "{what}"),
         }
@@ -113,6 +124,10 @@ impl Log {
         limits: LogLimits,
         fresh_id: Uuid,
     ) -> Result<Log, OpenError> {
+        let smallest = DATA_OFFSET + (HEADER_BYTES + limits.payload_bytes_max) as u64;
+        if limits.segment_bytes < smallest {
+            return Err(OpenError::Limits(smallest));
+        }
         let lock = directory.lock()?.ok_or(OpenError::Locked)?;
         let mut log = Log {
             directory,
@@ -384,16 +399,21 @@ impl Log {
     /// Makes what was believed of the last segment durable, and stamps a new life behind it.
     ///
     /// What was read may have come from memory whose sync failed in an earlier life; writing it
-    /// again makes it dirty again, so that this sync is about it.
+    /// again makes it dirty again, so that this sync is about it. Only the last group can be such,
+    /// since a failure ends a life.
     fn begin_life(&mut self) -> Result<(), OpenError> {
         let next_sequence = self.next_sequence;
         let Some(active) = self.segments.back_mut() else {
             return Ok(());
         };
-        let len = usize::try_from(active.end_offset - DATA_OFFSET)
-            .map_err(|_| OpenError::Corrupt("a segment exceeds the address space".to_owned()))?;
+        let start = active
+            .end_offset
+            .saturating_sub(self.limits.group_bytes_max)
+            .max(DATA_OFFSET);
+        let len = usize::try_from(active.end_offset - start)
+            .map_err(|_| OpenError::Corrupt("a group exceeds the address space".to_owned()))?;
         let mut bytes = vec![0; len];
-        active.file.read_at(DATA_OFFSET, &mut bytes)?;
+        active.file.read_at(start, &mut bytes)?;
         let stamp = Stamp {
             generation: active.stamp.generation,
             life: active.stamp.life + 1,
@@ -402,7 +422,7 @@ impl Log {
         if fits {
             encode(&mut bytes, stamp, active.end, Kind::Resume, &[]);
         }
-        active.file.write_at(DATA_OFFSET, &bytes)?;
+        active.file.write_at(start, &bytes)?;
         active.file.sync()?;
         if fits {
             active.stamp = stamp;

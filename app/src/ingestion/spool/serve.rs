@@ -8,6 +8,7 @@ use mesh_runtime::{Actor, Capacity, Context, ExitReason, Flow, ReplyTo};
 
 use super::file::{Disk, SpoolDirectory};
 use super::log::{Appended, Log, LogLimits, OpenError};
+use super::record::HEADER_BYTES;
 use super::view::{Cursor, ReadLimits, View};
 use super::{
     AppendError, DirectoryChoice, Request, SpoolArgs, SpoolChunk, SpoolMessage, SpoolOptions,
@@ -19,10 +20,8 @@ use crate::ingestion::admission::random_uuid;
 /// bodies at the door.
 const MAILBOX_MESSAGES_MAX: usize = 16_384;
 
-/// How often, and how long apart, an opening is tried while a life before this one still holds
-/// the directory: its last group is being synced and cannot be cancelled.
-const LOCK_TRIES: u32 = 100;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between attempts to own the directory.
+const OWNER_PAUSE: Duration = Duration::from_millis(50);
 
 /// One life of the spool.
 #[derive(Debug)]
@@ -88,15 +87,19 @@ impl Actor for Spool {
     }
 }
 
-async fn open(args: &SpoolArgs, cx: &mut Context<SpoolMessage>) -> Result<Log, ExitReason> {
+async fn open(args: &SpoolArgs, cx: &Context<SpoolMessage>) -> Result<Log, ExitReason> {
     let limits = LogLimits {
         segment_bytes: args.options.segment_bytes,
         segments_max: args.options.segments_max.max(2),
         payload_bytes_max: args.options.record_bytes_max,
+        group_bytes_max: (args.options.group_bytes_max
+            + args.options.record_bytes_max
+            + args.options.group_records_max * HEADER_BYTES) as u64,
     };
     let place = args.options.directory.display().to_string();
     let fresh_id = random_uuid(&cx.system());
-    for attempt in 1.. {
+    let deadline = cx.system().clock().now() + args.options.owner_timeout;
+    loop {
         let args = args.clone();
         let opened = cx
             .blocking(move || {
@@ -110,8 +113,8 @@ async fn open(args: &SpoolArgs, cx: &mut Context<SpoolMessage>) -> Result<Log, E
             .await;
         let error = match opened {
             Ok(Ok(log)) => return Ok(log),
-            Ok(Err(OpenError::Locked)) if attempt < LOCK_TRIES => {
-                cx.sleep(LOCK_PAUSE).await;
+            Ok(Err(OpenError::Locked)) if cx.system().clock().now() < deadline => {
+                cx.sleep(OWNER_PAUSE).await;
                 continue;
             }
             Ok(Err(error)) => error.to_string(),
@@ -121,7 +124,6 @@ async fn open(args: &SpoolArgs, cx: &mut Context<SpoolMessage>) -> Result<Log, E
             "cannot open the spool in {place}: {error}"
         )));
     }
-    unreachable!("the loop ends by returning")
 }
 
 impl Spool {
@@ -257,7 +259,7 @@ impl Spool {
         Ok(())
     }
 
-    async fn read_chunk(&mut self, cx: &mut Context<SpoolMessage>) -> Result<(), ExitReason> {
+    async fn read_chunk(&mut self, cx: &Context<SpoolMessage>) -> Result<(), ExitReason> {
         let Some(reader) = self.reader.take() else {
             return Ok(());
         };
@@ -292,7 +294,7 @@ impl Spool {
     /// then gives the directory up.
     async fn with_log<T: Send + 'static>(
         &mut self,
-        cx: &mut Context<SpoolMessage>,
+        cx: &Context<SpoolMessage>,
         work: impl FnOnce(&mut Log) -> T + Send + 'static,
     ) -> Result<T, ExitReason> {
         let mut log = self.log.take().expect("jobs on the log never overlap");

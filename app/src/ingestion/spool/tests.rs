@@ -17,6 +17,8 @@ const LIMITS: LogLimits = LogLimits {
     segment_bytes: DATA_OFFSET + 600,
     segments_max: 4,
     payload_bytes_max: 256,
+    // Five payloads of 200 bytes at most, see `step`.
+    group_bytes_max: 5 * (200 + HEADER_BYTES as u64),
 };
 const ID: Uuid = Uuid::from_u128(1);
 const ALL: ReadLimits = ReadLimits {
@@ -102,7 +104,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: std::env::var("PC").ok().and_then(|v| v.parse().ok()).unwrap_or(400), ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 600, ..Default::default() })]
 
     #[test]
     fn acknowledged_records_survive_and_nothing_else_rises(

@@ -55,6 +55,19 @@ impl Account {
         Err(EmbeddedError::NoAccount)
     }
 
+    /// An account that runs nothing: us, or one that would drop to these ids.
+    #[cfg(test)]
+    pub(super) fn for_testing(drop_to: Option<(u32, u32)>) -> Account {
+        let (uid, gid) = drop_to.unwrap_or((0, 0));
+        Account {
+            server: "somebody".to_owned(),
+            client: "somebody".to_owned(),
+            drop_to,
+            uid,
+            gid,
+        }
+    }
+
     /// A command that will run as the server's user, detached from our terminal's signals.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -97,7 +110,7 @@ impl Account {
 }
 
 /// Whether a user may search a directory of this mode and owner (permission bits only).
-pub(super) fn may_search(mode: u32, owner: u32, group: u32, uid: u32, gid: u32) -> bool {
+fn may_search(mode: u32, owner: u32, group: u32, uid: u32, gid: u32) -> bool {
     let bit = if owner == uid {
         0o100
     } else if group == gid {
@@ -117,4 +130,19 @@ fn id(args: &[&str]) -> Option<String> {
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_search;
+
+    #[test]
+    fn the_first_class_that_fits_decides() {
+        assert!(may_search(0o700, 5, 6, 5, 9));
+        assert!(!may_search(0o077, 5, 6, 5, 6));
+        assert!(may_search(0o710, 5, 6, 7, 6));
+        assert!(!may_search(0o701, 5, 6, 7, 6));
+        assert!(may_search(0o701, 5, 6, 7, 8));
+        assert!(!may_search(0o750, 5, 6, 7, 8));
+    }
 }

@@ -144,7 +144,7 @@ fn inspect(dir: &Path) -> Option<Binaries> {
 }
 
 /// `15.18` from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
-pub(super) fn version(text: &str) -> Option<String> {
+fn version(text: &str) -> Option<String> {
     let after = text.split_once("(PostgreSQL)")?.1.trim_start();
     let version: String = after
         .chars()
@@ -165,4 +165,44 @@ fn numbers(version: &str) -> Vec<u32> {
         })
         .map(|digits| digits.parse().unwrap_or(0))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Binaries, choose, numbers, version};
+
+    fn installed(version: &str) -> Binaries {
+        Binaries {
+            dir: format!("/usr/lib/postgresql/{version}/bin").into(),
+            version: version.to_owned(),
+        }
+    }
+
+    #[test]
+    fn versions_are_read_and_ordered_by_number() {
+        let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n";
+        assert_eq!(version(debian).as_deref(), Some("15.18"));
+        assert_eq!(
+            version("postgres (PostgreSQL) 18beta1").as_deref(),
+            Some("18beta1")
+        );
+        assert_eq!(version("something else 3"), None);
+        assert!(numbers("15.18") > numbers("15.9"));
+        assert!(numbers("16.1") > numbers("9.6.24"));
+    }
+
+    #[test]
+    fn a_cluster_gets_its_own_version_and_a_new_one_the_first() {
+        let found = [installed("17.2"), installed("15.18")];
+        let data = Path::new("/data");
+        assert_eq!(choose(&found, Some("15"), data).unwrap(), found[1]);
+        assert_eq!(choose(&found, None, data).unwrap(), found[0]);
+        let error = choose(&found, Some("14"), data).unwrap_err().to_string();
+        assert!(
+            error.contains("PostgreSQL 14") && error.contains("17, 15"),
+            "{error}"
+        );
+    }
 }

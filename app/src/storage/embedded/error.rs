@@ -33,6 +33,13 @@ pub enum EmbeddedError {
     },
     /// The process runs as root and there is no user to drop to.
     NoAccount,
+    /// There is a cluster, but the user that runs the server cannot walk to it.
+    Unreachable {
+        /// The cluster's folder.
+        data: PathBuf,
+        /// Who cannot reach it.
+        user: String,
+    },
     /// The socket directory belongs to somebody else.
     SocketDirectory(PathBuf),
     /// A PostgreSQL tool failed; the text is the end of what it said.
@@ -98,6 +105,11 @@ impl fmt::Display for EmbeddedError {
             EmbeddedError::NoAccount => write!(
                 out,
                 "PostgreSQL refuses to run as root and neither user postgres nor nobody exists: create the user postgres, or start mesher as an ordinary user"
+            ),
+            EmbeddedError::Unreachable { data, user } => write!(
+                out,
+                "user {user}, who runs PostgreSQL, cannot reach the database in {}: let others search the directories above it (chmod o+x)",
+                data.display()
             ),
             EmbeddedError::SocketDirectory(path) => write!(
                 out,

@@ -49,12 +49,11 @@ impl Layout {
         // One directory must have one name, or two instances would meet in different sockets.
         let data_dir = std::fs::canonicalize(&data_dir).unwrap_or(data_dir);
         let key = key(&data_dir);
-        let root = data_dir.join("postgres");
-        let root = if account.reaches(&root.join("data")) {
-            root
-        } else {
-            Path::new(SHARED_STATE).join(&key)
-        };
+        let root = choose_root(
+            &data_dir.join("postgres"),
+            &Path::new(SHARED_STATE).join(&key),
+            account,
+        )?;
         let socket = root.join("socket");
         let socket = if socket.as_os_str().len() <= SOCKET_DIR_BYTES_MAX {
             socket
@@ -127,6 +126,27 @@ impl Layout {
     }
 }
 
+/// `own`, if the server's user reaches it, else `shared`; but never away from a cluster that exists.
+fn choose_root(own: &Path, shared: &Path, account: &Account) -> Result<PathBuf, EmbeddedError> {
+    let holds_cluster = |root: &Path| root.join("data/PG_VERSION").exists();
+    let reaches = account.reaches(&own.join("data"));
+    if holds_cluster(own) {
+        return if reaches {
+            Ok(own.to_owned())
+        } else {
+            Err(EmbeddedError::Unreachable {
+                data: own.to_owned(),
+                user: account.server.clone(),
+            })
+        };
+    }
+    Ok(if reaches && !holds_cluster(shared) {
+        own.to_owned()
+    } else {
+        shared.to_owned()
+    })
+}
+
 /// A short name for a data directory, the same in every instance.
 fn key(data_dir: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
@@ -135,4 +155,57 @@ fn key(data_dir: &Path) -> String {
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::{Layout, SOCKET_DIR_BYTES_MAX, choose_root};
+    use crate::storage::embedded::EmbeddedError;
+    use crate::storage::embedded::account::Account;
+
+    fn make_cluster(root: &Path) {
+        fs::create_dir_all(root.join("data")).unwrap();
+        fs::write(root.join("data/PG_VERSION"), "15\n").unwrap();
+    }
+
+    #[test]
+    fn the_cluster_moves_where_the_servers_user_reaches_it_but_never_away_from_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        let (own, shared) = (home.join("postgres"), dir.path().join("shared"));
+        fs::create_dir(&home).unwrap();
+        // Nobody reaches a directory that is closed to others, except its owner.
+        let stranger = Account::for_testing(Some((4_000_001, 4_000_001)));
+        let ourselves = Account::for_testing(None);
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(choose_root(&own, &shared, &ourselves).unwrap(), own);
+        assert_eq!(choose_root(&own, &shared, &stranger).unwrap(), shared);
+        make_cluster(&shared);
+        assert_eq!(choose_root(&own, &shared, &ourselves).unwrap(), shared);
+        make_cluster(&own);
+        assert_eq!(choose_root(&own, &shared, &ourselves).unwrap(), own);
+        let refused = choose_root(&own, &shared, &stranger);
+        assert!(matches!(refused, Err(EmbeddedError::Unreachable { .. })));
+    }
+
+    #[test]
+    fn sockets_always_fit_and_a_directory_has_one_name() {
+        let account = Account::for_testing(None);
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(200));
+        for data_dir in [dir.path(), &deep] {
+            let layout = Layout::resolve(data_dir, &account).unwrap();
+            assert!(layout.socket.as_os_str().len() <= SOCKET_DIR_BYTES_MAX);
+        }
+        let roundabout = dir.path().join(".");
+        let (one, two) = (
+            Layout::resolve(dir.path(), &account).unwrap(),
+            Layout::resolve(&roundabout, &account).unwrap(),
+        );
+        assert_eq!(one.root, two.root);
+    }
 }

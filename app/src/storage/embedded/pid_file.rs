@@ -94,3 +94,26 @@ fn is_postgres(pid: i32, data: &Path) -> bool {
     });
     is_server && words.any(|word| word == data.as_os_str().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::PidFile;
+
+    #[test]
+    fn files_are_read_line_by_line() {
+        let text = "77\n/data\n1700000000\n5432\n/run\n\n  5432001  4\nready   \n";
+        let server = PidFile::parse(text).unwrap();
+        assert_eq!(server.pid, 77);
+        assert!(server.is_ready() && !server.is_stopping());
+        // Written in pieces: at first there is no status.
+        let young = PidFile::parse("77\n/data\n").unwrap();
+        assert!(!young.is_ready() && !young.is_stopping());
+        assert_eq!(PidFile::parse(""), None);
+        assert_eq!(PidFile::parse("x\n"), None);
+        // This test is alive, but no PostgreSQL.
+        let me = PidFile::parse(&format!("{}\n/data\n", std::process::id())).unwrap();
+        assert!(me.is_alive() && !me.is_alive_and_ours(Path::new("/data")));
+    }
+}

@@ -68,7 +68,7 @@ pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
         }
     };
     let watcher = watch(&layout, &binaries);
-    Ok(Attempt::Ready(Cluster {
+    Ok(Attempt::Ready(Box::new(Cluster {
         layout,
         binaries,
         usage: Mutex::new(Some(Usage {
@@ -76,7 +76,7 @@ pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
             watcher,
         })),
         adopted,
-    }))
+    })))
 }
 
 /// Starts a server that went away under an instance that still holds its share of `users.lock`.
@@ -213,10 +213,11 @@ fn start_server(layout: &Layout, binaries: &Binaries) -> Result<bool, EmbeddedEr
 /// Files that name a dead process stay: PostgreSQL removes them itself, after checking that no worker of the old server
 /// lives.
 fn remove_stale_locks(layout: &Layout) -> Result<(), EmbeddedError> {
-    if let Some(server) = PidFile::read(&layout.data)? {
-        if server.is_alive() && !server.is_alive_and_ours(&layout.data) {
-            remove(&layout.data.join("postmaster.pid"), server.pid)?;
-        }
+    if let Some(server) = PidFile::read(&layout.data)?
+        && server.is_alive()
+        && !server.is_alive_and_ours(&layout.data)
+    {
+        remove(&layout.data.join("postmaster.pid"), server.pid)?;
     }
     let lock = layout.socket_lock();
     if let Some(pid) = pid_file::lock_file_pid(&lock) {

@@ -48,8 +48,8 @@ pub(super) fn postgresql_conf(socket: &Path, log: &Path, memory_bytes: Option<u6
          log_line_prefix = '%m [%p] '\n\
          cluster_name = 'mesher'\n\
          include_if_exists = 'postgresql.local.conf'\n",
-        socket = quoted(socket),
-        log = quoted(log),
+        socket = quoted(&listed(socket)),
+        log = quoted(&log.to_string_lossy()),
         shared_mb = shared_buffers_mb(memory_bytes),
         cache_mb = memory_bytes.map_or(1024, |bytes| (bytes / 2 / MIB).max(256)),
     )
@@ -78,9 +78,13 @@ fn shared_buffers_mb(memory_bytes: Option<u64>) -> u64 {
     memory_bytes.map_or(128, |bytes| (bytes / 8 / MIB).clamp(64, 512))
 }
 
-/// A path as a value of `postgresql.conf`.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
+/// A path as one element of a list of paths, in which a comma would separate.
+fn listed(path: &Path) -> String {
+    format!("\"{}\"", path.to_string_lossy().replace('"', "\"\""))
+}
+
+/// A text as a value of `postgresql.conf`.
+fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -91,4 +95,38 @@ pub(super) fn memory_bytes(meminfo: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{memory_bytes, pg_ident_conf, postgresql_conf};
+
+    #[test]
+    fn nothing_listens_on_the_network_and_paths_are_quoted() {
+        let text = postgresql_conf(Path::new("/a'b,c"), Path::new("/log"), Some(16 << 30));
+        assert!(text.contains("listen_addresses = ''\n"));
+        assert!(text.contains("unix_socket_directories = '\"/a''b,c\"'\n"));
+        assert!(text.contains("fsync = on\n") && text.contains("shared_buffers = 512MB\n"));
+    }
+
+    #[test]
+    fn each_user_is_mapped_once() {
+        assert_eq!(pg_ident_conf("ada", "ada").matches("ada").count(), 1);
+        let root = pg_ident_conf("root", "postgres");
+        assert!(
+            root.contains("mesher \"root\" mesher\n")
+                && root.contains("mesher \"postgres\" mesher\n")
+        );
+    }
+
+    #[test]
+    fn memory_is_read_in_kib() {
+        assert_eq!(
+            memory_bytes("MemTotal:       2048 kB\nMemFree: 1 kB\n"),
+            Some(2_097_152)
+        );
+        assert_eq!(memory_bytes("nothing"), None);
+    }
 }

@@ -63,13 +63,26 @@ async fn attempt(
 ) -> Result<Option<String>, WriteError> {
     match transaction::rehearse(client, chunk, places).await {
         Ok(()) => Ok(None),
-        Err(WriteError::Database(error)) if blames_an_event(&error) => {
-            let said = error.as_db_error().map_or_else(
-                || error.to_string(),
-                |answer| format!("{} (SQLSTATE {})", answer.message(), answer.code().code()),
-            );
-            Ok(Some(said))
-        }
+        Err(WriteError::Database(error)) if blames_an_event(&error) => Ok(Some(said(&error))),
         Err(other) => Err(other),
     }
+}
+
+/// What the database said, with its SQLSTATE.
+pub(super) fn said(error: &Error) -> String {
+    error.as_db_error().map_or_else(
+        || error.to_string(),
+        |answer| format!("{} (SQLSTATE {})", answer.message(), answer.code().code()),
+    )
+}
+
+/// Every event of `places` as a culprit, for want of a better one.
+pub(super) fn blame_all(places: &[usize], error: &Error) -> Vec<Culprit> {
+    places
+        .iter()
+        .map(|place| Culprit {
+            place: *place,
+            reason: said(error),
+        })
+        .collect()
 }

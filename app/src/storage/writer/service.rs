@@ -13,7 +13,7 @@ use super::{Chunk, Committed, WriteError, write_chunk};
 use crate::storage::pool;
 
 /// The name of the process.
-pub const NAME: &str = "storage_writer";
+pub const NAME: &str = "StorageWriter";
 
 /// How long [`StorageWriterHandle::write`] waits. A chunk takes milliseconds; this is for a database that crawls.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -159,4 +159,57 @@ impl StorageWriterHandle {
 #[must_use]
 pub fn child() -> ChildSpec {
     ChildSpec::worker::<StorageWriter>(NAME, ())
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_runtime::System;
+    use uuid::Uuid;
+
+    use super::{Chunk, Committed, StorageWriter, Unknown, WriteError};
+    use crate::storage::pool;
+
+    fn chunk(next: u64) -> Chunk {
+        Chunk {
+            spool_id: Uuid::nil(),
+            epoch: 1,
+            released: 0,
+            next,
+            events: vec![],
+            quarantined: vec![],
+            outcomes: vec![],
+        }
+    }
+
+    fn writer(unknown: Option<u64>) -> StorageWriter {
+        StorageWriter {
+            pool: pool::named(&System::new()),
+            unknown: unknown.map(|next| Unknown {
+                spool_id: Uuid::nil(),
+                epoch: 1,
+                next,
+                committed: Committed::default(),
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unanswered_commit_is_believed_when_the_spool_stands_behind_it() {
+        let released = |released| Err(WriteError::AlreadyReleased { released });
+        assert!(writer(Some(7)).resolve(&chunk(7), released(7)).is_ok());
+        // Another chunk's, or a spool that stands elsewhere: no answer to hand on.
+        assert!(writer(Some(6)).resolve(&chunk(7), released(7)).is_err());
+        assert!(writer(Some(7)).resolve(&chunk(7), released(8)).is_err());
+        assert!(writer(None).resolve(&chunk(7), released(7)).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_question_stays_open_until_the_database_answers() {
+        let mut writer = writer(Some(7));
+        let away = Err(WriteError::Unavailable("away".into()));
+        assert!(writer.resolve(&chunk(7), away).is_err());
+        assert!(writer.unknown.is_some());
+        assert!(writer.resolve(&chunk(7), Ok(Committed::default())).is_ok());
+        assert!(writer.unknown.is_none());
+    }
 }

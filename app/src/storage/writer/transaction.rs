@@ -21,7 +21,7 @@ pub(super) const STATEMENTS: &[&str] =
 /// Plans are made for the tables as they are now; a partition that was empty when a plan was cached is not any more.
 /// Sequential and bitmap scans are off so that the search for duplicates stays on the primary key.
 const SETTINGS: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; \
-     SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off";
+     SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL client_min_messages = warning";
 const PROJECTS: &str =
     "SELECT id, number, slug, retention_days FROM projects WHERE id = ANY($1::uuid[])";
 const COUNTERS: &str = "SELECT p.id, coalesce(c.last_issue_number, 0), coalesce(c.last_change, 0), now() \

@@ -408,6 +408,7 @@ async fn a_key_that_sends_too_fast_is_told_when_to_come_back_and_recovers() {
 async fn pressure_and_a_full_spool_are_refused_late_and_politely() {
     let door = door_with(DoorLimits::default(), |spool| {
         spool.segment_bytes = 64 << 10;
+        spool.record_bytes_max = 32 << 10;
         spool.segments_max = 2;
     })
     .await;
@@ -447,7 +448,10 @@ async fn pressure_and_a_full_spool_are_refused_late_and_politely() {
 async fn a_spool_that_is_killed_loses_nothing_and_no_request_fails() {
     let door = door().await;
     for round in 0..3 {
-        let pid = door.system.whereis_pid("spool").unwrap();
+        let pid = door
+            .system
+            .whereis_pid(mesher::ingestion::spool::SPOOL)
+            .unwrap();
         assert!(door.system.kill(pid));
         let event = json!({ "message": format!("round {round}") });
         let response = Probe::native(&event).send(&door).await;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use mesh_runtime::{Strategy, Supervisor, System};
@@ -89,24 +90,24 @@ impl ChunkStore for MemoryStore {
         .boxed()
     }
 
-    fn write<'a>(&'a self, chunk: &'a Chunk) -> BoxFuture<'a, Result<Committed, StoreError>> {
+    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         async move {
             let away = |maybe| StoreError::Away("away".to_owned(), maybe);
             let fault = self.state.lock().faults.pop();
             match fault {
-                None => self.commit(chunk),
+                None => self.commit(&chunk),
                 Some(Fault::Refuse) => Err(away(None)),
                 Some(Fault::StoreAndForget) => {
-                    self.commit(chunk)?;
+                    self.commit(&chunk)?;
                     Err(away(None))
                 }
                 Some(Fault::CommitUnknown) => {
-                    let committed = self.commit(chunk)?;
+                    let committed = self.commit(&chunk)?;
                     Err(away(Some(committed)))
                 }
                 Some(Fault::Supersede) => {
                     self.state.lock().epoch += 1;
-                    self.commit(chunk)
+                    self.commit(&chunk)
                 }
             }
         }
@@ -148,7 +149,9 @@ async fn stage(store: MemoryStore) -> Stage {
             store: Arc::new(store.clone()),
             processors: Processors::new(&system, 2),
             fan_out: FanOut::new().with(move |chunk| {
-                hears.lock().extend(chunk.events.iter().map(|e| e.event_id));
+                hears
+                    .lock()
+                    .extend(chunk.events().iter().map(|e| e.event_id));
             }),
             counts: counts.clone(),
         },
@@ -263,16 +266,16 @@ async fn every_process_killed_in_turn_loses_nothing_and_doubles_nothing() {
     let stage = stage(MemoryStore::default()).await;
     let mut number = 0;
     for name in [
-        "spool",
-        "event_router",
-        "ingestion_keys",
-        "processor_0",
-        "processor_1",
-        "processor_pool",
-        "processing",
-        "ingestion",
-        "spool",
-        "event_router",
+        "Spool",
+        "EventRouter",
+        "KeyKeeper",
+        "Processor0",
+        "Processor1",
+        "ProcessorPool",
+        "ProcessingSupervisor",
+        "IngestionSupervisor",
+        "Spool",
+        "EventRouter",
     ] {
         for _ in 0..20 {
             stage.append(&event(number, "boom")).await;
@@ -322,6 +325,23 @@ async fn the_event_that_kills_is_quarantined_and_its_neighbours_are_stored() {
     let quarantined: Vec<EventId> = state.quarantined.iter().map(|q| q.0).collect();
     assert_once(&quarantined, [7, 27, 47].into_iter());
     assert!(state.quarantined[0].1.contains("this event kills"));
+}
+
+#[tokio::test]
+async fn a_record_of_another_version_is_quarantined_whole() {
+    let stage = stage(MemoryStore::default()).await;
+    let foreign = Bytes::from_static(b"\xffwritten by a later version");
+    let patience = Duration::from_secs(5);
+    stage.spool.append(foreign, patience).await.unwrap();
+    stage.append(&event(1, "boom")).await;
+    stage
+        .until("both are settled", |state| {
+            state.stored.len() + state.quarantined.len() == 2
+        })
+        .await;
+    let state = stage.store.state.lock();
+    assert_once(&state.stored, [1].into_iter());
+    assert!(state.quarantined[0].1.contains("version 255"));
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::site::PATIENCE;
+
 /// One answer of an HTTP/1.1 server.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -86,7 +88,11 @@ impl Raw {
     }
 
     async fn fill(&mut self) -> Option<()> {
-        match self.stream.read_buf(&mut self.read).await {
+        let read = self.stream.read_buf(&mut self.read);
+        match tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("the server says something or closes")
+        {
             Ok(0) | Err(_) => None,
             Ok(_) => Some(()),
         }

@@ -1,0 +1,20 @@
+//! The guarantees of `docs/SEMANTICS.md`, each proved by a test named there.
+
+mod docs;
+mod exit_reasons;
+mod inspection;
+mod jobs;
+mod links;
+mod mailbox_order;
+mod monitors;
+mod public_api;
+mod registry;
+mod rooms;
+mod service_calls;
+mod supervisor_intensity;
+mod supervisor_one_for_all;
+mod supervisor_one_for_one;
+mod supervisor_rest_for_one;
+mod supervisor_shutdown;
+mod support;
+mod timers;

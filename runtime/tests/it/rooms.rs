@@ -1,0 +1,193 @@
+//! Rooms: encode once, wait for nobody, tell what was missed.
+
+use bytes::Bytes;
+use mesh_runtime::{Context, RoomError, RoomMessage, System, limits};
+
+use crate::support::{PATIENCE, journal, soon};
+
+enum Message {
+    Frame(RoomMessage),
+    Direct(&'static str),
+}
+
+fn text(message: Message) -> String {
+    match message {
+        Message::Frame(frame) => format!(
+            "{}:{}:{}",
+            frame.room,
+            String::from_utf8_lossy(&frame.payload),
+            frame.missed
+        ),
+        Message::Direct(text) => text.to_owned(),
+    }
+}
+
+/// Joins from outside and writes down what it gets once it is told to go.
+fn member(
+    system: &System,
+) -> (
+    mesh_runtime::Address<Message>,
+    crate::support::Journal<String>,
+) {
+    let (sender, seen) = journal();
+    let address = system.spawn(move |mut cx: Context<Message>| async move {
+        loop {
+            let message = cx.receive().await;
+            if matches!(message, Message::Direct("stop")) {
+                break;
+            }
+            let _ = sender.send(text(message));
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn broadcast_reaches_every_member_but_the_excepted() {
+    let system = System::new();
+    let (first, mut first_seen) = member(&system);
+    let (second, mut second_seen) = member(&system);
+    system.rooms().join("room", &first, Message::Frame).unwrap();
+    system
+        .rooms()
+        .join("room", &second, Message::Frame)
+        .unwrap();
+    system
+        .rooms()
+        .join("room", &second, Message::Frame)
+        .unwrap();
+    assert_eq!(system.rooms().members("room"), [first.pid(), second.pid()]);
+    assert_eq!(
+        system
+            .rooms()
+            .broadcast("room", Bytes::from_static(b"a"))
+            .delivered,
+        2
+    );
+    assert_eq!(
+        system
+            .rooms()
+            .broadcast_except("room", Bytes::from_static(b"b"), first.pid())
+            .delivered,
+        1
+    );
+    assert_eq!(first_seen.next(&system).await, "room:a:0");
+    assert_eq!(second_seen.next(&system).await, "room:a:0");
+    assert_eq!(second_seen.next(&system).await, "room:b:0");
+    assert!(system.rooms().leave("room", first.pid()));
+    assert_eq!(
+        system
+            .rooms()
+            .broadcast("room", Bytes::from_static(b"c"))
+            .delivered,
+        1
+    );
+    assert_eq!(
+        system.rooms().broadcast("nowhere", Bytes::new()).delivered,
+        0
+    );
+}
+
+#[tokio::test]
+async fn broadcast_shares_one_encoding() {
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    for _ in 0..2 {
+        let sender = sender.clone();
+        let member = system.spawn(move |mut cx: Context<RoomMessage>| async move {
+            let frame = cx.receive().await;
+            let _ = sender.send(frame.payload);
+        });
+        system.rooms().join("room", &member, |frame| frame).unwrap();
+    }
+    let payload = Bytes::from(vec![1, 2, 3]);
+    system.rooms().broadcast("room", payload.clone());
+    for _ in 0..2 {
+        assert_eq!(seen.next(&system).await.as_ptr(), payload.as_ptr());
+    }
+}
+
+#[tokio::test]
+async fn slow_member_loses_the_oldest_and_is_told() {
+    let system = System::new();
+    let (slow, mut seen) = member(&system);
+    system.rooms().join("room", &slow, Message::Frame).unwrap();
+    // The member has not run yet: one thread, and this test has not awaited.
+    let beyond = 3;
+    let mut lagging = 0;
+    for number in 0..limits::ROOM_FRAMES_MAX + beyond {
+        lagging += system
+            .rooms()
+            .broadcast("room", Bytes::from(number.to_string()))
+            .lagging;
+    }
+    assert_eq!(lagging, beyond);
+    assert_eq!(seen.next(&system).await, format!("room:{beyond}:{beyond}"));
+    assert_eq!(seen.next(&system).await, format!("room:{}:0", beyond + 1));
+    assert_eq!(system.inspect().counts.room_frames_missed, beyond as u64);
+}
+
+#[tokio::test]
+async fn frames_keep_their_place_among_messages() {
+    let system = System::new();
+    let (member, mut seen) = member(&system);
+    system
+        .rooms()
+        .join("room", &member, Message::Frame)
+        .unwrap();
+    member.send(Message::Direct("first")).unwrap();
+    system
+        .rooms()
+        .broadcast("room", Bytes::from_static(b"second"));
+    member.send(Message::Direct("third")).unwrap();
+    system
+        .rooms()
+        .broadcast("room", Bytes::from_static(b"fourth"));
+    for expected in ["first", "room:second:0", "third", "room:fourth:0"] {
+        assert_eq!(seen.next(&system).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn room_is_left_on_death() {
+    let system = System::new();
+    let (gone, _seen) = member(&system);
+    let (stays, _seen) = member(&system);
+    for room in ["a", "b"] {
+        system.rooms().join(room, &gone, Message::Frame).unwrap();
+        system.rooms().join(room, &stays, Message::Frame).unwrap();
+    }
+    let wait = system.wait_for_exit(gone.pid());
+    system.kill(gone.pid());
+    soon(&system, wait).await;
+    assert_eq!(system.rooms().members("a"), [stays.pid()]);
+    assert_eq!(
+        system.rooms().join("a", &gone, Message::Frame),
+        Err(RoomError::Gone)
+    );
+    assert_eq!(
+        system.rooms().join("", &stays, Message::Frame),
+        Err(RoomError::Invalid)
+    );
+    let wait = system.wait_for_exit(stays.pid());
+    stays.send(Message::Direct("stop")).unwrap();
+    soon(&system, wait).await;
+    assert_eq!(system.rooms().all(), []);
+}
+
+#[tokio::test]
+async fn broadcast_never_waits_for_a_member_that_does_not_read() {
+    let system = System::new();
+    let deaf = system.spawn(|cx: Context<Message>| async move { cx.sleep(PATIENCE).await });
+    system.rooms().join("room", &deaf, Message::Frame).unwrap();
+    for _ in 0..10 * limits::ROOM_FRAMES_MAX {
+        assert_eq!(
+            system
+                .rooms()
+                .broadcast("room", Bytes::from_static(b"x"))
+                .delivered,
+            1
+        );
+    }
+    assert_eq!(deaf.len(), limits::ROOM_FRAMES_MAX);
+}

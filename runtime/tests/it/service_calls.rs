@@ -1,0 +1,252 @@
+//! Calls: every one resolves exactly once.
+
+use std::time::Duration;
+
+use mesh_runtime::{
+    Address, CallError, Capacity, Context, ExitKind, ExitReason, Overflow, ReplyTo, System,
+};
+
+use crate::support::{self, Args, Life, Message, Worker, journal, soon};
+
+async fn start(system: &System) -> (Address<Message>, support::Journal<Life>) {
+    let (sender, journal) = journal();
+    let args = Args {
+        name: "worker",
+        journal: sender,
+        trap: false,
+    };
+    (
+        system
+            .start::<Worker>(args)
+            .await
+            .expect("the worker starts"),
+        journal,
+    )
+}
+
+#[tokio::test]
+async fn call_is_answered() {
+    let system = System::new();
+    let (worker, _journal) = start(&system).await;
+    worker.send(Message::Add(2)).unwrap();
+    worker.send(Message::Add(3)).unwrap();
+    assert_eq!(soon(&system, worker.call(Message::Total)).await, Ok(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn call_works_from_anywhere() {
+    let system = System::new();
+    let (worker, _journal) = start(&system).await;
+    let (sender, mut seen) = journal();
+    let inside = worker.clone();
+    system.spawn(move |_cx: Context<()>| async move {
+        let _ = sender.send(inside.call(Message::Total).await);
+    });
+    assert_eq!(seen.next(&system).await, Ok(0));
+    let outside = worker.clone();
+    let task = std::thread::scope(|scope| {
+        let handle = tokio::runtime::Handle::current();
+        scope
+            .spawn(move || handle.block_on(outside.call(Message::Total)))
+            .join()
+    });
+    assert_eq!(task.unwrap(), Ok(0));
+}
+
+#[tokio::test]
+async fn call_ends_as_exited_when_the_callee_dies_during_it() {
+    let system = System::new();
+    let (worker, _journal) = start(&system).await;
+    let error = soon(&system, worker.call(Message::PanicInCall))
+        .await
+        .unwrap_err();
+    let CallError::Exited(reason) = error else {
+        panic!("{error:?}")
+    };
+    assert!(
+        matches!(reason.kind(), ExitKind::Panic { message, .. } if &**message == "in the middle of a call")
+    );
+}
+
+#[tokio::test]
+async fn call_held_by_a_dying_process_ends_as_its_reason() {
+    let system = System::new();
+    let (worker, _journal) = start(&system).await;
+    let held = worker.call(Message::Hold);
+    let mut held = std::pin::pin!(held);
+    assert!(
+        system
+            .timeout(Duration::from_millis(5), held.as_mut())
+            .await
+            .is_err()
+    );
+    worker
+        .send(Message::Stop(ExitReason::error("enough")))
+        .unwrap();
+    assert_eq!(
+        soon(&system, held).await,
+        Err(CallError::Exited(ExitReason::error("enough")))
+    );
+}
+
+#[tokio::test]
+async fn call_dropped_by_a_handler_that_stops_ends_as_the_stop_reason() {
+    let system = System::new();
+    let callee = system.spawn(|mut cx: Context<ReplyTo<u64>>| async move {
+        let token = cx.receive().await;
+        drop(token);
+        ExitReason::error("stopped instead of answering")
+    });
+    let answer = soon(&system, callee.call(|to| to)).await;
+    assert_eq!(
+        answer,
+        Err(CallError::Exited(ExitReason::error(
+            "stopped instead of answering"
+        )))
+    );
+}
+
+#[tokio::test]
+async fn call_waiting_in_a_dead_mailbox_ends_as_exited() {
+    let system = System::new();
+    let (worker, _journal) = start(&system).await;
+    worker.send(Message::Stop(ExitReason::shutdown())).unwrap();
+    // Queued behind the stop, so never handled.
+    let answer = soon(&system, worker.call(Message::Total)).await;
+    assert_eq!(answer, Err(CallError::Exited(ExitReason::shutdown())));
+}
+
+#[tokio::test]
+async fn call_dropped_by_a_living_callee_ends_as_no_reply() {
+    let system = System::new();
+    let callee = system.spawn(|mut cx: Context<ReplyTo<u64>>| async move {
+        loop {
+            drop(cx.receive().await);
+        }
+        #[expect(unreachable_code, reason = "the closure must have an output")]
+        ExitReason::normal()
+    });
+    assert_eq!(
+        soon(&system, callee.call(|to| to)).await,
+        Err(CallError::NoReply)
+    );
+    assert!(callee.is_alive());
+}
+
+#[tokio::test]
+async fn call_to_nobody_ends_as_no_process() {
+    let system = System::new();
+    let (worker, _journal) = start(&system).await;
+    system.kill(worker.pid());
+    soon(&system, system.wait_for_exit(worker.pid())).await;
+    assert_eq!(
+        soon(&system, worker.call(Message::Total)).await,
+        Err(CallError::NoProcess)
+    );
+}
+
+#[tokio::test]
+async fn late_reply_is_dropped_and_counted() {
+    let system = System::new();
+    let (sender, mut tokens) = journal();
+    let callee = system.spawn(move |mut cx: Context<ReplyTo<u64>>| async move {
+        loop {
+            let _ = sender.send(cx.receive().await);
+        }
+        #[expect(unreachable_code, reason = "the closure must have an output")]
+        ExitReason::normal()
+    });
+    let timeout = Duration::from_millis(2);
+    assert_eq!(
+        callee.call_timeout(timeout, |to| to).await,
+        Err(CallError::Timeout)
+    );
+    let late = tokens.next(&system).await;
+    let second = callee.call(|to| to);
+    let mut second = std::pin::pin!(second);
+    assert!(system.timeout(timeout, second.as_mut()).await.is_err());
+    late.reply(1);
+    assert_eq!(system.inspect().counts.late_replies, 1);
+    tokens.next(&system).await.reply(2);
+    assert_eq!(
+        soon(&system, second).await,
+        Ok(2),
+        "the late reply is not mistaken for another"
+    );
+}
+
+#[tokio::test]
+async fn call_to_oneself_is_refused() {
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    system.spawn(move |cx: Context<ReplyTo<u64>>| async move {
+        let _ = sender.send(cx.address().call(|to| to).await);
+    });
+    assert_eq!(seen.next(&system).await, Err(CallError::CallingSelf));
+}
+
+#[tokio::test]
+async fn call_finds_a_full_mailbox() {
+    let system = System::new();
+    for (policy, expected) in [
+        (Overflow::Reject, CallError::Full),
+        (Overflow::DropNewest, CallError::Full),
+    ] {
+        let capacity = Capacity::bounded(1).overflow(policy);
+        let callee = system.spawn_with(capacity, |cx: Context<Option<ReplyTo<u64>>>| async move {
+            cx.sleep(support::PATIENCE).await;
+        });
+        callee.send(None).unwrap();
+        let answer = soon(&system, callee.call(Some)).await;
+        assert_eq!(answer, Err(expected), "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn call_dropped_as_the_oldest_ends_as_full() {
+    let system = System::new();
+    let capacity = Capacity::bounded(1).overflow(Overflow::DropOldest);
+    let callee = system.spawn_with(capacity, |cx: Context<Option<ReplyTo<u64>>>| async move {
+        cx.sleep(support::PATIENCE).await;
+    });
+    let waiting = callee.call(Some);
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(
+        system
+            .timeout(Duration::from_millis(2), waiting.as_mut())
+            .await
+            .is_err()
+    );
+    callee.send(None).unwrap();
+    assert_eq!(soon(&system, waiting).await, Err(CallError::Full));
+}
+
+#[tokio::test]
+async fn cancelled_call_leaks_nothing() {
+    let system = System::new();
+    let callee = system.spawn(|cx: Context<ReplyTo<u64>>| async move {
+        cx.sleep(support::PATIENCE).await;
+    });
+    let before = system.inspect().counts.timers;
+    for _ in 0..100 {
+        let call = callee.call(|to| to);
+        let _ = system.timeout(Duration::ZERO, call).await;
+    }
+    assert_eq!(system.inspect().counts.timers, before);
+}
+
+#[tokio::test]
+async fn reply_may_come_later_from_anywhere() {
+    let system = System::new();
+    let (worker, _journal) = start(&system).await;
+    let helper = system.spawn(|mut cx: Context<ReplyTo<u64>>| async move {
+        cx.receive().await.reply(9);
+    });
+    let front = system.spawn(move |mut cx: Context<ReplyTo<u64>>| async move {
+        let token = cx.receive().await;
+        let _ = helper.send(token);
+        cx.sleep(support::PATIENCE).await;
+    });
+    assert_eq!(soon(&system, front.call(|to| to)).await, Ok(9));
+    drop(worker);
+}

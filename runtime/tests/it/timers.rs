@@ -1,0 +1,161 @@
+//! Timers: never early, cancelled with the time left, dead with their target.
+
+use std::time::Duration;
+
+use mesh_runtime::{Context, Elapsed, ExitReason, System};
+
+use crate::support::{PATIENCE, journal, soon, until};
+
+/// Enough that some are due just before and some just after a tick.
+const TIMERS: u64 = 500;
+
+const SHORT: Duration = Duration::from_millis(3);
+
+#[tokio::test]
+async fn timer_is_never_early() {
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    let inside = system.clone();
+    system.spawn(move |mut cx: Context<Duration>| async move {
+        let me = cx.address();
+        for step in 0..TIMERS {
+            let delay = Duration::from_micros(step * 137);
+            let due = inside.clock().now() + delay;
+            cx.send_after(&me, delay, due);
+        }
+        for _ in 0..TIMERS {
+            let due = cx.receive().await;
+            let _ = sender.send(inside.clock().now().checked_sub(due));
+        }
+    });
+    for _ in 0..TIMERS {
+        assert!(
+            seen.next(&system).await.is_some(),
+            "a timer fired before it was due"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sleep_is_never_early() {
+    let system = System::new();
+    for micros in [1, 500, 1_500, 10_001] {
+        let due = system.clock().now() + Duration::from_micros(micros);
+        soon(&system, system.sleep(Duration::from_micros(micros))).await;
+        assert!(system.clock().now() >= due);
+    }
+}
+
+#[tokio::test]
+async fn timeout_gives_up_and_lets_go() {
+    let system = System::new();
+    assert_eq!(system.timeout(PATIENCE, async { 1 }).await, Ok(1));
+    assert_eq!(
+        system.timeout(SHORT, std::future::pending::<()>()).await,
+        Err(Elapsed)
+    );
+    assert_eq!(
+        system.timeout(Duration::ZERO, async { 1 }).await,
+        Ok(1),
+        "the future is polled first"
+    );
+    assert_eq!(system.inspect().counts.timers, 0);
+}
+
+#[tokio::test]
+async fn cancel_tells_the_time_left() {
+    let system = System::new();
+    let process = system.spawn(|mut cx: Context<()>| async move { cx.receive().await });
+    let timer = system.send_after(&process, PATIENCE, ());
+    let left = system.cancel(timer).expect("it is pending");
+    assert!(
+        left > Duration::ZERO && left <= PATIENCE + Duration::from_millis(1),
+        "{left:?}"
+    );
+    assert_eq!(system.cancel(timer), None, "once");
+    let timer = system.send_after(&process, Duration::ZERO, ());
+    soon(&system, system.wait_for_exit(process.pid())).await;
+    assert_eq!(system.cancel(timer), None, "it has fired");
+}
+
+#[tokio::test]
+async fn interval_repeats_until_it_is_cancelled() {
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    system.spawn(move |mut cx: Context<u8>| async move {
+        let me = cx.address();
+        let start = cx.system().clock().now();
+        let timer = cx.send_interval(&me, SHORT, 1);
+        for turn in 1..=5_u32 {
+            cx.receive().await;
+            let _ = sender.send(cx.system().clock().now() >= start + SHORT * turn);
+        }
+        let _ = sender.send(cx.cancel(timer).is_some());
+        // The test itself waits with one.
+        let _ = sender.send(cx.system().inspect().counts.timers <= 1);
+        cx.sleep(PATIENCE).await;
+    });
+    for what in [
+        "turn",
+        "turn",
+        "turn",
+        "turn",
+        "turn",
+        "cancel",
+        "no timer left",
+    ] {
+        assert!(seen.next(&system).await, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn timer_dies_with_its_target() {
+    let system = System::new();
+    let process = system.spawn(|mut cx: Context<()>| async move {
+        let me = cx.address();
+        cx.send_interval(&me, PATIENCE, ());
+        cx.receive().await;
+    });
+    system.send_after(&process, PATIENCE, ());
+    assert!(system.inspect().counts.timers > 0);
+    let wait = system.wait_for_exit(process.pid());
+    process.send(()).unwrap();
+    soon(&system, wait).await;
+    // Only the patience of `soon` may be left, and it is over.
+    assert_eq!(system.inspect().counts.timers, 0);
+    system.send_after(&process, PATIENCE, ());
+    assert_eq!(
+        system.inspect().counts.timers,
+        0,
+        "a timer for the dead is not kept"
+    );
+}
+
+#[tokio::test]
+async fn receive_timeout_fires_in_an_idle_process() {
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    system.spawn(move |mut cx: Context<()>| async move {
+        let _ = sender.send(cx.receive_timeout(SHORT).await.is_none());
+        cx.address().send(()).expect("alive");
+        let _ = sender.send(cx.receive_timeout(PATIENCE).await.is_some());
+    });
+    assert!(seen.next(&system).await);
+    assert!(seen.next(&system).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receive_timeout_fires_in_very_many_idle_processes() {
+    let system = System::new();
+    let count = 20_000;
+    for _ in 0..count {
+        system.spawn(|mut cx: Context<()>| async move {
+            match cx.receive_timeout(Duration::from_millis(50)).await {
+                None => ExitReason::normal(),
+                Some(()) => ExitReason::error("nobody sends"),
+            }
+        });
+    }
+    until(&system, || system.inspect().counts.exited == count).await;
+    assert_eq!(system.inspect().counts.timers, 0);
+}
