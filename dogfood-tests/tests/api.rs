@@ -100,8 +100,11 @@ fn the_http_face_keeps_its_promises() {
         }
     }
     let verdict = probe.verdict();
+    let log_end = mesher.log_end();
     mesher.stop().expect("SIGTERM ends it with exit code 0");
-    verdict.expect("every promise is kept");
+    if let Err(broken) = verdict {
+        panic!("{broken}\n{log_end}");
+    }
 }
 
 /// Nothing that opens a door is in the log, however much is logged; the welcome on standard output names link and DSN on purpose.
