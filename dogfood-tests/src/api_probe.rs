@@ -17,6 +17,18 @@ pub enum Who {
     Session(String),
 }
 
+impl Who {
+    /// The header that says so; for nobody, one that says nothing.
+    #[must_use]
+    pub fn header(&self) -> (&'static str, String) {
+        match self {
+            Self::Nobody => ("accept", "*/*".to_owned()),
+            Self::Bearer(token) => ("authorization", format!("Bearer {token}")),
+            Self::Session(secret) => ("cookie", format!("mesher_session={secret}")),
+        }
+    }
+}
+
 /// Asks one server; broken rules are gathered, so that one run tells them all.
 #[derive(Debug)]
 pub struct Probe<'a> {
@@ -54,11 +66,7 @@ impl<'a> Probe<'a> {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response, Fault> {
-        let (name, value) = match who {
-            Who::Nobody => ("accept", "*/*".to_owned()),
-            Who::Bearer(token) => ("authorization", format!("Bearer {token}")),
-            Who::Session(secret) => ("cookie", format!("mesher_session={secret}")),
-        };
+        let (name, value) = who.header();
         let mut all = vec![(name, value.as_str())];
         all.extend_from_slice(headers);
         let answer = self.mesher.client().send(method, path, &all, body);

@@ -36,6 +36,9 @@ impl Ground {
     }
 }
 
+/// One file's cases.
+type Case = fn(&Mesher, &mut Probe<'_>, &Ground) -> Result<(), Fault>;
+
 /// Sends events over the native door and waits until each is stored.
 fn store(
     mesher: &Mesher,
@@ -83,10 +86,7 @@ fn the_http_face_keeps_its_promises() {
         setup_token: link.split_once("token=").expect("a token").1.to_owned(),
     };
     let mut probe = Probe::new(&mesher);
-    let cases: [(
-        &str,
-        fn(&Mesher, &mut Probe<'_>, &Ground) -> Result<(), Fault>,
-    ); 6] = [
+    let cases: [(&str, Case); 6] = [
         ("routes", routes::run),
         ("ingestion", ingestion::run),
         ("lists", lists::run),

@@ -4,6 +4,7 @@ use dogfood_tests::Fault;
 use dogfood_tests::api_probe::{Probe, Who};
 use dogfood_tests::http::Response;
 use dogfood_tests::server::Mesher;
+use dogfood_tests::web_socket::WebSocket;
 use serde_json::json;
 
 use crate::Ground;
@@ -14,10 +15,12 @@ pub(crate) const PASSWORD: &str = "purple-monkey-dishwasher";
 /// Wrong passwords that one address may try in a minute.
 const ATTEMPTS_MAX: usize = 10;
 
-pub(crate) fn run(_: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
+pub(crate) fn run(mesher: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
     set_up(probe, ground)?;
     let session = log_in(probe)?;
+    follow(mesher, probe, &session, 101)?;
     log_out(probe, &session)?;
+    follow(mesher, probe, &session, 401)?;
     guess(probe)
 }
 
@@ -131,6 +134,16 @@ fn log_in(probe: &mut Probe<'_>) -> Result<Who, Fault> {
         probe.expect(200, &session, "GET", &format!("/api/v1/{path}"), b"")?;
     }
     Ok(session)
+}
+
+/// The live stream with a session, as the dashboard's page opens it.
+fn follow(mesher: &Mesher, probe: &mut Probe<'_>, session: &Who, status: u16) -> Result<(), Fault> {
+    let (name, value) = session.header();
+    let (got, _) = WebSocket::open(mesher.address(), "/api/v1/live", &[(name, &value)])?;
+    probe.check(got == status, || {
+        format!("the live stream with a session: expected {status}, got {got}")
+    });
+    Ok(())
 }
 
 fn log_out(probe: &mut Probe<'_>, session: &Who) -> Result<(), Fault> {

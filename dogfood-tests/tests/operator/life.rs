@@ -13,7 +13,18 @@ use crate::{SOON, answer, is_alive, postmaster, refusal, send_event, signal, wai
 fn a_private_server_lives_as_its_operator_expects() {
     let mut mesher = Mesher::new().expect("a mesher");
 
-    // Before any start: the commands bring the database up themselves, and down again.
+    // The very first start, cut short while it initialises the database.
+    mesher.spawn().expect("a start");
+    wait::until("the first files of a database", PATIENCE, || {
+        let begun = mesher.data_dir().join("postgres").exists();
+        begun.then_some(()).ok_or_else(String::new)
+    })
+    .expect("a beginning");
+    mesher
+        .stop()
+        .expect("SIGTERM ends a start with exit code 0");
+
+    // Before any whole start: the commands bring the database up themselves, and down again.
     let dsn = answer(&mesher, &["dsn"]);
     assert_eq!(
         answer(&mesher, &["psql", "-At", "-c", "SELECT 40 + 2"]),
