@@ -6,10 +6,10 @@ use tracing_subscriber::EnvFilter;
 
 /// What is never logged, whatever the filter says.
 const SILENCED: [&str; 4] = [
-    "tokio_postgres=info",
-    "tokio_postgres::query=info",
-    "tokio_postgres::prepare=info",
-    "tokio_postgres::copy_in=info",
+    "tokio_postgres=off",
+    "tokio_postgres::query=off",
+    "tokio_postgres::prepare=off",
+    "tokio_postgres::copy_in=off",
 ];
 
 /// A log filter that could not be read.
