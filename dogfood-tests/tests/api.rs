@@ -77,7 +77,7 @@ fn data(answer: &Response) -> Vec<Value> {
 fn the_http_face_keeps_its_promises() {
     let mut mesher = Mesher::new()
         .expect("a mesher")
-        .with_env("MESHER_LOG", "debug");
+        .with_env("MESHER_LOG", "trace,tokio_postgres::query=trace");
     mesher.start().expect("a start");
     let link = mesher.setup_link().expect("a set-up link");
     let ground = Ground {
