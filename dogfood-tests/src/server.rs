@@ -218,14 +218,16 @@ impl Mesher {
         Dsn::parse(self.run(&["dsn"])?.trim())
     }
 
-    /// The one-time set-up link that the first start printed.
+    /// The one-time set-up link that the first start prints; it may come a moment after the server answers.
     ///
     /// # Errors
-    /// When there is none in what the server printed.
+    /// When there is none in what the server printed within a minute.
     pub fn setup_link(&self) -> Result<String, Fault> {
-        let printed = fs::read_to_string(self.log_path())?;
-        find_setup_link(&printed)
-            .ok_or_else(|| format!("no set-up link was printed\n{}", self.log_end()).into())
+        let link = wait::until("a set-up link", PATIENCE, || {
+            let printed = fs::read_to_string(self.log_path()).map_err(|error| error.to_string())?;
+            find_setup_link(&printed).ok_or_else(|| self.log_end())
+        })?;
+        Ok(link)
     }
 
     /// A new API token.
@@ -343,7 +345,9 @@ fn find_setup_link(printed: &str) -> Option<String> {
         .chars()
         .take_while(|c| in_url(*c))
         .collect();
-    link.contains("/setup?token=").then_some(link)
+    // A link at the very end may still be in the middle of being written.
+    let is_whole = printed.len() > start + link.len();
+    (is_whole && link.contains("/setup?token=")).then_some(link)
 }
 
 #[cfg(test)]
