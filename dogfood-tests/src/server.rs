@@ -238,17 +238,16 @@ impl Mesher {
         Dsn::parse(self.run(&["dsn"])?.trim())
     }
 
-    /// The one-time set-up link that the first start printed.
+    /// The one-time set-up link that the first start prints; it may come a moment after the server answers.
     ///
     /// # Errors
-    /// When none is printed within a minute.
+    /// When there is none in what the server printed within a minute.
     pub fn setup_link(&self) -> Result<String, Fault> {
-        // It is printed once everything is up, which may be a moment after the first answer.
         let link = wait::until("a set-up link", PATIENCE, || {
             let printed = self.log().map_err(|fault| fault.to_string())?;
-            find_setup_link(&printed).ok_or_else(|| "none was printed".to_owned())
-        });
-        link.map_err(|reason| format!("{reason}\n{}", self.log_end()).into())
+            find_setup_link(&printed).ok_or_else(|| self.log_end())
+        })?;
+        Ok(link)
     }
 
     /// A new API token.
@@ -368,7 +367,9 @@ fn find_setup_link(printed: &str) -> Option<String> {
         .chars()
         .take_while(|c| in_url(*c))
         .collect();
-    link.contains("/setup?token=").then_some(link)
+    // A link at the very end may still be in the middle of being written.
+    let is_whole = printed.len() > start + link.len();
+    (is_whole && link.contains("/setup?token=")).then_some(link)
 }
 
 #[cfg(test)]
