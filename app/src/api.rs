@@ -114,6 +114,12 @@ impl Api {
         self.identity(headers).await.map(|_| ())
     }
 
+    /// Whether a page of this origin is one of ours, under the public URL.
+    #[must_use]
+    pub fn is_own_origin(&self, origin: &str) -> bool {
+        self.state().base_url.is_origin(origin)
+    }
+
     async fn respond(&self, request: Request) -> Response<Bytes> {
         match self.answer(request).await {
             Ok(response) => response,

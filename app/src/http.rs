@@ -88,8 +88,14 @@ fn live(parts: &Parts) -> BoxedFilter<(warp::reply::Response,)> {
                 if let Err(error) = api.authorize(&headers).await {
                     return error.into_response().into_response();
                 }
+                // A proxy may put its own name into the host header; the pages' origin is then the public URL's.
+                let origins = match upgrade.origin() {
+                    Some(origin) if api.is_own_origin(origin) => ws::Origins::Any,
+                    _ => ws::Origins::SameHost,
+                };
                 let options = ws::Options {
                     message_bytes_max: LIVE_MESSAGE_BYTES_MAX,
+                    origins,
                     ..ws::Options::default()
                 };
                 let answer = upgrade

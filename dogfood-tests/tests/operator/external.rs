@@ -5,6 +5,7 @@ use std::time::Duration;
 use dogfood_tests::postgres::{PASSWORD, Postgres};
 use dogfood_tests::server::{Dsn, Mesher};
 use dogfood_tests::wait::{self, PATIENCE};
+use dogfood_tests::web_socket::WebSocket;
 
 use crate::{answer, refusal, send_event, wait_until_stored};
 
@@ -13,7 +14,8 @@ fn an_external_database_may_go_away_and_come_back() {
     let database = Postgres::start_new().expect("a PostgreSQL");
     let mut mesher = Mesher::new()
         .expect("a mesher")
-        .with_env("MESHER_DATABASE_URL", &database.url());
+        .with_env("MESHER_DATABASE_URL", &database.url())
+        .with_env("MESHER_PUBLIC_URL", "https://errors.example");
     for (url, says) in [
         (
             database.url_of("hunter2", "postgres"),
@@ -52,6 +54,8 @@ fn an_external_database_may_go_away_and_come_back() {
     );
 
     let dsn = Dsn::parse(&answer(&mesher, &["dsn"])).expect("a DSN");
+    assert!(dsn.text.ends_with("@errors.example/1"), "{}", dsn.text);
+    behind_a_proxy(&mesher);
     let mut ids = vec![send_event(&mesher, &dsn)];
     wait_until_stored(&mesher, &ids);
 
@@ -108,4 +112,21 @@ fn an_external_database_may_go_away_and_come_back() {
         !log.contains(PASSWORD) && !log.contains("panicked"),
         "{log}"
     );
+}
+
+/// A proxy may name us as it likes in the host header: pages of the public URL follow the live stream, others do not.
+fn behind_a_proxy(mesher: &Mesher) {
+    let token = answer(mesher, &["token", "create", "proxy"]);
+    let authorization = format!("Bearer {token}");
+    for (origin, status) in [
+        ("https://errors.example", 101),
+        ("https://evil.example", 403),
+    ] {
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("origin", origin),
+        ];
+        let opened = WebSocket::open(mesher.address(), "/api/v1/live", &headers);
+        assert_eq!(opened.expect("an answer").0, status, "{origin}");
+    }
 }
