@@ -26,7 +26,7 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, Method, Response, StatusCode, header};
 use warp::{Filter, Rejection};
 
-use self::access::Attempts;
+use self::access::{Attempts, Turns};
 pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
@@ -74,6 +74,7 @@ pub struct Api {
 struct Shared {
     state: State,
     attempts: Attempts,
+    turns: Turns,
 }
 
 /// A request, its body read.
@@ -102,6 +103,7 @@ impl Api {
             shared: Arc::new(Shared {
                 state,
                 attempts: Attempts::default(),
+                turns: Turns::default(),
             }),
         }
     }
