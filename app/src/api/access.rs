@@ -38,6 +38,7 @@ const PASSWORD_BYTES_MAX: usize = 1_024;
 
 /// The longest address of e-mail (RFC 5321, as erratum 1690 corrects it).
 const EMAIL_BYTES_MAX: usize = 254;
+
 /// How many passwords are hashed at once. Each takes 19 MiB and a whole core, and anybody may ask for one: without a bound,
 /// a flood of log-ins takes the memory, the cores, and the threads on which the spool syncs.
 const HASHES_MAX: usize = 2;
