@@ -36,6 +36,9 @@ const PASSWORD_CHARACTERS_MIN: usize = 8;
 /// The longest password, so that hashing it stays cheap to refuse.
 const PASSWORD_BYTES_MAX: usize = 1_024;
 
+/// The longest address of e-mail (RFC 5321, as erratum 1690 corrects it).
+const EMAIL_BYTES_MAX: usize = 254;
+
 /// How many passwords are hashed at once. Each takes 19 MiB and a whole core, and anybody may ask for one: without a bound,
 /// a flood of log-ins takes the memory, the cores, and the threads on which the spool syncs.
 const HASHES_MAX: usize = 2;
@@ -196,6 +199,10 @@ impl Api {
         } = request.json()?;
         let email = checked_email(&email)?;
         check_password(&password)?;
+        // Asked before the password is hashed, which is dear: nobody may keep the server busy with it once set-up is done.
+        if !setup::is_required(&*self.state().pool.get().await?).await? {
+            return Err(already_done());
+        }
         let name = if name.trim().is_empty() {
             email.clone()
         } else {
@@ -219,7 +226,7 @@ impl Api {
                 SetupError::InvalidToken => ApiError::BadRequest(
                     "this set-up link is not valid any more; restart mesher, which prints a new one".to_owned(),
                 ),
-                SetupError::AlreadyDone => ApiError::Conflict("set-up has been done already; log in".to_owned()),
+                SetupError::AlreadyDone => already_done(),
                 SetupError::Database(error) => error.into(),
             })?;
         tracing::info!("first set-up done");
@@ -228,7 +235,8 @@ impl Api {
 
     pub(super) async fn login(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
         let Login { email, password } = request.json()?;
-        if password.len() > PASSWORD_BYTES_MAX {
+        // Neither can be anybody's, and both would be kept or hashed.
+        if password.len() > PASSWORD_BYTES_MAX || email.len() > EMAIL_BYTES_MAX {
             return Err(ApiError::WrongCredentials);
         }
         let email = email.trim().to_lowercase();
@@ -323,13 +331,17 @@ impl Api {
     }
 }
 
+fn already_done() -> ApiError {
+    ApiError::Conflict("set-up has been done already; log in".to_owned())
+}
+
 fn cookie(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("cookies are made of URL-safe characters")
 }
 
 fn checked_email(text: &str) -> Result<String, ApiError> {
     let email = text.trim();
-    let plausible = email.len() <= 254
+    let plausible = email.len() <= EMAIL_BYTES_MAX
         && !email.contains(char::is_whitespace)
         && !email.contains(char::is_control)
         && email.split_once('@').is_some_and(|(local, domain)| {
