@@ -77,7 +77,9 @@ fn options(words: &[&str]) -> Result<Options, String> {
         let mut number = || {
             let value = words.next().ok_or(format!("{word} needs a number"))?;
             let digits = value.replace('_', "");
-            digits.parse().map_err(|_| format!("{word} {value}: not a number"))
+            digits
+                .parse()
+                .map_err(|_| format!("{word} {value}: not a number"))
         };
         match *word {
             "--count" => options.count = Some(number()?),
@@ -158,7 +160,12 @@ fn help() -> ExitCode {
     println!("{HEAD}");
     for suite in SUITES {
         println!("  {:<16} {}", suite.name, suite.sentence);
-        println!("  {:<16} --count: {} ({} here)", "", suite.unit, suite.count_here());
+        println!(
+            "  {:<16} --count: {} ({} here)",
+            "",
+            suite.unit,
+            suite.count_here()
+        );
     }
     println!("{TAIL}");
     ExitCode::SUCCESS

@@ -120,7 +120,9 @@ pub fn percentiles(mut taken: Vec<Duration>) -> Value {
     taken.sort_unstable();
     let at = |share: usize| {
         let index = (taken.len() * share / 1000).min(taken.len().saturating_sub(1));
-        taken.get(index).map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+        taken
+            .get(index)
+            .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
     };
     json!({
         "n": taken.len(),

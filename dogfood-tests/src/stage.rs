@@ -213,7 +213,10 @@ pub struct Tally(Arc<AtomicU64>);
 
 impl Tally {
     /// Adds one and returns what it was.
-    #[expect(clippy::must_use_candidate, reason = "an act; its answer may be ignored")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "an act; its answer may be ignored"
+    )]
     pub fn add(&self) -> u64 {
         self.0.fetch_add(1, Ordering::AcqRel)
     }

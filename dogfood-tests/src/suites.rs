@@ -181,7 +181,7 @@ impl Suite {
         thread::spawn(move || {
             (self.play)(&hand);
             // Nobody listens once the suite has been given up.
-            drop(done.send(()));
+            let _ = done.send(());
         });
         let outcome = ended.recv_timeout(RUN_TIME_MAX);
         let seen = match outcome {

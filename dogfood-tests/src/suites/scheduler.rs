@@ -11,9 +11,21 @@ use mesh_runtime::{
 use crate::stage::{Census, Counted, Stage, Tally, now, pause, until, within};
 
 pub(super) fn play(stage: &Stage) {
-    stage.scene("hogs beside an interactive process on one worker", 0, fairness);
-    stage.scene("kills of busy and waiting processes", stage.workers(), kills);
-    stage.scene("blocked threads beside a ticking process", stage.workers(), blocking);
+    stage.scene(
+        "hogs beside an interactive process on one worker",
+        0,
+        fairness,
+    );
+    stage.scene(
+        "kills of busy and waiting processes",
+        stage.workers(),
+        kills,
+    );
+    stage.scene(
+        "blocked threads beside a ticking process",
+        stage.workers(),
+        blocking,
+    );
     stage.scene("one awake among many idle", stage.workers(), one_among_many);
 }
 
@@ -24,14 +36,17 @@ async fn fairness(stage: Stage, system: System) {
     let rounds = stage.count(100, 100);
     let (messages, loops) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let counter = messages.clone();
-    let hog = system.spawn_with(Capacity::unbounded(), async move |mut cx: Context<()>| -> ExitReason {
-        let me = cx.address();
-        loop {
-            cx.receive().await;
-            counter.fetch_add(1, Ordering::Relaxed);
-            let _ = me.send(());
-        }
-    });
+    let hog = system.spawn_with(
+        Capacity::unbounded(),
+        async move |mut cx: Context<()>| -> ExitReason {
+            let me = cx.address();
+            loop {
+                cx.receive().await;
+                counter.fetch_add(1, Ordering::Relaxed);
+                let _ = me.send(());
+            }
+        },
+    );
     for _ in 0..1000 {
         hog.send(()).expect("an unbounded mailbox takes it");
     }
@@ -47,33 +62,67 @@ async fn fairness(stage: Stage, system: System) {
             cx.receive().await.reply(());
         }
     });
-    let (answers, taken) = (Tally::default(), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let (answers, taken) = (
+        Tally::default(),
+        Arc::new(std::sync::Mutex::new(Vec::new())),
+    );
     let worst = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
     let (answered, times, most) = (answers.clone(), taken.clone(), worst.clone());
     let (hogged, looped) = (messages.clone(), loops.clone());
     let interactive = system.spawn(move |_cx: Context<()>| async move {
         for _ in 0..rounds {
-            let before = (hogged.load(Ordering::Relaxed), looped.load(Ordering::Relaxed));
+            let before = (
+                hogged.load(Ordering::Relaxed),
+                looped.load(Ordering::Relaxed),
+            );
             let start = now();
-            if ping.call_timeout(Duration::from_secs(60), |to| to).await.is_ok() {
+            if ping
+                .call_timeout(Duration::from_secs(60), |to| to)
+                .await
+                .is_ok()
+            {
                 answered.add();
             }
-            times.lock().expect("no panic under this lock").push(start.elapsed());
+            times
+                .lock()
+                .expect("no panic under this lock")
+                .push(start.elapsed());
             let by_hog = hogged.load(Ordering::Relaxed) - before.0;
             let by_loop = looped.load(Ordering::Relaxed) - before.1;
             most[0].fetch_max(by_hog, Ordering::Relaxed);
             most[1].fetch_max(by_loop, Ordering::Relaxed);
         }
     });
-    let ended = within(system.wait_for_exit(interactive.pid())).await.is_some();
-    let (by_hog, by_loop) = (worst[0].load(Ordering::Relaxed), worst[1].load(Ordering::Relaxed));
-    stage.durations("round trip beside two hogs", std::mem::take(&mut *taken.lock().expect("no panic under this lock")));
+    let ended = within(system.wait_for_exit(interactive.pid()))
+        .await
+        .is_some();
+    let (by_hog, by_loop) = (
+        worst[0].load(Ordering::Relaxed),
+        worst[1].load(Ordering::Relaxed),
+    );
+    stage.durations(
+        "round trip beside two hogs",
+        std::mem::take(&mut *taken.lock().expect("no panic under this lock")),
+    );
     stage.row("messages of the hog in one round trip, at most", by_hog);
     stage.row("loops of the other hog in one round trip, at most", by_loop);
     // A round trip is two turns of the interactive side, and each hog has at most one turn between two of another's.
     let bound = MESSAGES_PER_TURN * 4;
-    stage.judge("B4", "a hog has no more than its budget between two turns of another", by_hog <= bound && by_loop <= bound, format!("{by_hog} messages and {by_loop} loops of at most {bound}"));
-    stage.judge("B4", "an interactive process on the hogs' only worker is served, and the hogs go on", ended && answers.get() == rounds as u64 && messages.load(Ordering::Relaxed) > 1000 && loops.load(Ordering::Relaxed) > 1000, format!("{} of {rounds} answered", answers.get()));
+    stage.judge(
+        "B4",
+        "a hog has no more than its budget between two turns of another",
+        by_hog <= bound && by_loop <= bound,
+        format!("{by_hog} messages and {by_loop} loops of at most {bound}"),
+    );
+    stage.judge(
+        "B4",
+        "an interactive process on the hogs' only worker is served, and the hogs go on",
+        ended
+            && answers.get() == rounds as u64
+            && messages.load(Ordering::Relaxed) > 1000
+            && loops.load(Ordering::Relaxed) > 1000,
+        format!("{} of {rounds} answered", answers.get()),
+    );
 }
 
 /// How a process to be killed spends its time.
@@ -86,7 +135,13 @@ enum Busy {
     Call,
 }
 
-const BUSY: [Busy; 5] = [Busy::Budget, Busy::Await, Busy::Receive, Busy::Sleep, Busy::Call];
+const BUSY: [Busy; 5] = [
+    Busy::Budget,
+    Busy::Await,
+    Busy::Receive,
+    Busy::Sleep,
+    Busy::Call,
+];
 
 struct Victim {
     _alive: Counted,
@@ -158,7 +213,12 @@ async fn kills(stage: Stage, system: System) {
             name: format!("victim-{index}"),
             silent: silent.clone(),
         };
-        victims.push(system.start::<Victim>(args).await.expect("its init does nothing that fails"));
+        victims.push(
+            system
+                .start::<Victim>(args)
+                .await
+                .expect("its init does nothing that fails"),
+        );
     }
     let pids: Vec<_> = victims.iter().map(Address::pid).collect();
     let ready = Arc::new(AtomicBool::new(false));
@@ -216,13 +276,33 @@ async fn kills(stage: Stage, system: System) {
     system.kill(watcher.pid());
     stage.row("processes killed", count);
     stage.judge("A14", "a kill ends a busy, waiting, sleeping or calling process, whatever it traps, without terminate", set && stayed == 0 && terminated.get() == 0 && census.living() == 0, format!("{stayed} stayed, {} ran terminate, {} states left", terminated.get(), census.living()));
-    stage.judge("A11 A15", "each kill is told exactly once by monitor and once by link, as Killed", told && wrong.get() == 0 && twice.get() == 0, format!("{} Downs, {} exits of {count}; {} with another reason, {} twice", downs.get(), exits.get(), wrong.get(), twice.get()));
-    stage.judge("A19 F2", "a name is free before the death is told", named == 0, format!("{named} names still held"));
+    stage.judge(
+        "A11 A15",
+        "each kill is told exactly once by monitor and once by link, as Killed",
+        told && wrong.get() == 0 && twice.get() == 0,
+        format!(
+            "{} Downs, {} exits of {count}; {} with another reason, {} twice",
+            downs.get(),
+            exits.get(),
+            wrong.get(),
+            twice.get()
+        ),
+    );
+    stage.judge(
+        "A19 F2",
+        "a name is free before the death is told",
+        named == 0,
+        format!("{named} names still held"),
+    );
 }
 
 async fn blocking(stage: Stage, system: System) {
     let blockers = stage.workers() * 4;
-    let (open, entered, ended) = (Arc::new(AtomicBool::new(false)), Tally::default(), Tally::default());
+    let (open, entered, ended) = (
+        Arc::new(AtomicBool::new(false)),
+        Tally::default(),
+        Tally::default(),
+    );
     for _ in 0..blockers {
         let (open, entered, ended) = (open.clone(), entered.clone(), ended.clone());
         system.spawn(move |cx: Context<()>| async move {
@@ -254,10 +334,21 @@ async fn blocking(stage: Stage, system: System) {
     let still = ended.get() == 0;
     open.store(true, Ordering::Release);
     let over = until(|| ended.get() == blockers as u64).await;
-    stage.judge("B5", "more blocked closures than workers do not stop a ticking process", inside && ticking && still && over, format!("{blockers} blocked, {} ticks meanwhile", ticks.get()));
+    stage.judge(
+        "B5",
+        "more blocked closures than workers do not stop a ticking process",
+        inside && ticking && still && over,
+        format!("{blockers} blocked, {} ticks meanwhile", ticks.get()),
+    );
     let panicked = system.blocking(|| panic!("in a blocking closure")).await;
-    let refused = matches!(&panicked, Err(mesh_runtime::JobError::Exited(reason)) if reason.is_panic());
-    stage.judge("B5", "the panic of a blocking closure is a value", refused, format!("{panicked:?}").chars().take(60).collect::<String>());
+    let refused =
+        matches!(&panicked, Err(mesh_runtime::JobError::Exited(reason)) if reason.is_panic());
+    stage.judge(
+        "B5",
+        "the panic of a blocking closure is a value",
+        refused,
+        format!("{panicked:?}").chars().take(60).collect::<String>(),
+    );
 }
 
 async fn one_among_many(stage: Stage, system: System) {
@@ -276,12 +367,19 @@ async fn one_among_many(stage: Stage, system: System) {
     for _ in 0..1000 {
         let index = usize::try_from(seed.below(count as u64)).unwrap_or(0);
         let start = now();
-        let answer = idle[index].call_timeout(Duration::from_secs(60), |to| to).await;
+        let answer = idle[index]
+            .call_timeout(Duration::from_secs(60), |to| to)
+            .await;
         taken.push(start.elapsed());
         wrong += usize::from(answer != Ok(index));
     }
     stage.row("idle processes", count);
     stage.durations("call to one of them", taken);
-    stage.judge("C1", "one process among very many idle ones answers", wrong == 0, format!("{wrong} of 1000 wrong"));
+    stage.judge(
+        "C1",
+        "one process among very many idle ones answers",
+        wrong == 0,
+        format!("{wrong} of 1000 wrong"),
+    );
     pause(Duration::from_millis(1)).await;
 }

@@ -14,7 +14,11 @@ const FAR: Duration = Duration::from_secs(3600);
 
 pub(super) fn play(stage: &Stage) {
     let workers = stage.workers();
-    stage.scene("timers that fire or are cancelled", workers, fire_and_cancel);
+    stage.scene(
+        "timers that fire or are cancelled",
+        workers,
+        fire_and_cancel,
+    );
     stage.scene("timers that wait", workers, wait_for_nothing);
     stage.scene("receive timeouts", workers, receive_timeouts);
     stage.scene("intervals and time limits", workers, intervals);
@@ -44,7 +48,10 @@ async fn receiver(mut cx: Context<Due>, seen: Seen) {
         }
         seen.fired[due.index].fetch_add(1, Ordering::Relaxed);
         let late = at.saturating_duration_since(due.earliest);
-        seen.late.lock().expect("no panic under this lock").push(late);
+        seen.late
+            .lock()
+            .expect("no panic under this lock")
+            .push(late);
         seen.all.add();
     }
 }
@@ -76,7 +83,11 @@ async fn fire_and_cancel(stage: Stage, system: System) {
             index,
             earliest: now() + delay,
         };
-        set.push((index, delay, system.send_after(&receivers[index % RECEIVERS], delay, due)));
+        set.push((
+            index,
+            delay,
+            system.send_after(&receivers[index % RECEIVERS], delay, due),
+        ));
         if index % 4096 == 0 {
             stage.progress("timers that fire or are cancelled", index, count * 2);
             threads_most = threads_most.max(machine::threads());
@@ -97,7 +108,11 @@ async fn fire_and_cancel(stage: Stage, system: System) {
     let all = until(|| {
         threads_most = threads_most.max(machine::threads());
         let done = usize::try_from(seen.all.get()).unwrap_or(0);
-        stage.progress("timers that fire or are cancelled", count + done.min(count), count * 2);
+        stage.progress(
+            "timers that fire or are cancelled",
+            count + done.min(count),
+            count * 2,
+        );
         done >= expected
     })
     .await;
@@ -105,17 +120,39 @@ async fn fire_and_cancel(stage: Stage, system: System) {
     pause(Duration::from_millis(20)).await;
     let times = |index: usize| seen.fired[index].load(Ordering::Relaxed);
     let twice = (0..count).filter(|index| times(*index) > 1).count();
-    let lost = (0..count).filter(|i| times(*i) == 0 && !cancelled[*i]).count();
-    let ghosts = (0..count).filter(|i| times(*i) > 0 && cancelled[*i]).count();
+    let lost = (0..count)
+        .filter(|i| times(*i) == 0 && !cancelled[*i])
+        .count();
+    let ghosts = (0..count)
+        .filter(|i| times(*i) > 0 && cancelled[*i])
+        .count();
     stage.row("timers set", count);
     stage.row("pending after the last insert", pending);
     stage.row("inserts a second", rate(count, inserted));
     stage.row("cancelled in time", count - expected);
-    stage.durations("lateness", std::mem::take(&mut *seen.late.lock().expect("no panic under this lock")));
-    stage.judge("E1", "no timer is early", seen.early.get() == 0, format!("{} early", seen.early.get()));
-    stage.judge("E2", "every timer that is not cancelled fires exactly once", all && lost == 0 && twice == 0, format!("{lost} lost, {twice} twice"));
+    stage.durations(
+        "lateness",
+        std::mem::take(&mut *seen.late.lock().expect("no panic under this lock")),
+    );
+    stage.judge(
+        "E1",
+        "no timer is early",
+        seen.early.get() == 0,
+        format!("{} early", seen.early.get()),
+    );
+    stage.judge(
+        "E2",
+        "every timer that is not cancelled fires exactly once",
+        all && lost == 0 && twice == 0,
+        format!("{lost} lost, {twice} twice"),
+    );
     stage.judge("E3", "a cancelled timer never fires, and is cancelled once, with no more time left than it was given", ghosts == 0 && contradictions == 0 && too_long == 0, format!("{ghosts} fired, {contradictions} cancelled twice, {too_long} with too much time"));
-    stage.judge("E", "timers take no thread each", threads_most <= threads_before + 1, format!("{threads_before} threads before, {threads_most} at most"));
+    stage.judge(
+        "E",
+        "timers take no thread each",
+        threads_most <= threads_before + 1,
+        format!("{threads_before} threads before, {threads_most} at most"),
+    );
 }
 
 fn rate(count: usize, taken: Duration) -> u64 {
@@ -155,14 +192,33 @@ async fn wait_for_nothing(stage: Stage, system: System) {
     pause(Duration::from_millis(500)).await;
     let share = (machine::cpu_seconds() - cpu) / start.elapsed().as_secs_f64();
     stage.row("resident bytes a timer, message and all", each);
-    stage.row("processor share with all of them idle", (share * 100.0).round() / 100.0);
-    stage.judge("E", "pending timers and sleepers spin on no processor", all_wait && share < 0.5, format!("{count} timers and {sleepers} sleepers took {:.0} % of one", share * 100.0));
+    stage.row(
+        "processor share with all of them idle",
+        (share * 100.0).round() / 100.0,
+    );
+    stage.judge(
+        "E",
+        "pending timers and sleepers spin on no processor",
+        all_wait && share < 0.5,
+        format!(
+            "{count} timers and {sleepers} sleepers took {:.0} % of one",
+            share * 100.0
+        ),
+    );
     for target in &targets {
         system.kill(target.pid());
     }
     let gone = until(|| census.living() == 0).await;
     let left = system.inspect().counts.timers;
-    stage.judge("E4", "timers die with their target, messages and all", gone && received.get() == 0 && left <= sleepers as u64, format!("{} messages and {left} timers left, {sleepers} sleepers among them", census.living()));
+    stage.judge(
+        "E4",
+        "timers die with their target, messages and all",
+        gone && received.get() == 0 && left <= sleepers as u64,
+        format!(
+            "{} messages and {left} timers left, {sleepers} sleepers among them",
+            census.living()
+        ),
+    );
 }
 
 async fn receive_timeouts(stage: Stage, system: System) {
@@ -183,14 +239,33 @@ async fn receive_timeouts(stage: Stage, system: System) {
             if taken < limit {
                 early.add();
             }
-            late.lock().expect("no panic under this lock").push(taken.saturating_sub(limit));
+            late.lock()
+                .expect("no panic under this lock")
+                .push(taken.saturating_sub(limit));
             done.add();
         }));
     }
     let all = until(|| done.get() == count as u64).await;
-    stage.durations("lateness of receive timeouts", std::mem::take(&mut *late.lock().expect("no panic under this lock")));
-    stage.judge("A4", "receive_timeout fires in every idle process", all && wrong.get() == 0, format!("{} of {count} fired, {} with a message nobody sent", done.get(), wrong.get()));
-    stage.judge("E1", "no receive timeout is early", early.get() == 0, format!("{} early", early.get()));
+    stage.durations(
+        "lateness of receive timeouts",
+        std::mem::take(&mut *late.lock().expect("no panic under this lock")),
+    );
+    stage.judge(
+        "A4",
+        "receive_timeout fires in every idle process",
+        all && wrong.get() == 0,
+        format!(
+            "{} of {count} fired, {} with a message nobody sent",
+            done.get(),
+            wrong.get()
+        ),
+    );
+    stage.judge(
+        "E1",
+        "no receive timeout is early",
+        early.get() == 0,
+        format!("{} early", early.get()),
+    );
 }
 
 async fn intervals(stage: Stage, system: System) {
@@ -223,7 +298,16 @@ async fn intervals(stage: Stage, system: System) {
         });
     }
     let all = until(|| done.get() == count as u64).await;
-    stage.judge("E5", "turn n of an interval is not before n periods, and none comes after cancel", all && early.get() == 0 && after_cancel.get() == 0, format!("{count} intervals, {} early, {} after cancel", early.get(), after_cancel.get()));
+    stage.judge(
+        "E5",
+        "turn n of an interval is not before n periods, and none comes after cancel",
+        all && early.get() == 0 && after_cancel.get() == 0,
+        format!(
+            "{count} intervals, {} early, {} after cancel",
+            early.get(),
+            after_cancel.get()
+        ),
+    );
     let mut wrong = 0;
     for _ in 0..count {
         let limit = Duration::from_millis(seed.below(5));
@@ -232,5 +316,13 @@ async fn intervals(stage: Stage, system: System) {
         wrong += usize::from(result.is_ok() || start.elapsed() < limit);
     }
     let let_go = until(|| system.inspect().counts.timers == 0).await;
-    stage.judge("E6", "a time limit that passes lets go of its timer", wrong == 0 && let_go, format!("{wrong} wrong, {} timers left", system.inspect().counts.timers));
+    stage.judge(
+        "E6",
+        "a time limit that passes lets go of its timer",
+        wrong == 0 && let_go,
+        format!(
+            "{wrong} wrong, {} timers left",
+            system.inspect().counts.timers
+        ),
+    );
 }
