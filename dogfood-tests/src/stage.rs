@@ -143,6 +143,9 @@ impl Stage {
         runtime.block_on(async {
             let system = System::new();
             play(self.clone(), system.clone()).await;
+            for process in system.inspect().processes {
+                system.kill(process.pid);
+            }
             let _ = system.shutdown(Duration::from_secs(5)).await;
         });
         runtime.shutdown_timeout(Duration::from_secs(5));
@@ -164,11 +167,17 @@ pub async fn pause(duration: Duration) {
 /// Lets the other tasks run until the condition is true; `false` when it is not in a minute, however slow the machine.
 pub async fn until(mut condition: impl FnMut() -> bool) -> bool {
     let start = now();
+    let mut quick = 0;
     while !condition() {
         if start.elapsed() > PATIENCE {
             return false;
         }
-        pause(Duration::from_millis(1)).await;
+        quick += 1;
+        if quick < 100 {
+            tokio::task::yield_now().await;
+        } else {
+            pause(Duration::from_millis(1)).await;
+        }
     }
     true
 }

@@ -351,11 +351,18 @@ async fn system_lane(stage: Stage, system: System) {
         Arc::new(AtomicIsize::new(-1)),
         Tally::default(),
     );
-    let (taken, at, gate) = (handled.clone(), seen_at.clone(), go.clone());
+    let trapped = Tally::default();
+    let (taken, at, gate, ready) = (
+        handled.clone(),
+        seen_at.clone(),
+        go.clone(),
+        trapped.clone(),
+    );
     let flooded = system.spawn_with(
         Capacity::unbounded(),
         async move |mut cx: Context<u64>| -> ExitReason {
             cx.trap_exit(true);
+            ready.add();
             while gate.get() == 0 {
                 cx.consume_budget(4000).await;
             }
@@ -377,6 +384,7 @@ async fn system_lane(stage: Stage, system: System) {
     for number in 0..count {
         let _ = flooded.send(number);
     }
+    let traps = until(|| trapped.get() == 1).await;
     system.exit(flooded.pid(), ExitReason::shutdown());
     go.add();
     let all = until(|| handled.get() == count).await;
@@ -385,7 +393,7 @@ async fn system_lane(stage: Stage, system: System) {
     stage.judge(
         "A7 B1",
         "a signal passes every message that waits",
-        all && at == 0,
+        traps && all && at == 0,
         format!("seen after {at} of {count} messages"),
     );
     let loop_back = system.spawn_with(

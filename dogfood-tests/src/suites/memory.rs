@@ -12,9 +12,9 @@ const AT_ONCE: usize = 1000;
 
 pub(super) fn play(stage: &Stage) {
     let workers = stage.workers();
+    stage.scene("idle processes", workers, idle);
     stage.scene("spawn and end", workers, spawn_and_end);
     stage.scene("panics", workers, panics);
-    stage.scene("idle processes", workers, idle);
 }
 
 fn flat(after_first: u64, after_second: u64) -> bool {
@@ -161,11 +161,14 @@ async fn panics(stage: Stage, system: System) {
             let place = PLACES[usize::try_from(seed.below(PLACES.len() as u64)).unwrap_or(0)];
             let counted = census.enter();
             let end = if place == Place::Closure {
-                let process = system.spawn(async move |_cx: Context<()>| -> ExitReason {
+                let process = system.spawn(async move |mut cx: Context<()>| -> ExitReason {
                     let _counted = counted;
+                    cx.receive().await;
                     panic!("a closure panics");
                 });
-                system.wait_for_exit(process.pid())
+                let end = system.wait_for_exit(process.pid());
+                let _ = process.send(());
+                end
             } else {
                 let Some(fuse) = begin(&system, place, counted).await else {
                     expected += 1;
@@ -235,7 +238,13 @@ async fn idle(stage: Stage, system: System) {
     let count = stage.count(10, 1000);
     let before = machine::resident_bytes();
     let idle: Vec<Address<u64>> = (0..count)
-        .map(|_| system.spawn(|mut cx: Context<u64>| async move { drop(cx.receive().await) }))
+        .map(|_| {
+            system.spawn(|mut cx: Context<u64>| async move {
+                {
+                    cx.receive().await;
+                }
+            })
+        })
         .collect();
     let all = until(|| {
         system
