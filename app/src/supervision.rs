@@ -10,8 +10,8 @@
 //! └── HttpSupervisor            one_for_one: listener, connections
 //! ```
 //!
-//! Layers stop in the reverse order, so that requests in hand are answered before the spool closes, and the spool's last
-//! chunk is stored before the pool goes.
+//! Layers stop in the reverse order, so that requests in hand are answered before the spool closes. What the spool still
+//! holds then is stored after the next start.
 //!
 //! A database that is away is a state and no crash: no process ends for it, and no outage counts toward a limit.
 
