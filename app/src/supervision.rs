@@ -28,7 +28,6 @@ use crate::api::{Api, State};
 use crate::config::Config;
 use crate::http;
 use crate::ingestion::{self, DoorLimits, SpoolOptions};
-use crate::pressure::Pressure;
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
 use crate::storage::pool;
@@ -69,7 +68,6 @@ pub fn tree(
         system,
         SpoolOptions::new(config.data_dir.join("spool")),
         DoorLimits::default(),
-        Pressure::new(),
         Processors::new(system, workers),
         FanOut::new().with({
             let broadcaster = broadcaster.clone();
