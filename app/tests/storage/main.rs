@@ -7,6 +7,7 @@ mod processes;
 mod queries;
 mod schema;
 mod support;
+mod transaction;
 mod writer;
 
 #[path = "../support/postgres.rs"]

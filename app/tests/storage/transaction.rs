@@ -1,0 +1,174 @@
+//! The writer's transaction against the world: replays, older lives, cut connections, other spools, the plan of its probe.
+
+use jiff::ToSpan;
+use mesher::storage::spools;
+use mesher::storage::writer::{Chunk, EventKind, WriteError, write_chunk};
+
+use crate::postgres::TestDatabase;
+use crate::support::{Spool, check_equality, count, event, id, now, project};
+use crate::writer::kinds;
+
+#[tokio::test]
+async fn a_replayed_chunk_is_refused_and_stores_nothing() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![event(project.id, "a", now(&client).await)]);
+    write_chunk(&mut client, &chunk).await.unwrap();
+    let again = write_chunk(&mut client, &chunk).await;
+    assert!(
+        matches!(again, Err(WriteError::AlreadyReleased { released: 1 })),
+        "{again:?}"
+    );
+    check_equality(&client).await;
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 1);
+}
+
+#[tokio::test]
+async fn an_older_life_of_the_spool_may_not_write() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![event(project.id, "a", now(&client).await)]);
+    let later = spools::open(&client, spool.id()).await.unwrap();
+    let refused = write_chunk(&mut client, &chunk).await;
+    assert!(matches!(refused, Err(WriteError::Superseded { epoch }) if epoch == later.epoch));
+    let stranger = Chunk {
+        spool_id: id(),
+        ..chunk
+    };
+    let refused = write_chunk(&mut client, &stranger).await;
+    assert!(matches!(refused, Err(WriteError::UnknownSpool)));
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 0);
+}
+
+#[tokio::test]
+async fn a_connection_cut_before_the_commit_leaves_nothing_and_the_chunk_can_be_stored_again() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let observer = database.client().await;
+    let project = project(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let chunk = spool.chunk(vec![event(project.id, "a", now(&client).await)]);
+    // Somebody holds the project's lock, so that the writer stands in the middle of its transaction.
+    let mut holder = database.client().await;
+    let held = holder.transaction().await.unwrap();
+    held.execute(
+        "SELECT pg_advisory_xact_lock(1835365224, $1)",
+        &[&project.number.get()],
+    )
+    .await
+    .unwrap();
+    let cut = async {
+        while observer
+            .query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", &[])
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (written, ()) = tokio::join!(write_chunk(&mut client, &chunk), cut);
+    assert!(
+        matches!(written, Err(WriteError::Database(_))),
+        "{written:?}"
+    );
+    drop(held);
+    drop(holder);
+    assert_eq!(
+        spools::read(&observer, spool.id())
+            .await
+            .unwrap()
+            .unwrap()
+            .released,
+        0
+    );
+    let mut client = database.client().await;
+    let committed = write_chunk(&mut client, &chunk).await.unwrap();
+    assert_eq!(kinds(&committed), [EventKind::New]);
+    check_equality(&client).await;
+}
+
+#[tokio::test]
+async fn two_spools_that_write_the_same_issues_lose_nothing() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let writer = async |name: &'static str| {
+        let mut client = database.client().await;
+        let mut spool = Spool::open(&client).await;
+        for round in 0..10 {
+            let events = (0..20).map(|n| event(project.id, &format!("{}", (n + round) % 7), at));
+            let chunk = spool.chunk(events.collect());
+            write_chunk(&mut client, &chunk).await.expect(name);
+            spool.advance(&chunk);
+        }
+    };
+    tokio::join!(writer("one"), writer("two"), writer("three"));
+    check_equality(&client).await;
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 600);
+    assert_eq!(count(&client, "SELECT count(*) FROM issues").await, 7);
+    assert_eq!(
+        count(&client, "SELECT max(sequence) - count(*) FROM outbox").await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn the_search_for_duplicates_stays_on_the_primary_key() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    for _ in 0..3 {
+        let chunk = spool.chunk(
+            (0..300)
+                .map(|n| event(project.id, &format!("{n}"), at))
+                .collect(),
+        );
+        write_chunk(&mut client, &chunk).await.unwrap();
+        spool.advance(&chunk);
+    }
+    let (_, sql) = mesher::storage::statements()
+        .into_iter()
+        .find(|(_, sql)| sql.contains("CROSS JOIN LATERAL (SELECT 1 FROM events"))
+        .unwrap();
+    for analyzed in [false, true] {
+        if analyzed {
+            client.batch_execute("ANALYZE events").await.unwrap();
+        }
+        let transaction = client.transaction().await.unwrap();
+        transaction
+            .batch_execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+            .await
+            .unwrap();
+        let plan = transaction
+            .query(
+                &format!("EXPLAIN {sql}"),
+                &[
+                    &vec![0_i32],
+                    &vec![project.id.into_uuid()],
+                    &vec![id()],
+                    &vec![at],
+                    &(at - 24.hours()),
+                    &(at + 24.hours()),
+                ],
+            )
+            .await
+            .unwrap();
+        let plan: String = plan
+            .iter()
+            .map(|row| row.get::<_, String>(0) + "\n")
+            .collect();
+        assert!(plan.contains("_pkey"), "{plan}");
+        assert!(
+            !plan.contains("Seq Scan") && !plan.contains("issue_id"),
+            "{plan}"
+        );
+    }
+}
