@@ -90,6 +90,7 @@ mod scheduler;
 mod service;
 mod signal;
 mod supervisor;
+mod sync;
 mod system;
 pub mod telemetry;
 mod timer;
@@ -118,8 +119,8 @@ pub use room::{BroadcastReport, RoomError, RoomMessage, Rooms};
 pub use scheduler::{Scheduler, Task, TokioScheduler};
 pub use signal::Signal;
 pub use supervisor::{
-    ChildCounts, ChildInfo, ChildSpec, ChildType, DynamicSupervisor, RestartType, ShutdownType,
-    Strategy, Supervisor, SupervisorHandle,
+    AutoShutdown, ChildCounts, ChildInfo, ChildSpec, ChildType, DynamicSupervisor, RestartType,
+    ShutdownType, Strategy, Supervisor, SupervisorHandle,
 };
 pub use system::{Inspection, RoomInfo, ShutdownTimeout, System, SystemBuilder, SystemCounts};
 pub use timer::{Elapsed, TimerRef};
