@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use dogfood_tests::seed::Seed;
 use dogfood_tests::suites::{SUITES, Suite};
-use dogfood_tests::{Fault, browser, kill_nine, kill_processes, machine, sdks};
+use dogfood_tests::throughput::Load;
+use dogfood_tests::{Fault, browser, kill_nine, kill_processes, machine, sdks, throughput};
 
 const HEAD: &str = "\
 Attacks the runtime, and Mesher on it, and says for each promise whether it held on this machine.
@@ -28,6 +29,8 @@ minutes; one that hangs is a broken promise. With --count, a terminal shows a ba
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
+  load [--count N] [--connections N] [--rate N] [--event FILE]
+                           real events as envelopes: accepted and stored a second, p50 and p99 of the answers
   sdks                     real SDKs send; rows and API are checked
   browser                  the dashboard in headless Chromium
 MESHER_BIN=PATH takes that binary instead of building one.
@@ -44,6 +47,10 @@ fn main() -> ExitCode {
             Err(_) => return misunderstood(rounds),
         },
         ["kill-processes"] => run_kill_processes(),
+        ["load", rest @ ..] => match Load::parse(rest) {
+            Some(load) => throughput::run(&load, say),
+            None => return misunderstood(rest.first().copied().unwrap_or("load")),
+        },
         ["sdks"] => sdks::run(say),
         ["browser"] => browser::run(),
         [] | ["help"] => return help(),

@@ -210,6 +210,26 @@ impl Mesher {
             .collect())
     }
 
+    /// The number of the running process.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Everything that every start has printed and logged so far.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn log(&self) -> Result<String, Fault> {
+        Ok(fs::read_to_string(self.log_path())?)
+    }
+
+    /// Mesher's data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
     /// The DSN of the default project.
     ///
     /// # Errors
@@ -218,14 +238,16 @@ impl Mesher {
         Dsn::parse(self.run(&["dsn"])?.trim())
     }
 
-    /// The one-time set-up link that the first start printed.
+    /// The one-time set-up link that the first start prints; it may come a moment after the server answers.
     ///
     /// # Errors
-    /// When there is none in what the server printed.
+    /// When there is none in what the server printed within a minute.
     pub fn setup_link(&self) -> Result<String, Fault> {
-        let printed = fs::read_to_string(self.log_path())?;
-        find_setup_link(&printed)
-            .ok_or_else(|| format!("no set-up link was printed\n{}", self.log_end()).into())
+        let link = wait::until("a set-up link", PATIENCE, || {
+            let printed = self.log().map_err(|fault| fault.to_string())?;
+            find_setup_link(&printed).ok_or_else(|| self.log_end())
+        })?;
+        Ok(link)
     }
 
     /// A new API token.
@@ -268,12 +290,14 @@ impl Mesher {
         self.home.path().join("server.log")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// `mesher ARGUMENTS` on this data directory and address, ready to be run in another way than [`Mesher::run`] does.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command
             .args(arguments)
             .env_remove("MESHER_DATABASE_URL")
-            .env("MESHER_DATA_DIR", self.home.path().join("data"))
+            .env("MESHER_DATA_DIR", self.data_dir())
             .env("MESHER_LISTEN", self.address.to_string())
             .envs(self.environment.iter().cloned())
             .current_dir(self.home.path())
@@ -343,7 +367,9 @@ fn find_setup_link(printed: &str) -> Option<String> {
         .chars()
         .take_while(|c| in_url(*c))
         .collect();
-    link.contains("/setup?token=").then_some(link)
+    // A link at the very end may still be in the middle of being written.
+    let is_whole = printed.len() > start + link.len();
+    (is_whole && link.contains("/setup?token=")).then_some(link)
 }
 
 #[cfg(test)]
