@@ -26,15 +26,19 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, Method, Response, StatusCode, header};
 use warp::{Filter, Rejection};
 
-use self::access::Attempts;
+use self::access::{Attempts, Turns};
 pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
 use crate::config::BaseUrl;
+use crate::domain::OrganizationId;
 use crate::storage::issues::IssueRow;
 
 /// The largest body the API reads, in bytes; forms are far smaller.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How much of a body that is too large is read, in bytes, so that its sender hears why; beyond, the connection is cut.
+const DISCARDED_BYTES_MAX: usize = 16 << 20;
 
 /// Tells whoever follows an issue that a user changed it.
 pub type Publish = Arc<dyn Fn(IssueRow) + Send + Sync>;
@@ -71,6 +75,7 @@ pub struct Api {
 struct Shared {
     state: State,
     attempts: Attempts,
+    turns: Turns,
 }
 
 /// A request, its body read.
@@ -99,16 +104,24 @@ impl Api {
             shared: Arc::new(Shared {
                 state,
                 attempts: Attempts::default(),
+                turns: Turns::default(),
             }),
         }
     }
 
-    /// Who may use what needs a log-in, judged by a request's headers; the live socket asks the same question.
+    /// Whose data a request may see, judged by its headers; the live socket asks the same question.
     ///
     /// # Errors
     /// [`ApiError::Unauthorized`] without a valid token or session; [`ApiError::Unavailable`] while the database is away.
-    pub async fn authorize(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        self.identity(headers).await.map(|_| ())
+    pub async fn authorize(&self, headers: &HeaderMap) -> Result<OrganizationId, ApiError> {
+        let identity = self.identity(headers).await?;
+        Ok(identity.organization())
+    }
+
+    /// Whether a page of this origin is one of ours, under the public URL.
+    #[must_use]
+    pub fn is_own_origin(&self, origin: &str) -> bool {
+        self.state().base_url.is_origin(origin)
     }
 
     async fn respond(&self, request: Request) -> Response<Bytes> {
@@ -157,6 +170,7 @@ impl Api {
             Route::IssueAction(issue, action) => {
                 self.issue_action(identity()?, issue, action).await
             }
+            Route::Live => Err(ApiError::UpgradeRequired),
             Route::Runtime => self.runtime(),
             Route::RuntimeKill => self.runtime_kill(&request),
         }
@@ -209,11 +223,26 @@ async fn read(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Result
         let mut piece = piece.map_err(|_| ApiError::BadRequest("the body broke off".to_owned()))?;
         let length = piece.remaining();
         if bytes.len() + length > BODY_BYTES_MAX {
+            discard(body, DISCARDED_BYTES_MAX).await;
             return Err(ApiError::TooLarge(BODY_BYTES_MAX));
         }
         bytes.extend_from_slice(&piece.copy_to_bytes(length));
     }
     Ok(bytes.freeze())
+}
+
+/// Reads on and keeps nothing: a client that is still sending would see a broken connection in place of the answer.
+async fn discard(
+    mut body: impl Stream<Item = Result<impl Buf, warp::Error>> + Unpin,
+    bytes_max: usize,
+) {
+    let mut seen = 0;
+    while let Some(Ok(piece)) = body.next().await {
+        seen += piece.remaining();
+        if seen > bytes_max {
+            return;
+        }
+    }
 }
 
 /// An answer of JSON, not to be kept by anybody.

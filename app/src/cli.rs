@@ -5,9 +5,11 @@ mod connect;
 mod serve;
 
 use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Flags, LOG_DEFAULT, env};
@@ -101,13 +103,59 @@ impl fmt::Display for Failure {
 /// Runs the command that the process's arguments name; returns the process's exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misspoken(&error),
+    };
+    match run(arguments) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("mesher: {failure}");
+            complain(&failure);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help, where it was asked for; otherwise what is wrong with the arguments, in one line like every other refusal.
+fn misspoken(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Whoever asked may have left before the end.
+        let _ = error.print();
+    } else {
+        complain(&one_line(&error.to_string()));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The parser's paragraphs without its usage, which `--help` shows.
+fn one_line(text: &str) -> String {
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"))
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .map(|line| {
+            line.trim_start_matches("error: ")
+                .trim_start_matches("tip: ")
+        })
+        .collect();
+    format!(
+        "{}; mesher --help says what there is",
+        said.join("; ").replace(":; ", ": ")
+    )
+}
+
+/// The one line of a refusal, to standard error; whoever read it may have left, and then nobody is to be told.
+fn complain(line: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "mesher: {line}");
+}
+
+/// The answer of a short command, alone on standard output.
+///
+/// `println!` would panic when whoever reads has left.
+pub(crate) fn answer(line: &dyn fmt::Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}")
+        .map_err(|error| Failure::new(format!("cannot print the answer: {error}")))
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -141,8 +189,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         } => commands::token_create(&config, &name).map(|()| ExitCode::SUCCESS),
         Command::Psql { arguments } => commands::psql(&config, &arguments),
         Command::Version => {
-            println!("mesher {}", env!("CARGO_PKG_VERSION"));
-            Ok(ExitCode::SUCCESS)
+            answer(&concat!("mesher ", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
         }
     }
 }
@@ -155,6 +202,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_parser_says_fits_a_line() {
+        for (arguments, line) in [
+            (
+                &["mesher", "srve"][..],
+                "unrecognized subcommand 'srve'; a similar subcommand exists: 'serve'; mesher --help says what there is",
+            ),
+            (
+                &["mesher", "token", "create"],
+                "the following required arguments were not provided: <NAME>; mesher --help says what there is",
+            ),
+        ] {
+            let error = Arguments::try_parse_from(arguments).unwrap_err();
+            assert_eq!(one_line(&error.to_string()), line);
+        }
     }
 
     #[test]

@@ -42,6 +42,12 @@ pub fn routes() -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clo
         )
 }
 
+/// Whether GET on `path` gets a page or a file.
+#[must_use]
+pub fn answers(path: &str) -> bool {
+    find(path).is_some()
+}
+
 /// The response to `method` on `path`, or nothing when the dashboard has none.
 fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
     if method != Method::GET && method != Method::HEAD {

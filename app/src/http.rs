@@ -9,7 +9,8 @@ use bytes::Bytes;
 use mesh_runtime::postgres::Pool;
 use mesh_runtime::{ChildSpec, System, http, ws};
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, Response};
+use warp::http::{HeaderMap, Response, StatusCode};
+use warp::path::FullPath;
 use warp::reject::{MethodNotAllowed, Rejection};
 use warp::{Filter, Reply};
 
@@ -70,6 +71,8 @@ fn routes(
         .unify()
         .or(dashboard::routes().map(Reply::into_response))
         .unify()
+        .or(wrong_method())
+        .unify()
         .recover(refuse)
 }
 
@@ -82,16 +85,56 @@ fn live(parts: &Parts) -> BoxedFilter<(warp::reply::Response,)> {
         .then(move |upgrade: ws::Upgrade, headers: HeaderMap| {
             let (api, pool) = (api.clone(), pool.clone());
             async move {
-                if let Err(error) = api.authorize(&headers).await {
-                    return error.into_response().into_response();
-                }
+                let organization = match api.authorize(&headers).await {
+                    Ok(organization) => organization,
+                    Err(error) => return error.into_response().into_response(),
+                };
+                // A proxy may put its own name into the host header; the pages' origin is then the public URL's.
+                let origins = match upgrade.origin() {
+                    Some(origin) if api.is_own_origin(origin) => ws::Origins::Any,
+                    _ => ws::Origins::SameHost,
+                };
                 let options = ws::Options {
                     message_bytes_max: LIVE_MESSAGE_BYTES_MAX,
+                    origins,
                     ..ws::Options::default()
                 };
-                upgrade
-                    .accept::<DashboardSocket>(SocketArgs { pool }, options)
+                let answer = upgrade
+                    .accept::<DashboardSocket>(SocketArgs { pool, organization }, options)
+                    .into_response();
+                match refused_upgrade(answer.status()) {
+                    Some(error) => error.into_response().into_response(),
+                    None => answer,
+                }
+            }
+        })
+        .boxed()
+}
+
+/// The runtime refuses an upgrade in plain text; ours have the one shape.
+fn refused_upgrade(status: StatusCode) -> Option<ApiError> {
+    match status {
+        StatusCode::SWITCHING_PROTOCOLS => None,
+        StatusCode::FORBIDDEN => Some(ApiError::Forbidden(
+            "pages from another origin may not follow the live stream",
+        )),
+        StatusCode::UPGRADE_REQUIRED => Some(ApiError::UpgradeRequired),
+        _ => Some(ApiError::BadRequest(
+            "the WebSocket handshake is malformed".to_owned(),
+        )),
+    }
+}
+
+/// Pages, asked for by another method than they answer.
+fn wrong_method() -> BoxedFilter<(warp::reply::Response,)> {
+    warp::path::full()
+        .and_then(|path: FullPath| async move {
+            if dashboard::answers(path.as_str()) {
+                Ok(ApiError::MethodNotAllowed("GET, HEAD")
                     .into_response()
+                    .into_response())
+            } else {
+                Err(warp::reject::not_found())
             }
         })
         .boxed()

@@ -1,21 +1,36 @@
-//! The stress and fault suites that drive a real `mesher` process from outside, as an SDK and an operator would.
+//! The stress and fault suites: against the runtime through its public interface, and against a real `mesher` process from outside, as
+//! an SDK and an operator would.
 //!
+//! Against the runtime: [`seed`] decides, [`stage`] is what a suite plays on, [`machine`] what it costs, [`report`] what it found;
+//! [`suites`] are the suites.
+//!
+//! Against `mesher`:
 //! Modules in the order a suite uses them:
 //! [`seed`] decides, [`server`] runs the binary, [`http`] speaks to it, [`load`] sends events and remembers what was promised,
-//! [`verify`] compares the promises with the rows; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
+//! [`verify`] compares the promises with the rows; [`throughput`] measures; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
+//! [`operator`] and [`postgres`] serve the suite of that name, [`api_probe`] and [`web_socket`] the suite `api`.
 
 use std::error::Error;
 
+pub mod api_probe;
 pub mod browser;
 pub mod http;
 pub mod kill_nine;
 pub mod kill_processes;
 pub mod load;
+pub mod machine;
+pub mod operator;
+pub mod postgres;
+pub mod report;
 pub mod sdks;
 pub mod seed;
 pub mod server;
+pub mod stage;
+pub mod suites;
+pub mod throughput;
 pub mod verify;
 pub mod wait;
+pub mod web_socket;
 
 /// What stopped a suite: a broken promise or a broken machine, in one line each.
 pub type Fault = Box<dyn Error + Send + Sync>;

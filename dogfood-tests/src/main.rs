@@ -1,17 +1,41 @@
-//! The suites as a program: `cargo run -p dogfood-tests --release -- kill-nine --rounds 20`.
+//! The suites as a program: `cargo run -p dogfood-tests --release -- timers --count 1000000`.
 
 use std::env;
 use std::process::ExitCode;
 
 use dogfood_tests::seed::Seed;
-use dogfood_tests::{Fault, browser, kill_nine, kill_processes, sdks};
+use dogfood_tests::suites::{SUITES, Suite};
+use dogfood_tests::throughput::Load;
+use dogfood_tests::{Fault, browser, kill_nine, kill_processes, machine, sdks, throughput};
 
-const USAGE: &str = "usage: dogfood-tests SUITE
+const HEAD: &str = "\
+Attacks the runtime, and Mesher on it, and says for each promise whether it held on this machine.
+
+usage: cargo run -p dogfood-tests --release -- SUITE [options]
+
+Against the runtime, through its public interface (a promise's number, such as E1, is that of runtime/docs/SEMANTICS.md):";
+
+const TAIL: &str = "  all              each of these in turn
+
+  --count N        how large; the default fits this machine: at most a quarter of its free memory, and a build
+                   without optimisation does a twentieth
+  --seed N         the same random decisions again, as DOGFOOD_SEED=N; the operating system's part of chance remains
+  --json           one JSON object a suite, one a line, and no progress
+
+A suite prints figures (times, threads of the operating system, resident memory, seconds of processors) and then a
+verdict for each invariant. Figures are never judged: a slow machine fails nothing. No suite runs longer than 15
+minutes; one that hangs is a broken promise. With --count, a terminal shows a bar.
+
+Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
+  load [--count N] [--connections N] [--rate N] [--event FILE]
+                           real events as envelopes: accepted and stored a second, p50 and p99 of the answers
   sdks                     real SDKs send; rows and API are checked
   browser                  the dashboard in headless Chromium
-DOGFOOD_SEED=N repeats a run; MESHER_BIN=PATH takes that binary instead of building one.";
+MESHER_BIN=PATH takes that binary instead of building one.
+
+Exit code: 0 when everything held, 1 when an invariant broke, 2 when the command line was not understood.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -20,12 +44,22 @@ fn main() -> ExitCode {
         ["kill-nine"] => run_kill_nine(20),
         ["kill-nine", "--rounds", rounds] => match rounds.parse() {
             Ok(rounds) => run_kill_nine(rounds),
-            Err(_) => return usage(),
+            Err(_) => return misunderstood(rounds),
         },
         ["kill-processes"] => run_kill_processes(),
+        ["load", rest @ ..] => match Load::parse(rest) {
+            Some(load) => throughput::run(&load, say),
+            None => return misunderstood(rest.first().copied().unwrap_or("load")),
+        },
         ["sdks"] => sdks::run(say),
         ["browser"] => browser::run(),
-        _ => return usage(),
+        [] | ["help"] => return help(),
+        words if words.iter().any(|word| ["-h", "--help"].contains(word)) => return help(),
+        ["all", options @ ..] => return run_suites(SUITES, options),
+        [name, options @ ..] => match SUITES.iter().find(|suite| suite.name == *name) {
+            Some(suite) => return run_suites(std::slice::from_ref(suite), options),
+            None => return misunderstood(name),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,6 +68,77 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[derive(Default)]
+struct Options {
+    count: Option<u64>,
+    seed: Option<u64>,
+    json: bool,
+}
+
+fn options(words: &[&str]) -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let value = words.next().ok_or(format!("{word} needs a number"))?;
+            let digits = value.replace('_', "");
+            digits
+                .parse()
+                .map_err(|_| format!("{word} {value}: not a number"))
+        };
+        match *word {
+            "--count" => options.count = Some(number()?),
+            "--seed" => options.seed = Some(number()?),
+            "--json" => options.json = true,
+            other => return Err((*other).to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+fn run_suites(suites: &'static [Suite], words: &[&str]) -> ExitCode {
+    let options = match options(words) {
+        Ok(options) => options,
+        Err(word) => return misunderstood(&word),
+    };
+    let seed = options.seed.unwrap_or_else(|| Seed::from_env().number());
+    let mut broken = Vec::new();
+    for suite in suites {
+        let count = options.count.unwrap_or_else(|| suite.count_here());
+        if !options.json {
+            println!("{}: {}", suite.name, suite.sentence);
+            println!(
+                "  seed {seed}, count {count} ({}), {} processors",
+                suite.unit,
+                machine::processors()
+            );
+        }
+        let report = suite.run(count, seed, !options.json);
+        if options.json {
+            println!("{}", report.json());
+        } else {
+            println!("{}", report.text());
+        }
+        if !report.holds() {
+            broken.push(format!(
+                "cargo run -p dogfood-tests --release -- {} --count {count} --seed {seed}",
+                suite.name
+            ));
+        }
+    }
+    if broken.is_empty() {
+        if !options.json {
+            println!("every invariant held");
+        }
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("BROKEN; again with");
+    for command in broken {
+        eprintln!("  {command}");
+    }
+    ExitCode::FAILURE
 }
 
 fn run_kill_nine(rounds: u32) -> Result<(), Fault> {
@@ -58,7 +163,22 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-fn usage() -> ExitCode {
-    eprintln!("{USAGE}");
+fn help() -> ExitCode {
+    println!("{HEAD}");
+    for suite in SUITES {
+        println!("  {:<16} {}", suite.name, suite.sentence);
+        println!(
+            "  {:<16} --count: {} ({} here)",
+            "",
+            suite.unit,
+            suite.count_here()
+        );
+    }
+    println!("{TAIL}");
+    ExitCode::SUCCESS
+}
+
+fn misunderstood(word: &str) -> ExitCode {
+    eprintln!("not understood: {word}; --help tells what there is");
     ExitCode::from(2)
 }

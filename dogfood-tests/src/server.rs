@@ -210,6 +210,26 @@ impl Mesher {
             .collect())
     }
 
+    /// The number of the running process.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Everything that every start has printed and logged so far.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn log(&self) -> Result<String, Fault> {
+        Ok(fs::read_to_string(self.log_path())?)
+    }
+
+    /// Mesher's data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
     /// The DSN of the default project.
     ///
     /// # Errors
@@ -224,7 +244,7 @@ impl Mesher {
     /// When there is none in what the server printed within a minute.
     pub fn setup_link(&self) -> Result<String, Fault> {
         let link = wait::until("a set-up link", PATIENCE, || {
-            let printed = fs::read_to_string(self.log_path()).map_err(|error| error.to_string())?;
+            let printed = self.log().map_err(|fault| fault.to_string())?;
             find_setup_link(&printed).ok_or_else(|| self.log_end())
         })?;
         Ok(link)
@@ -270,12 +290,14 @@ impl Mesher {
         self.home.path().join("server.log")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// `mesher ARGUMENTS` on this data directory and address, ready to be run in another way than [`Mesher::run`] does.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command
             .args(arguments)
             .env_remove("MESHER_DATABASE_URL")
-            .env("MESHER_DATA_DIR", self.home.path().join("data"))
+            .env("MESHER_DATA_DIR", self.data_dir())
             .env("MESHER_LISTEN", self.address.to_string())
             .envs(self.environment.iter().cloned())
             .current_dir(self.home.path())

@@ -154,7 +154,7 @@ async fn live<A: Actor>(
     let reason = match run::isolate(serve(&mut actor, cx)).await {
         Ok(reason) | Err(reason) => reason,
     };
-    match run::isolate(actor.terminate(&reason, cx)).await {
+    match run::isolate(run::dying(&reason, actor.terminate(&reason, cx))).await {
         Ok(()) => reason,
         Err(panic) => panic,
     }

@@ -84,16 +84,24 @@ impl<M: Send + 'static> Address<M> {
     /// # Errors
     /// The message comes back: `Full` when the mailbox is at its bound, `Gone` when nobody is or will be behind it.
     pub fn send(&self, message: M) -> Result<(), SendError<M>> {
-        match self.0.mailbox.push(message) {
+        self.settle_push(self.0.mailbox.push(message))
+    }
+
+    /// As [`Address::send`], but `Gone` when `life` has ended, though another has begun or will.
+    fn send_to_life(&self, message: M, life: Pid) -> Result<(), SendError<M>> {
+        let pushed = self.0.mailbox.push_if(message, || self.0.is_life(life));
+        self.settle_push(pushed)
+    }
+
+    fn settle_push(&self, pushed: Push<M>) -> Result<(), SendError<M>> {
+        match pushed {
             Push::Queued => Ok(()),
             Push::Full(message) => Err(SendError::Full(message)),
             Push::Gone(message) => Err(SendError::Gone(message)),
             Push::Evicted(dropped) => {
                 count(&self.kernel().counters().messages_dropped);
                 // The dropped message is the user's: its calls end as Full, its panic is not the sender's.
-                let _ = reply_to::settling(CallError::Full, || {
-                    run::contain(self.pid(), move || drop(dropped))
-                });
+                reply_to::settling(CallError::Full, || run::discard(self.pid(), dropped));
                 Ok(())
             }
         }
@@ -133,25 +141,39 @@ struct Delivery<M> {
 
 impl<M: Send + 'static> Fire for Delivery<M> {
     fn fire(&mut self) -> bool {
-        let Some(message) = self.message.take() else {
-            return false;
-        };
-        if self.target.pid() == self.life {
+        if let Some(message) = self.message.take() {
             let target = Address(self.target.clone());
-            // A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none.
-            if let Err(lost) = target.send(message) {
+            // A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none. One whose life
+            // has ended meanwhile is not for the next.
+            if let Err(lost) = target.send_to_life(message, self.life) {
                 count(&target.kernel().counters().messages_dropped);
-                let _ = run::contain(self.life, move || drop(lost));
+                run::discard(self.life, lost);
             }
         }
         false
     }
 }
 
+/// A timer is dropped by whoever is at hand: the driver, which must not fall, or another process.
+impl<M> Drop for Delivery<M> {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take() {
+            run::discard(self.life, message);
+        }
+    }
+}
+
 struct Repeated<M> {
     target: Arc<Home<M>>,
     life: Pid,
-    message: M,
+    /// Taken only to be dropped.
+    message: Option<M>,
+}
+
+impl<M> Drop for Repeated<M> {
+    fn drop(&mut self) {
+        run::discard(self.life, self.message.take());
+    }
 }
 
 impl<M: Clone + Send + 'static> Fire for Repeated<M> {
@@ -162,10 +184,10 @@ impl<M: Clone + Send + 'static> Fire for Repeated<M> {
         let once = &mut Delivery {
             target: self.target.clone(),
             life: self.life,
-            message: Some(message),
+            message,
         };
         once.fire();
-        self.target.pid() == self.life && !self.target.mailbox.is_closed()
+        self.target.is_life(self.life)
     }
 }
 
@@ -201,7 +223,7 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
         Box::new(Repeated {
             target: target.0.clone(),
             life,
-            message,
+            message: Some(message),
         }),
     );
     bury_orphan(kernel, life);
@@ -211,8 +233,7 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
 /// A timer set for a process that ended meanwhile would wait for nobody.
 fn bury_orphan(kernel: &Kernel, life: Pid) {
     if !kernel.is_alive(life) {
-        let timers = kernel.timers().cancel_owned(life);
-        let _ = run::contain(life, move || drop(timers));
+        drop(kernel.timers().cancel_owned(life));
     }
 }
 

@@ -76,15 +76,17 @@ impl<M: Send + 'static> sealed::Owner for &mut Context<M> {
     }
 }
 
-/// Work under way. Await it for its result; drop it and the work is killed.
+/// Work under way. Await it for its result, which it gives once (`Exited(NoProcess)` afterwards); drop it and the work is killed.
 ///
 /// Jobs are told apart by value, so two awaited in the opposite order give each its own result.
 #[must_use = "a job that is dropped is killed"]
 pub struct Job<T> {
     pid: Pid,
     kernel: Arc<Kernel>,
-    value: oneshot::Receiver<T>,
+    /// `None` once it has told, which it does once.
+    value: Option<oneshot::Receiver<T>>,
     ended: oneshot::Receiver<ExitReason>,
+    over: bool,
 }
 
 impl<T> fmt::Debug for Job<T> {
@@ -128,8 +130,9 @@ impl<T: Send + 'static> Job<T> {
         Job {
             pid: address.pid(),
             kernel,
-            value,
+            value: Some(value),
             ended,
+            over: false,
         }
     }
 
@@ -157,16 +160,22 @@ impl<T: Send + 'static> Future for Job<T> {
     type Output = Result<T, JobError>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Result<T, JobError>> {
-        match Pin::new(&mut self.value).poll(task) {
-            Poll::Ready(Ok(value)) => Poll::Ready(Ok(value)),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(_)) => {
-                let ended = std::task::ready!(Pin::new(&mut self.ended).poll(task));
-                Poll::Ready(Err(JobError::Exited(
-                    ended.unwrap_or_else(|_| ExitReason::killed()),
-                )))
+        if self.over {
+            return Poll::Ready(Err(JobError::Exited(ExitReason::no_process())));
+        }
+        if let Some(value) = &mut self.value {
+            let told = std::task::ready!(Pin::new(value).poll(task));
+            self.value = None;
+            if let Ok(value) = told {
+                self.over = true;
+                return Poll::Ready(Ok(value));
             }
         }
+        let ended = std::task::ready!(Pin::new(&mut self.ended).poll(task));
+        self.over = true;
+        Poll::Ready(Err(JobError::Exited(
+            ended.unwrap_or_else(|_| ExitReason::killed()),
+        )))
     }
 }
 
@@ -174,8 +183,8 @@ impl<T> Drop for Job<T> {
     fn drop(&mut self) {
         self.kernel.kill(self.pid);
         // A result nobody took is the user's; its drop must not harm the owner.
-        if let Ok(value) = self.value.try_recv() {
-            let _ = run::contain(self.pid, move || drop(value));
+        if let Some(Ok(value)) = self.value.as_mut().map(oneshot::Receiver::try_recv) {
+            run::discard(self.pid, value);
         }
     }
 }

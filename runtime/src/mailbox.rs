@@ -41,8 +41,6 @@ struct State<M> {
     pushed: u64,
     /// User messages the overflow policy threw out.
     evicted: u64,
-    /// What the receiver had handed out when it last gave its batch back.
-    taken: u64,
     high_water: usize,
     dropped: u64,
 }
@@ -67,6 +65,11 @@ pub(crate) struct MailboxNumbers {
     pub(crate) dropped: u64,
 }
 
+/// A drained queue's buffer, when a flood has left it larger than is worth keeping.
+fn spare<M>(queue: &mut VecDeque<M>) -> Option<VecDeque<M>> {
+    (queue.is_empty() && queue.capacity() > QUEUE_SPARE_MAX).then(|| std::mem::take(queue))
+}
+
 /// What became of a room frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FramePush {
@@ -85,7 +88,6 @@ impl<M> Mailbox<M> {
                 closed: false,
                 pushed: 0,
                 evicted: 0,
-                taken: 0,
                 high_water: 0,
                 dropped: 0,
             }),
@@ -98,8 +100,13 @@ impl<M> Mailbox<M> {
 
     /// Queues a message, or says why not. `Push::Evicted` hands out what had to go.
     pub(crate) fn push(&self, message: M) -> Push<M> {
+        self.push_if(message, || true)
+    }
+
+    /// As [`Mailbox::push`], but gone unless `welcome`, asked under the lock.
+    pub(crate) fn push_if(&self, message: M, welcome: impl FnOnce() -> bool) -> Push<M> {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.closed || !welcome() {
             return Push::Gone(message);
         }
         let len = state.inbound.len() + self.batch_len.load(Ordering::Relaxed);
@@ -112,11 +119,13 @@ impl<M> Mailbox<M> {
                     return Push::Evicted(message);
                 }
                 Overflow::DropOldest => {
+                    state.dropped += 1;
                     evicted = state.inbound.pop_front();
-                    if evicted.is_some() {
-                        state.evicted += 1;
-                        state.dropped += 1;
+                    if evicted.is_none() {
+                        // A selective receive has skipped and kept all that wait; the new one is all there is to drop.
+                        return Push::Evicted(message);
                     }
+                    state.evicted += 1;
                 }
             }
         }
@@ -137,15 +146,16 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Queues a room frame; drops the oldest waiting frame when the member is too far behind.
+    /// Queues a room frame, gone unless `welcome`, asked under the lock; drops the oldest waiting frame when the member is too far behind.
     pub(crate) fn push_frame(
         &self,
         room: &Arc<str>,
         payload: &Bytes,
         wrap: lanes::Wrap<M>,
+        welcome: impl FnOnce() -> bool,
     ) -> FramePush {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.closed || !welcome() {
             return FramePush::Gone;
         }
         let position = state.pushed;
@@ -170,27 +180,45 @@ impl<M> Mailbox<M> {
 
     /// The next message in order, without waiting. Registers `context` to be woken when there is none.
     pub(crate) fn poll_next(&self, batch: &mut Batch<M>, context: &Context<'_>) -> Poll<M> {
-        if let Some(message) = self.next_frame(batch) {
-            return Poll::Ready(message);
-        }
-        if let Some(message) = self.pop_batch(batch) {
+        if self.frames_len.load(Ordering::Relaxed) == 0
+            && let Some(message) = self.pop_batch(batch)
+        {
             return Poll::Ready(message);
         }
         let mut state = self.state.lock();
         self.refill(&mut state, batch);
-        if batch.queue.is_empty() && state.frames.is_empty() {
+        // A frame's turn has come when every message sent before it is out.
+        let done = if batch.queue.is_empty() && state.inbound.is_empty() {
+            u64::MAX
+        } else {
+            batch.taken + state.evicted
+        };
+        if let Some(due) = state.frames.pop_due(done) {
+            self.frames_len.store(state.frames.len(), Ordering::Relaxed);
+            drop(state);
+            return Poll::Ready(due.into_message());
+        }
+        if batch.queue.is_empty()
+            && let Some(message) = state.inbound.pop_front()
+        {
+            drop(state);
+            batch.taken += 1;
+            return Poll::Ready(message);
+        }
+        if batch.queue.is_empty() {
             let old = match &mut state.receiver {
                 Some(known) if known.will_wake(context.waker()) => None,
                 slot => slot.replace(context.waker().clone()),
             };
+            let spare = spare(&mut state.inbound);
             drop(state);
-            drop(old);
+            drop((old, spare, self::spare(&mut batch.queue)));
             return Poll::Pending;
         }
         drop(state);
-        match self.next_frame(batch).or_else(|| self.pop_batch(batch)) {
+        match self.pop_batch(batch) {
             Some(message) => Poll::Ready(message),
-            None => unreachable!("a frame or a message was there and only the receiver takes them"),
+            None => unreachable!("the batch belongs to the receiver alone and was not empty"),
         }
     }
 
@@ -209,34 +237,12 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Moves what has arrived into the receiver's empty batch.
+    /// Moves what has arrived into the receiver's empty batch. Under `DropOldest` it stays where the senders can still drop the oldest.
     fn refill(&self, state: &mut State<M>, batch: &mut Batch<M>) {
-        if !batch.queue.is_empty() || state.inbound.is_empty() {
-            return;
-        }
-        if self.capacity.policy() == Overflow::DropOldest {
-            // The oldest must stay where the senders can still drop it.
-            batch.queue.extend(state.inbound.pop_front());
-        } else {
-            if batch.queue.capacity() > QUEUE_SPARE_MAX {
-                batch.queue = VecDeque::new();
-            }
+        if batch.queue.is_empty() && self.capacity.policy() != Overflow::DropOldest {
             std::mem::swap(&mut batch.queue, &mut state.inbound);
+            self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
         }
-        self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
-    }
-
-    /// The first frame whose turn has come: every message sent before it is out.
-    fn next_frame(&self, batch: &Batch<M>) -> Option<M> {
-        if self.frames_len.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let mut state = self.state.lock();
-        let done = batch.taken + state.evicted;
-        let due = state.frames.pop_due(done)?;
-        self.frames_len.store(state.frames.len(), Ordering::Relaxed);
-        drop(state);
-        Some(due.into_message())
     }
 
     /// The receiver is going: what it had taken and not handed out goes back to the front.
@@ -245,7 +251,6 @@ impl<M> Mailbox<M> {
         let mut queue = std::mem::take(&mut batch.queue);
         queue.append(&mut state.inbound);
         state.inbound = queue;
-        state.taken = batch.taken;
         let waker = state.receiver.take();
         self.batch_len.store(0, Ordering::Relaxed);
         drop(state);
@@ -254,9 +259,10 @@ impl<M> Mailbox<M> {
 
     /// A new life begins to receive.
     pub(crate) fn batch(&self) -> Batch<M> {
+        let state = self.state.lock();
         Batch {
             queue: VecDeque::new(),
-            taken: self.state.lock().taken,
+            taken: state.pushed - state.evicted - state.inbound.len() as u64,
         }
     }
 
@@ -265,7 +271,6 @@ impl<M> Mailbox<M> {
         let mut state = self.state.lock();
         state.closed |= close;
         let messages = std::mem::take(&mut state.inbound);
-        state.taken += messages.len() as u64;
         let frames = std::mem::replace(&mut state.frames, FrameLane::new());
         self.frames_len.store(0, Ordering::Relaxed);
         drop(state);
@@ -277,10 +282,6 @@ impl<M> Mailbox<M> {
     /// Takes messages again after a `clear(true)`.
     pub(crate) fn reopen(&self) {
         self.state.lock().closed = false;
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
     }
 
     pub(crate) fn len(&self) -> usize {

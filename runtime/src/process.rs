@@ -58,9 +58,9 @@ pub(crate) trait MailboxView: Send + Sync {
 struct Inner {
     lane: SystemLane,
     traps_exits: bool,
-    /// Set when the process is over; nothing is added afterwards.
+    /// Set when the process is over: it takes no signal and holds nothing new. Those who watch it and those it is linked to wait on.
     over: bool,
-    /// Why, once it is known.
+    /// Why, once everything it held is let go and those who watch it are told; nobody is added afterwards.
     ended: Option<ExitReason>,
     running: bool,
     label: Option<Box<str>>,
@@ -159,13 +159,10 @@ where
         supervised: birth.supervised,
         keeps_mailbox: birth.keeps_mailbox,
     };
-    kernel.scheduler().spawn(Box::pin(run::live(
-        home.clone(),
-        process,
-        mode,
-        body,
-        context,
-    )));
+    let death = run::Death::new(home.clone(), process, mode);
+    kernel
+        .scheduler()
+        .spawn(Box::pin(run::live(body, context, death)));
     pid
 }
 

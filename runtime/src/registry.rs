@@ -88,9 +88,14 @@ impl Registry {
         )
     }
 
-    /// Takes a bound name back.
-    pub(crate) fn release(&self, name: &str) {
-        let released = self.names.lock().remove(name);
+    /// Takes a bound name back from a mailbox, unless somebody else has it by now.
+    pub(crate) fn release(&self, name: &str, address: &dyn Named) {
+        let mut names = self.names.lock();
+        let held = names
+            .get(name)
+            .is_some_and(|holder| holder.same_mailbox(address.as_any()));
+        let released = if held { names.remove(name) } else { None };
+        drop(names);
         drop(released);
     }
 

@@ -106,7 +106,9 @@ impl<T> Slot<T> {
 
     /// The caller waits no longer; whatever comes now is late.
     pub(crate) fn abandon(&self) -> Option<Result<T, CallError>> {
-        match std::mem::replace(&mut *self.state.lock(), State::Over) {
+        // A statement of its own: the waker that is replaced must be dropped after the lock.
+        let before = std::mem::replace(&mut *self.state.lock(), State::Over);
+        match before {
             State::Done(result) => Some(result),
             State::Waiting(_) | State::Over => None,
         }
@@ -192,12 +194,21 @@ impl Drop for Holder {
 
 /// Between two messages of one poll: the process lives, so what it dropped is not answered.
 pub(crate) fn settle_living() {
+    settle_waiting(&CallError::NoReply);
+}
+
+/// The reason of this process is fixed, and it goes on only to clean up: what it dropped ends as this.
+pub(crate) fn settle_dying(reason: &crate::exit::ExitReason) {
+    settle_waiting(&CallError::Exited(reason.clone()));
+}
+
+fn settle_waiting(error: &CallError) {
     let waiting = FATE.with(|fate| match &mut *fate.borrow_mut() {
         Fate::Open(waiting) if !waiting.is_empty() => std::mem::take(waiting),
         Fate::Open(_) | Fate::NoReply | Fate::As(_) => Vec::new(),
     });
     for slot in waiting {
-        slot.settle_unanswered(CallError::NoReply);
+        slot.settle_unanswered(error.clone());
     }
 }
 

@@ -13,7 +13,7 @@ use crate::name::Name;
 use crate::pid::Pid;
 use crate::process::home::Home;
 use crate::process::kernel::Part;
-use crate::telemetry::{Counters, count};
+use crate::telemetry::{Counters, count_by};
 
 mod broadcast;
 mod members;
@@ -76,10 +76,9 @@ struct RoomMember<M> {
 
 impl<M: Send + 'static> Member for RoomMember<M> {
     fn deliver(&self, room: &Arc<str>, payload: &Bytes) -> FramePush {
-        if self.home.pid() != self.life {
-            return FramePush::Gone;
-        }
-        self.home.mailbox.push_frame(room, payload, self.wrap)
+        self.home
+            .mailbox
+            .push_frame(room, payload, self.wrap, || self.home.is_life(self.life))
     }
 }
 
@@ -151,9 +150,7 @@ impl Rooms {
         };
         let report = broadcast::fan_out(&room, payload, &members, except);
         if let Some(counters) = self.counters.get() {
-            for _ in 0..report.lagging {
-                count(&counters.room_frames_missed);
-            }
+            count_by(&counters.room_frames_missed, report.lagging as u64);
         }
         report
     }

@@ -12,6 +12,7 @@ use crate::reply_to::ReplyTo;
 mod child_spec;
 mod children;
 mod dynamic;
+mod manage;
 mod plan;
 mod restart;
 pub(crate) mod serve;
@@ -201,12 +202,15 @@ impl SupervisorHandle {
     /// Stops the supervisor and its children, in reverse order, and waits for it.
     ///
     /// # Errors
-    /// `NoProcess` when it does not run.
+    /// `NoProcess` when it does not run, `Full` when it is flooded.
     pub async fn stop(&self) -> Result<(), CallError> {
         let pid = self.pid();
         self.0
             .send(Message::Stop)
-            .map_err(|_| CallError::NoProcess)?;
+            .map_err(|error| match error.is_full() {
+                true => CallError::Full,
+                false => CallError::NoProcess,
+            })?;
         self.0.kernel().wait_for_exit(pid).await;
         Ok(())
     }
@@ -247,7 +251,9 @@ pub(crate) async fn start_tree(
     if started.is_err()
         && let Some(name) = &name
     {
-        kernel.part::<crate::registry::Registry>().release(name);
+        kernel
+            .part::<crate::registry::Registry>()
+            .release(name, &address);
     }
     started.map(|_| SupervisorHandle(address))
 }

@@ -176,7 +176,12 @@ impl System {
     /// Why the first child that failed did; those started before it have been stopped.
     pub async fn supervise(&self, tree: Supervisor) -> Result<SupervisorHandle, StartError> {
         let handle = start_tree(&self.kernel, tree).await?;
-        self.kernel.part::<Trees>().add(handle.pid());
+        let (trees, pid) = (self.kernel.part::<Trees>(), handle.pid());
+        trees.add(pid);
+        // It may have ended before it was there to be forgotten.
+        if !self.kernel.is_alive(pid) {
+            trees.process_exited(pid);
+        }
         Ok(handle)
     }
 

@@ -22,5 +22,10 @@ pub(crate) struct Counters {
 
 /// Adds one to a counter; ordering does not matter, only the sum.
 pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    count_by(counter, 1);
+}
+
+/// Adds to a counter.
+pub(crate) fn count_by(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
 }

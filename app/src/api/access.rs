@@ -1,6 +1,8 @@
 //! Who asks: first set-up, log-in, log-out, and the identity behind a token or a session cookie.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +35,17 @@ const PASSWORD_CHARACTERS_MIN: usize = 8;
 
 /// The longest password, so that hashing it stays cheap to refuse.
 const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// The longest address of e-mail (RFC 5321, as erratum 1690 corrects it).
+const EMAIL_BYTES_MAX: usize = 254;
+
+/// How many passwords are hashed at once. Each takes 19 MiB and a whole core, and anybody may ask for one: without a bound,
+/// a flood of log-ins takes the memory, the cores, and the threads on which the spool syncs.
+const HASHES_MAX: usize = 2;
+
+/// How long a log-in waits for its turn, in looks and the pause between two.
+const TURN_LOOKS: u32 = 30;
+const TURN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who a request is from.
 #[derive(Clone, Debug, Serialize)]
@@ -85,6 +98,33 @@ impl Attempts {
 
     fn forget(&self, email: &str) {
         self.wrong.lock().remove(email);
+    }
+}
+
+/// The turns of those whose password is hashed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns {
+    taken: Arc<AtomicUsize>,
+}
+
+/// One turn, given back when dropped.
+#[derive(Debug)]
+struct Turn(Turns);
+
+impl Turns {
+    fn take(&self) -> Option<Turn> {
+        self.taken
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken < HASHES_MAX).then_some(taken + 1)
+            })
+            .is_ok()
+            .then(|| Turn(self.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -159,6 +199,10 @@ impl Api {
         } = request.json()?;
         let email = checked_email(&email)?;
         check_password(&password)?;
+        // Asked before the password is hashed, which is dear: nobody may keep the server busy with it once set-up is done.
+        if !setup::is_required(&*self.state().pool.get().await?).await? {
+            return Err(already_done());
+        }
         let name = if name.trim().is_empty() {
             email.clone()
         } else {
@@ -167,11 +211,8 @@ impl Api {
         let mut salt = [0; 16];
         self.state().system.entropy().fill(&mut salt);
         let hash = self
-            .state()
-            .system
-            .blocking(move || PasswordHash::of(&password, salt))
-            .await
-            .map_err(|error| ApiError::Internal(error.to_string()))?;
+            .hashing(move || PasswordHash::of(&password, salt))
+            .await?;
         let user = NewUser {
             id: UserId::from_uuid(self.random_uuid()),
             email,
@@ -185,7 +226,7 @@ impl Api {
                 SetupError::InvalidToken => ApiError::BadRequest(
                     "this set-up link is not valid any more; restart mesher, which prints a new one".to_owned(),
                 ),
-                SetupError::AlreadyDone => ApiError::Conflict("set-up has been done already; log in".to_owned()),
+                SetupError::AlreadyDone => already_done(),
                 SetupError::Database(error) => error.into(),
             })?;
         tracing::info!("first set-up done");
@@ -194,7 +235,8 @@ impl Api {
 
     pub(super) async fn login(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
         let Login { email, password } = request.json()?;
-        if password.len() > PASSWORD_BYTES_MAX {
+        // Neither can be anybody's, and both would be kept or hashed.
+        if password.len() > PASSWORD_BYTES_MAX || email.len() > EMAIL_BYTES_MAX {
             return Err(ApiError::WrongCredentials);
         }
         let email = email.trim().to_lowercase();
@@ -206,17 +248,15 @@ impl Api {
         let user = users::by_email(&*state.pool.get().await?, &email).await?;
         // Without such a user the same work is done, so that the time taken does not tell who exists.
         let hash = user.as_ref().map(UserRow::password);
-        let matches = state
-            .system
-            .blocking(move || match hash {
+        let matches = self
+            .hashing(move || match hash {
                 Some(hash) => hash.verify(&password),
                 None => {
                     let _ = PasswordHash::of(&password, [0; 16]);
                     false
                 }
             })
-            .await
-            .map_err(|error| ApiError::Internal(error.to_string()))?;
+            .await?;
         match user.filter(|_| matches) {
             Some(user) => {
                 self.shared.attempts.forget(&email);
@@ -224,6 +264,30 @@ impl Api {
             }
             None => Err(ApiError::WrongCredentials),
         }
+    }
+
+    /// Does the work of a password's hash on a thread of its own, a few at once; who waits too long is told to come back.
+    async fn hashing<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, ApiError> {
+        let system = &self.state().system;
+        for _ in 0..TURN_LOOKS {
+            let Some(turn) = self.shared.turns.take() else {
+                system.sleep(TURN_PAUSE).await;
+                continue;
+            };
+            let work = move || {
+                // Held by the work itself: it goes on when the client who asked has left.
+                let _turn = turn;
+                work()
+            };
+            return system
+                .blocking(work)
+                .await
+                .map_err(|error| ApiError::Internal(error.to_string()));
+        }
+        Err(ApiError::TooMany(1))
     }
 
     pub(super) async fn logout(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
@@ -267,13 +331,17 @@ impl Api {
     }
 }
 
+fn already_done() -> ApiError {
+    ApiError::Conflict("set-up has been done already; log in".to_owned())
+}
+
 fn cookie(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("cookies are made of URL-safe characters")
 }
 
 fn checked_email(text: &str) -> Result<String, ApiError> {
     let email = text.trim();
-    let plausible = email.len() <= 254
+    let plausible = email.len() <= EMAIL_BYTES_MAX
         && !email.contains(char::is_whitespace)
         && !email.contains(char::is_control)
         && email.split_once('@').is_some_and(|(local, domain)| {
@@ -328,6 +396,15 @@ mod tests {
         assert_eq!(attempts.wrong.lock().len(), ATTEMPTS_ADDRESSES_MAX);
         attempts.forget("2047");
         assert_eq!(attempts.wrong.lock().len(), ATTEMPTS_ADDRESSES_MAX - 1);
+    }
+
+    #[test]
+    fn few_passwords_are_hashed_at_once() {
+        let turns = Turns::default();
+        let mut taken: Vec<Turn> = std::iter::from_fn(|| turns.take()).collect();
+        assert_eq!(taken.len(), HASHES_MAX);
+        taken.pop();
+        assert!(turns.take().is_some(), "a turn comes back");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum ApiError {
     Conflict(String),
     /// 413: the body is larger than this many bytes.
     TooLarge(usize),
+    /// 426: the path speaks WebSocket, version 13.
+    UpgradeRequired,
     /// 429: too many attempts; try again after this many seconds.
     TooMany(u64),
     /// 503: the database is away; the cause goes to the log, not to the client.
@@ -59,6 +61,7 @@ impl ApiError {
             ApiError::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Conflict(_) => StatusCode::CONFLICT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             ApiError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -77,6 +80,7 @@ impl ApiError {
             ApiError::MethodNotAllowed(_) => "method_not_allowed",
             ApiError::Conflict(_) => "conflict",
             ApiError::TooLarge(_) => "too_large",
+            ApiError::UpgradeRequired => "upgrade_required",
             ApiError::TooMany(_) => "too_many_requests",
             ApiError::Unavailable(_) => "unavailable",
             ApiError::Internal(_) => "internal",
@@ -109,6 +113,12 @@ impl ApiError {
             ApiError::MethodNotAllowed(allow) => response = response.header(header::ALLOW, allow),
             ApiError::TooMany(seconds) => response = response.header(header::RETRY_AFTER, seconds),
             ApiError::Unavailable(_) => response = response.header(header::RETRY_AFTER, 5),
+            ApiError::UpgradeRequired => {
+                response = response
+                    .header(header::CONNECTION, "upgrade")
+                    .header(header::UPGRADE, "websocket")
+                    .header(header::SEC_WEBSOCKET_VERSION, "13");
+            }
             ApiError::Unauthorized => {
                 response = response.header(header::WWW_AUTHENTICATE, "Bearer");
             }
@@ -132,6 +142,7 @@ impl fmt::Display for ApiError {
             ApiError::NotFound(what) => write!(f, "no such {what}"),
             ApiError::MethodNotAllowed(allow) => write!(f, "method not allowed here; allowed: {allow}"),
             ApiError::TooLarge(bytes_max) => write!(f, "the body is larger than {bytes_max} bytes"),
+            ApiError::UpgradeRequired => f.write_str("this path speaks WebSocket, version 13"),
             ApiError::TooMany(seconds) => write!(f, "too many attempts; try again in {seconds} s"),
             ApiError::Unavailable(_) => f.write_str("the database is not reachable right now; try again"),
             ApiError::Internal(_) => f.write_str("internal error; the server's log says more"),

@@ -103,7 +103,10 @@ async fn find_issue(
     let issue = issue.ok_or(ApiError::NotFound("issue"))?;
     find_project(client, identity, &issue.row.project_id.to_string())
         .await
-        .map_err(|_| ApiError::NotFound("issue"))?;
+        .map_err(|error| match error {
+            ApiError::NotFound(_) => ApiError::NotFound("issue"),
+            away => away,
+        })?;
     Ok(issue)
 }
 

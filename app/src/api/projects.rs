@@ -59,8 +59,7 @@ pub(super) async fn find_project(
     identity: &Identity,
     name: &str,
 ) -> Result<ProjectRow, ApiError> {
-    projects::find(&**client, name)
+    projects::find_of(&**client, identity.organization(), name)
         .await?
-        .filter(|project| project.organization_id == identity.organization())
         .ok_or(ApiError::NotFound("project"))
 }

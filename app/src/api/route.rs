@@ -35,6 +35,8 @@ pub(crate) enum Route {
     IssueEvents(Uuid),
     /// A change of an issue's status.
     IssueAction(Uuid, IssueAction),
+    /// The live stream, asked for without an upgrade; an upgrade is taken before it gets here.
+    Live,
     /// The supervision tree.
     Runtime,
     /// The test hook that kills a named process.
@@ -100,6 +102,7 @@ impl Route {
             ["issues", id, "archive"] => {
                 ("POST", Route::IssueAction(issue(id)?, IssueAction::Archive))
             }
+            ["live"] => ("GET", Route::Live),
             ["runtime"] => ("GET", Route::Runtime),
             ["runtime", "kill"] => ("POST", Route::RuntimeKill),
             _ => return Err(ApiError::NotFound("API path")),
@@ -139,6 +142,7 @@ mod tests {
             (format!("issues/{id}"), Method::HEAD, false),
             (format!("issues/{id}/events"), Method::GET, false),
             (format!("issues/{id}/archive"), Method::POST, false),
+            ("live".to_owned(), Method::GET, false),
             ("runtime".to_owned(), Method::GET, false),
             ("runtime/kill".to_owned(), Method::POST, false),
         ] {

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mesh_runtime::System;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
 use super::connect::{self, Session};
 use super::serve::random_uuid;
+use super::{Failure, answer};
 use crate::config::Config;
 use crate::config::entropy::OsRandom;
 use crate::storage::secret::Secret;
@@ -25,8 +26,7 @@ pub(super) fn migrate(config: &Config) -> Result<(), Failure> {
         let system = system();
         let session = Session::open(&system, config).await?;
         session.close(&system).await?;
-        println!("the schema is up to date");
-        Ok(())
+        answer(&"the schema is up to date")
     })
 }
 
@@ -54,8 +54,7 @@ pub(super) fn dsn(config: &Config, project: &str) -> Result<(), Failure> {
         let key = row
             .public_key
             .ok_or_else(|| Failure::new(format!("project {} has no active key", row.slug)))?;
-        println!("{}", config.base_url().dsn(key, row.number));
-        Ok(())
+        answer(&config.base_url().dsn(key, row.number))
     })
 }
 
@@ -88,8 +87,7 @@ pub(super) fn token_create(config: &Config, name: &str) -> Result<(), Failure> {
         .await
         .map_err(Failure::new)?;
         session.close(&system).await?;
-        println!("{}", secret.reveal());
-        Ok(())
+        answer(&secret.reveal())
     })
 }
 
@@ -99,6 +97,8 @@ pub(super) fn psql(config: &Config, arguments: &[String]) -> Result<ExitCode, Fa
         let database = connect::open_database(&system, config).await?;
         let arguments: Vec<_> = arguments.iter().map(Into::into).collect();
         let mut command = database.psql_command(&arguments);
+        // Ctrl-C reaches us as well as psql, which cancels its query and goes on: taken here, it must not end us under it.
+        let _taken = signal(SignalKind::interrupt()).map_err(Failure::new)?;
         let ended = system
             .blocking(move || command.status())
             .await

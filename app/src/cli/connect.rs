@@ -1,5 +1,6 @@
 //! One connection to Mesher's database for a command: the cluster up, the schema current, the server running or not.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use mesh_runtime::System;
@@ -9,8 +10,8 @@ use super::Failure;
 use super::serve::random_uuid;
 use crate::config::{Config, env};
 use crate::domain::{OrganizationId, ProjectId, PublicKey};
-use crate::storage::database::Database;
-use crate::storage::embedded::Options;
+use crate::storage::database::{Database, DatabaseError};
+use crate::storage::embedded::{EmbeddedError, Options};
 use crate::storage::migrate;
 use crate::storage::projects::{self, ProjectRow};
 
@@ -65,7 +66,29 @@ pub(super) async fn open_database(system: &System, config: &Config) -> Result<Da
     let options = Options::new(&config.data_dir).search_path(env::search_path());
     Database::open(system, config.database_url.as_deref(), options)
         .await
-        .map_err(Failure::new)
+        .map_err(|error| {
+            if is_directory_closed(&error) {
+                Failure::new(format!(
+                    "{error}; let this user write there, or choose another directory with MESHER_DATA_DIR"
+                ))
+            } else {
+                Failure::new(error)
+            }
+        })
+}
+
+/// Whether the data directory cannot be written by whoever runs this command.
+fn is_directory_closed(error: &DatabaseError) -> bool {
+    let DatabaseError::Embedded(EmbeddedError::Io { source, .. }) = error else {
+        return false;
+    };
+    matches!(
+        source.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory
+            | ErrorKind::AlreadyExists
+    )
 }
 
 fn unreachable_database(config: &Config, cause: &str) -> Failure {

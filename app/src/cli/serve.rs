@@ -1,13 +1,13 @@
 //! `mesher serve`: brings everything up in order, says where it is, and takes it down in bounded time.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use mesh_runtime::{ExitReason, System};
+use mesh_runtime::{ExitReason, Pid, System};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Builder;
 
@@ -17,6 +17,7 @@ use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config};
 use crate::domain::wall;
 use crate::storage::database::Database;
+use crate::storage::projects::ProjectRow;
 use crate::storage::secret::Secret;
 use crate::storage::setup;
 use crate::supervision;
@@ -68,20 +69,20 @@ async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    let welcome = Welcome::prepare(&system, first, &config.base_url()).await?;
-    let database = welcome.session.database.clone();
+    let database = first.database.clone();
     if let Database::Embedded(cluster) = &database {
         tracing::info!("{}", cluster.description());
     }
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let tree = supervision::tree(&system, &config, &database, listener, workers);
-    let root = system.supervise(tree).await.map_err(Failure::new)?.pid();
-    welcome.print(&config);
-
-    let stopped = tokio::select! {
-        reason = system.wait_for_exit(root) => Err(reason),
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+    let stopped = match start(&system, &config, listener, first).await {
+        Ok((root, welcome)) => {
+            welcome.print(&config);
+            tokio::select! {
+                reason = system.wait_for_exit(root) => Err(gave_up(&reason)),
+                _ = interrupt.recv() => Ok(()),
+                _ = terminate.recv() => Ok(()),
+            }
+        }
+        Err(failure) => Err(failure),
     };
     if stopped.is_ok() {
         tracing::info!("stopping: requests in hand are finished first");
@@ -90,10 +91,27 @@ async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
         tracing::warn!("some processes had to be killed; nothing acknowledged is lost");
     }
     let closed = database.close(&system).await;
-    match stopped {
-        Err(reason) => Err(gave_up(&reason)),
-        Ok(()) => closed.map_err(Failure::new),
-    }
+    stopped.and_then(|()| closed.map_err(Failure::new))
+}
+
+/// The first project, the tree, and last what the operator is told: a start that fails must not have replaced the set-up link of the
+/// server that owns the data directory.
+async fn start(
+    system: &System,
+    config: &Config,
+    listener: TcpListener,
+    mut session: Session,
+) -> Result<(Pid, Welcome), Failure> {
+    let project = connect::ensure_first_project(system, &mut session.client).await?;
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let tree = supervision::tree(system, config, &session.database, listener, workers);
+    let root = system.supervise(tree).await.map_err(|error| {
+        Failure::new(format!(
+            "cannot start: {error}; if another mesher uses the data directory, stop it, or choose another directory with MESHER_DATA_DIR"
+        ))
+    })?;
+    let welcome = Welcome::prepare(system, session, project, &config.base_url()).await?;
+    Ok((root.pid(), welcome))
 }
 
 fn gave_up(reason: &ExitReason) -> Failure {
@@ -104,20 +122,19 @@ fn gave_up(reason: &ExitReason) -> Failure {
 
 /// What the operator needs to know at start.
 struct Welcome {
-    session: Session,
     setup_link: Option<String>,
     dsn: Option<String>,
     base_url: BaseUrl,
 }
 
 impl Welcome {
-    /// Makes the first project if there is none, and a set-up link if there is nobody.
+    /// Makes a set-up link if there is nobody; `project` is the one whose DSN is told.
     async fn prepare(
         system: &System,
         mut session: Session,
+        project: Option<ProjectRow>,
         base_url: &BaseUrl,
     ) -> Result<Welcome, Failure> {
-        let project = connect::ensure_first_project(system, &mut session.client).await?;
         let setup_link = if setup::is_required(&session.client)
             .await
             .map_err(Failure::new)?
@@ -136,7 +153,6 @@ impl Welcome {
         let dsn =
             project.and_then(|project| Some(base_url.dsn(project.public_key?, project.number)));
         Ok(Welcome {
-            session,
             setup_link,
             dsn,
             base_url: base_url.clone(),
@@ -145,34 +161,46 @@ impl Welcome {
 
     /// To standard output, so that a person and a script both find it apart from the log.
     fn print(&self, config: &Config) {
+        // Whoever reads may have seen enough and left (`mesher | grep -m1 DSN`); the server stays.
+        if let Err(error) = io::stdout().write_all(self.text(config).as_bytes()) {
+            tracing::debug!(%error, "nobody reads the welcome");
+        }
+    }
+
+    fn text(&self, config: &Config) -> String {
         let base = &self.base_url;
-        println!();
-        println!("  Mesher is ready.");
-        println!();
-        println!("  Dashboard   {base}");
+        let mut lines = vec![
+            String::new(),
+            "  Mesher is ready.".to_owned(),
+            String::new(),
+            format!("  Dashboard   {base}"),
+        ];
         if let Some(link) = &self.setup_link {
-            println!("  Set up      {link}");
-            println!("              (opens once, for 24 hours; a restart prints a new one)");
+            lines.push(format!("  Set up      {link}"));
+            lines.push(
+                "              (opens once, for 24 hours; a restart prints a new one)".to_owned(),
+            );
         }
         if let Some(dsn) = &self.dsn {
-            println!("  DSN         {dsn}");
+            lines.push(format!("  DSN         {dsn}"));
             if let Some((key, _)) = dsn
                 .split_once("://")
                 .and_then(|(_, rest)| rest.split_once('@'))
             {
-                println!();
-                println!("  Send a first event:");
-                println!();
-                println!("    curl {base}/api/v1/events \\");
-                println!(
-                    "      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\"
-                );
-                println!("      -d '{{\"level\":\"error\",\"message\":\"hello from curl\"}}'");
+                lines.extend([
+                    String::new(),
+                    "  Send a first event:".to_owned(),
+                    String::new(),
+                    format!("    curl {base}/api/v1/events \\"),
+                    format!("      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\"),
+                    "      -d '{\"level\":\"error\",\"message\":\"hello from curl\"}'".to_owned(),
+                ]);
             }
         }
-        println!();
-        println!("  Data        {}", config.data_dir.display());
-        println!();
+        lines.push(String::new());
+        lines.push(format!("  Data        {}", config.data_dir.display()));
+        lines.push("\n".to_owned());
+        lines.join("\n")
     }
 }
 

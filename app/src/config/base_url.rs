@@ -37,6 +37,15 @@ impl BaseUrl {
         format!("{self}/setup?token={token}")
     }
 
+    /// Whether `origin`, as browsers write it, is that of our own pages.
+    #[must_use]
+    pub fn is_origin(&self, origin: &str) -> bool {
+        let authority = self.rest.split('/').next().unwrap_or_default();
+        origin.split_once("://").is_some_and(|(scheme, asking)| {
+            scheme == self.scheme && asking.eq_ignore_ascii_case(authority)
+        })
+    }
+
     /// Whether browsers reach us by TLS, so that cookies may be kept to it.
     #[must_use]
     pub fn is_secure(&self) -> bool {
@@ -53,6 +62,22 @@ impl fmt::Display for BaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_pages_have_one_origin() {
+        let url = BaseUrl::parse("https://Errors.example.com/mesher/").unwrap();
+        assert!(url.is_origin("https://errors.example.com"));
+        for foreign in [
+            "http://errors.example.com",
+            "https://errors.example.com:8080",
+            "https://errors.example.com.evil.example",
+            "https://evil.example",
+            "null",
+            "",
+        ] {
+            assert!(!url.is_origin(foreign), "{foreign}");
+        }
+    }
 
     #[test]
     fn links_are_built_on_it() {

@@ -15,9 +15,9 @@ use uuid::Uuid;
 use super::door_counts::DoorCounts;
 use super::keys::{Grant, KeyCache};
 use super::rate_limit::{Rate, TokenBucket};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refused};
 use super::spool::{AppendError, SpoolHandle};
-use crate::domain::{EventId, ProjectNumber, PublicKey, RawEvent};
+use crate::domain::{EventId, ProjectId, ProjectNumber, PublicKey, RawEvent};
 use crate::pressure::Pressure;
 use crate::processing::normalize::{self, EventContext, InvalidEvent};
 
@@ -70,6 +70,14 @@ pub(crate) struct Origin {
     pub(crate) event_id: Option<EventId>,
     pub(crate) sent_at: Option<Timestamp>,
     pub(crate) remote_address: Option<IpAddr>,
+}
+
+/// An event that is admitted and not yet durable.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    project_id: ProjectId,
+    event_id: EventId,
+    record: Bytes,
 }
 
 /// The door's judgement; clones share everything.
@@ -142,17 +150,13 @@ impl Admission {
         Ok(grant)
     }
 
-    /// Takes one event: judges rate and pressure, normalises, and returns once it is on disk.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, the event may or may not be stored; a second attempt with the
-    /// same id ends as a duplicate.
-    pub(crate) async fn accept(
+    /// Judges rate, pressure and size of one event and normalises it: all that needs the request's bytes, without waiting.
+    pub(crate) fn admit(
         &self,
         grant: &Grant,
         origin: &Origin,
         json: &[u8],
-    ) -> Result<EventId, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         if json.len() > self.shared.limits.event_bytes_max {
             return Err(Refusal::TooLarge(self.shared.limits.event_bytes_max));
         }
@@ -161,8 +165,23 @@ impl Admission {
             return Err(Refusal::Full);
         }
         let raw = self.normalise(grant, origin, json)?;
-        self.append(raw.to_bytes()).await?;
-        Ok(raw.event_id)
+        Ok(Admitted {
+            project_id: raw.project_id,
+            event_id: raw.event_id,
+            record: raw.to_bytes(),
+        })
+    }
+
+    /// Returns once an event is on disk.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the event may or may not be stored; a second attempt with the
+    /// same id ends as a duplicate.
+    pub(crate) async fn store(&self, admitted: Admitted) -> Result<EventId, Refused> {
+        self.append(admitted.record)
+            .await
+            .map_err(|refusal| Refused::of(admitted.project_id, refusal))?;
+        Ok(admitted.event_id)
     }
 
     fn take_token(&self, grant: &Grant) -> Result<(), Refusal> {

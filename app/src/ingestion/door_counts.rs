@@ -40,17 +40,50 @@ impl DoorCounts {
 
     /// Takes what was counted since the last time.
     #[must_use]
-    pub fn take(&self) -> Vec<(ProjectId, Outcome, u64)> {
-        std::mem::take(&mut *self.counts.lock())
+    pub fn take(&self) -> TakenCounts {
+        let taken = std::mem::take(&mut *self.counts.lock())
             .into_iter()
             .map(|((project_id, outcome), count)| (project_id, outcome, count))
-            .collect()
+            .collect();
+        TakenCounts {
+            counts: self.clone(),
+            taken,
+        }
     }
 
     /// Refusals of requests that showed no known key, since the start.
     #[must_use]
     pub fn strangers(&self) -> u64 {
         self.strangers.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts on their way to the database; dropped before somebody answers for them, they go back.
+#[derive(Debug)]
+pub struct TakenCounts {
+    counts: DoorCounts,
+    taken: Vec<(ProjectId, Outcome, u64)>,
+}
+
+impl TakenCounts {
+    /// What was counted.
+    #[must_use]
+    pub fn get(&self) -> &[(ProjectId, Outcome, u64)] {
+        &self.taken
+    }
+
+    /// Answers for them: from here on they may be stored and do not go back by themselves.
+    #[must_use]
+    pub fn answer_for(mut self) -> Vec<(ProjectId, Outcome, u64)> {
+        std::mem::take(&mut self.taken)
+    }
+}
+
+impl Drop for TakenCounts {
+    fn drop(&mut self) {
+        for (project_id, outcome, count) in self.taken.drain(..) {
+            self.counts.add(Some(project_id), outcome, count);
+        }
     }
 }
 
@@ -67,8 +100,11 @@ mod tests {
         counts.clone().add(Some(project), Outcome::Invalid, 1);
         counts.add(Some(project), Outcome::Invalid, 2);
         counts.add(None, Outcome::Unauthorised, 5);
-        assert_eq!(counts.take(), [(project, Outcome::Invalid, 3)]);
-        assert!(counts.take().is_empty());
+        let expected = [(project, Outcome::Invalid, 3)];
+        drop(counts.take());
+        assert_eq!(counts.take().get(), expected, "what is dropped goes back");
+        assert_eq!(counts.take().answer_for(), expected);
+        assert!(counts.take().get().is_empty());
         assert_eq!(counts.strangers(), 5);
     }
 }

@@ -19,7 +19,7 @@ use warp::{Filter, Rejection, Reply};
 use self::answer::Answer;
 use self::body::{Body, Budget};
 use self::target::Target;
-use super::admission::{Admission, Dialect, Origin};
+use super::admission::{Admission, Admitted, Dialect, Origin};
 use super::keys::Grant;
 use super::refusal::{Refusal, Refused};
 use crate::domain::EventId;
@@ -97,6 +97,21 @@ impl Request {
     }
 }
 
+/// A request that is good so far, its bytes let go.
+enum Judged {
+    /// An event for our own endpoint.
+    Native(Admitted),
+    /// What a Sentry endpoint was sent.
+    Sentry {
+        /// The event, if there is one.
+        event: Option<Admitted>,
+        /// The id to answer without one.
+        id: Option<EventId>,
+        /// Whether the client is told not to send some kinds of items.
+        is_limited: bool,
+    },
+}
+
 #[derive(Clone)]
 struct Door {
     admission: Admission,
@@ -165,9 +180,23 @@ impl Door {
         let encoding = encodings(&request.headers);
         let bytes = compression::decode(encoding.as_deref(), bytes, inflated_bytes_max)
             .map_err(|error| refuse(Refusal::of_decoding(error, inflated_bytes_max)))?;
-        let answer = self.take_body(request, early, bytes).await;
+        // What was inflated is let go before the wait for the disk: the budget counts bodies as they come.
+        let answer = match self.judge(request, early, bytes)? {
+            Judged::Native(event) => Answer::accepted(self.admission.store(event).await?),
+            Judged::Sentry {
+                event,
+                id,
+                is_limited,
+            } => {
+                let id = match event {
+                    Some(event) => Some(self.admission.store(event).await?),
+                    None => id,
+                };
+                Answer::stored(id, is_limited)
+            }
+        };
         drop(share);
-        answer
+        Ok(answer)
     }
 
     /// The grant of the key in the headers or the query; `None` where only the envelope can tell.
@@ -183,19 +212,18 @@ impl Door {
         }
     }
 
-    async fn take_body(
+    /// Everything about a body that needs its bytes.
+    fn judge(
         &self,
         request: &Request,
         early: Option<Grant>,
         bytes: Bytes,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Judged, Refused> {
         match request.target {
             Target::Native => {
                 let grant = early.ok_or_else(|| Refused::unknown(AuthError::Missing))?;
-                let id = self
-                    .accept(&grant, request, Dialect::Native, &bytes, None)
-                    .await?;
-                Ok(Answer::accepted(id))
+                self.admit(&grant, request, Dialect::Native, &bytes, None)
+                    .map(Judged::Native)
             }
             Target::Store(_) if !is_envelope(&request.headers) => {
                 let grant = early.ok_or_else(|| self.no_key(request, None))?;
@@ -203,23 +231,23 @@ impl Door {
                 let json = event_item::store_body(bytes, ceiling).map_err(|error| {
                     Refused::of(grant.project_id, Refusal::of_decoding(error, ceiling))
                 })?;
-                let id = self
-                    .accept(&grant, request, Dialect::Sentry, &json, None)
-                    .await?;
-                Ok(Answer::stored(Some(id), &[]))
+                let event = self.admit(&grant, request, Dialect::Sentry, &json, None)?;
+                Ok(Judged::Sentry {
+                    event: Some(event),
+                    id: None,
+                    is_limited: false,
+                })
             }
-            Target::Store(_) | Target::Envelope(_) => {
-                self.take_envelope(request, early, &bytes).await
-            }
+            Target::Store(_) | Target::Envelope(_) => self.judge_envelope(request, early, &bytes),
         }
     }
 
-    async fn take_envelope(
+    fn judge_envelope(
         &self,
         request: &Request,
         early: Option<Grant>,
         bytes: &Bytes,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Judged, Refused> {
         let project_id = early.map(|grant| grant.project_id);
         let envelope = Envelope::parse(bytes).map_err(|error| Refused {
             refusal: error.into(),
@@ -247,20 +275,17 @@ impl Door {
         if !unwanted.is_empty() {
             tracing::debug!(envelope.skipped_items = unwanted.len(), project.id = %grant.project_id, "items of an envelope are not stored");
         }
-        let id = match event {
-            Some(event) => Some(
-                self.accept(
-                    &grant,
-                    request,
-                    Dialect::Sentry,
-                    &event.payload,
-                    Some(&envelope),
-                )
-                .await?,
-            ),
-            None => envelope.header.event_id,
-        };
-        Ok(Answer::stored(id, &unwanted))
+        let event = event
+            .map(|event| {
+                let json = &event.payload;
+                self.admit(&grant, request, Dialect::Sentry, json, Some(&envelope))
+            })
+            .transpose()?;
+        Ok(Judged::Sentry {
+            event,
+            id: envelope.header.event_id,
+            is_limited: answer::is_limited(&unwanted),
+        })
     }
 
     fn late_grant(&self, request: &Request, envelope: &Envelope) -> Result<Grant, Refused> {
@@ -278,14 +303,14 @@ impl Door {
         Refused::unknown(error.unwrap_or(AuthError::Missing))
     }
 
-    async fn accept(
+    fn admit(
         &self,
         grant: &Grant,
         request: &Request,
         dialect: Dialect,
         json: &[u8],
         envelope: Option<&Envelope>,
-    ) -> Result<EventId, Refused> {
+    ) -> Result<Admitted, Refused> {
         let origin = Origin {
             dialect,
             event_id: envelope.and_then(|envelope| envelope.header.event_id),
@@ -293,8 +318,7 @@ impl Door {
             remote_address: request.remote,
         };
         self.admission
-            .accept(grant, &origin, json)
-            .await
+            .admit(grant, &origin, json)
             .map_err(|refusal| Refused::of(grant.project_id, refusal))
     }
 }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use mesh_runtime::{CallError, ChildSpec, Context, ExitReason, System};
 use uuid::Uuid;
 
-use super::door_counts::DoorCounts;
+use super::door_counts::{DoorCounts, TakenCounts};
 use super::spool::{SpoolChunk, SpoolHandle};
 use super::store::{ChunkStore, StoreError};
 use crate::domain::{Outcome, ProjectId, RawEvent, RawEventError};
@@ -68,7 +68,7 @@ struct Router {
 /// A chunk that is ready to be stored.
 struct Ready {
     chunk: Arc<Chunk>,
-    counts: Vec<(ProjectId, Outcome, u64)>,
+    counts: TakenCounts,
 }
 
 /// The database tells another position than this life of the router believes: open it again.
@@ -169,7 +169,7 @@ impl Router {
                 Ok(read) => (read, self.args.counts.take()),
                 Err(CallError::Timeout) => {
                     let counts = self.args.counts.take();
-                    if counts.is_empty() {
+                    if counts.get().is_empty() {
                         continue;
                     }
                     let nothing = SpoolChunk {
@@ -193,7 +193,7 @@ impl Router {
         spool_id: Uuid,
         epoch: i64,
         read: SpoolChunk,
-        counts: Vec<(ProjectId, Outcome, u64)>,
+        counts: TakenCounts,
     ) -> Ready {
         let at = self.wall_time();
         let mut events = Vec::new();
@@ -218,6 +218,7 @@ impl Router {
             }
         }
         let outcomes = counts
+            .get()
             .iter()
             .map(|&(project_id, outcome, quantity)| OutcomeCount {
                 project_id,
@@ -247,50 +248,54 @@ impl Router {
 
     /// Stores a chunk, for as long as it takes; then tells everybody, and the spool.
     async fn store(&self, ready: Option<Ready>) -> Result<(), OutOfStep> {
-        let Some(ready) = ready else {
+        let Some(Ready { chunk, counts }) = ready else {
             return Ok(());
         };
+        let counts = counts.answer_for();
         let mut pause = Pause::new();
         let mut unknown: Option<Committed> = None;
         let mut failures = 0_u32;
         let committed = loop {
-            match self.args.store.write(ready.chunk.clone()).await {
+            let why = match self.args.store.write(chunk.clone()).await {
                 Ok(committed) => break Some(committed),
                 // An attempt before this one was committed after all.
                 Err(StoreError::AlreadyAt(released))
-                    if released == ready.chunk.next && released > ready.chunk.released =>
+                    if released == chunk.next && chunk.moves_the_spool() =>
                 {
                     break unknown;
                 }
                 Err(StoreError::AlreadyAt(released)) => {
-                    self.give_back(&ready);
+                    self.give_back(counts);
                     return Err(OutOfStep(format!("the database stands at {released}")));
                 }
                 Err(StoreError::OutOfStep(why)) => {
-                    self.give_back(&ready);
+                    self.give_back(counts);
                     return Err(OutOfStep(why));
                 }
-                Err(StoreError::Away(why, maybe)) => {
-                    failures += 1;
-                    if failures == 1 {
-                        tracing::warn!(chunk.events = ready.chunk.events.len(), storage.error = %why, "chunks cannot be stored just now; this one is tried until it is");
-                    } else {
-                        tracing::debug!(storage.error = %why, storage.failures = failures, "the chunk is tried again");
-                    }
-                    unknown = maybe.or(unknown);
-                    pause.wait(&self.system).await;
+                // Of counts alone a second attempt could not find out: they may be lost, never doubled.
+                Err(StoreError::Unknown(..)) if !chunk.moves_the_spool() => {
+                    break Some(Committed::default());
                 }
+                Err(StoreError::Unknown(why, maybe)) => {
+                    unknown = maybe.or(unknown);
+                    why
+                }
+                Err(StoreError::Away(why)) => why,
+            };
+            failures += 1;
+            if failures == 1 {
+                tracing::warn!(chunk.events = chunk.events.len(), storage.error = %why, "chunks cannot be stored just now; this one is tried until it is");
+            } else {
+                tracing::debug!(storage.error = %why, storage.failures = failures, "the chunk is tried again");
             }
+            pause.wait(&self.system).await;
         };
         if failures > 0 {
             tracing::info!(storage.failures = failures, "chunks are stored again");
         }
-        let next = ready.chunk.next;
+        let next = chunk.next;
         match committed {
-            Some(committed) => self.args.fan_out.tell(StoredChunk {
-                chunk: ready.chunk,
-                committed,
-            }),
+            Some(committed) => self.args.fan_out.tell(StoredChunk { chunk, committed }),
             None => tracing::info!(
                 spool.next = next,
                 "a chunk was stored by an attempt whose answer is lost; it is not shown live"
@@ -304,8 +309,8 @@ impl Router {
     }
 
     /// Counts of the door that were not stored go back, for a later chunk.
-    fn give_back(&self, ready: &Ready) {
-        for &(project_id, outcome, count) in &ready.counts {
+    fn give_back(&self, counts: Vec<(ProjectId, Outcome, u64)>) {
+        for (project_id, outcome, count) in counts {
             self.args.counts.add(Some(project_id), outcome, count);
         }
     }

@@ -19,9 +19,11 @@ pub enum StoreError {
     AlreadyAt(u64),
     /// This life of the router must not write any more: open the position again.
     OutOfStep(String),
-    /// Try the same chunk again. When the fate of the commit is unknown, with what was stored if it
-    /// was committed after all.
-    Away(String, Option<Committed>),
+    /// Nothing was stored; try the same chunk again.
+    Away(String),
+    /// It may be stored; try the same chunk again to find out. With what was stored if it was, where
+    /// that is known.
+    Unknown(String, Option<Committed>),
 }
 
 /// Where the router stores chunks: the storage writer, or a test's double.
@@ -61,7 +63,7 @@ impl Storage {
 
     async fn write_chunk(&self, chunk: Arc<Chunk>) -> Result<Committed, StoreError> {
         let writer = StorageWriterHandle::named(&self.system)
-            .map_err(|error| StoreError::Away(format!("storage writer: {error}"), None))?;
+            .map_err(|error| StoreError::Away(format!("storage writer: {error}")))?;
         writer.write(chunk).await.map_err(StoreError::from)
     }
 }
@@ -81,8 +83,9 @@ impl From<WriteError> for StoreError {
         let why = error.to_string();
         match error {
             WriteError::AlreadyReleased { released } => StoreError::AlreadyAt(released),
-            WriteError::CommitUnknown(committed) => StoreError::Away(why, Some(*committed)),
-            error if error.is_transient() => StoreError::Away(why, None),
+            WriteError::CommitUnknown(committed) => StoreError::Unknown(why, Some(*committed)),
+            WriteError::Unanswered(_) => StoreError::Unknown(why, None),
+            error if error.is_transient() => StoreError::Away(why),
             _ => StoreError::OutOfStep(why),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 use std::sync::Arc;
 
 use mesh_runtime::{ChildSpec, System};
 use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
 
 use super::embedded::{Cluster, EmbeddedError, Options, Stopped};
 use super::{keeper, partition_manager, pool, schema_manager, writer};
@@ -20,10 +22,9 @@ pub enum Database {
     External(Box<External>),
 }
 
-/// A given server. Its URL may hold a password and is never printed.
+/// A given server. Its settings may hold a password and are never printed.
 #[derive(Clone)]
 pub struct External {
-    url: String,
     config: Config,
 }
 
@@ -90,10 +91,7 @@ impl Database {
         if config.get_application_name().is_none() {
             config.application_name("mesher");
         }
-        Ok(Database::External(Box::new(External {
-            url: url.to_owned(),
-            config,
-        })))
+        Ok(Database::External(Box::new(External { config })))
     }
 
     /// How to connect.
@@ -130,7 +128,7 @@ impl Database {
             Database::Embedded(cluster) => cluster.psql_command(args),
             Database::External(external) => {
                 let mut command = Command::new("psql");
-                command.arg("--dbname").arg(&external.url).args(args);
+                command.envs(client_variables(&external.config)).args(args);
                 command
             }
         }
@@ -151,5 +149,84 @@ impl Database {
             }
         }
         Ok(())
+    }
+}
+
+/// The variables by which PostgreSQL's client programs learn of a server: its arguments would show the password to everybody on the
+/// machine.
+///
+/// Source: PostgreSQL's documentation, libpq, Environment Variables.
+fn client_variables(config: &Config) -> Vec<(&'static str, OsString)> {
+    let text = |text: &str| Some(OsString::from(text));
+    let joined =
+        |items: Vec<OsString>| (!items.is_empty()).then(|| items.join(std::ffi::OsStr::new(",")));
+    let hosts = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            Host::Tcp(name) => name.into(),
+            Host::Unix(path) => path.into(),
+        })
+        .collect();
+    let addresses = config.get_hostaddrs().iter();
+    let ports = config.get_ports().iter();
+    let ssl_mode = match config.get_ssl_mode() {
+        SslMode::Disable => "disable",
+        SslMode::Require => "require",
+        _ => "prefer",
+    };
+    [
+        ("PGHOST", joined(hosts)),
+        (
+            "PGHOSTADDR",
+            joined(
+                addresses
+                    .map(|address| address.to_string().into())
+                    .collect(),
+            ),
+        ),
+        (
+            "PGPORT",
+            joined(ports.map(|port| port.to_string().into()).collect()),
+        ),
+        ("PGUSER", config.get_user().and_then(text)),
+        (
+            "PGPASSWORD",
+            config
+                .get_password()
+                .map(|password| OsString::from_vec(password.to_vec())),
+        ),
+        ("PGDATABASE", config.get_dbname().and_then(text)),
+        ("PGOPTIONS", config.get_options().and_then(text)),
+        ("PGSSLMODE", text(ssl_mode)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::client_variables;
+
+    #[test]
+    fn client_programs_learn_of_the_server() {
+        let config = "postgres://u:p%40w@one:5433,two:5434/d?sslmode=disable";
+        let variables = client_variables(&config.parse().unwrap());
+        for (name, value) in [
+            ("PGHOST", "one,two"),
+            ("PGPORT", "5433,5434"),
+            ("PGUSER", "u"),
+            ("PGPASSWORD", "p@w"),
+            ("PGDATABASE", "d"),
+            ("PGSSLMODE", "disable"),
+        ] {
+            assert!(
+                variables.contains(&(name, value.into())),
+                "{name}: {variables:?}"
+            );
+        }
+        let socket = client_variables(&"host=/run/postgresql".parse().unwrap());
+        assert_eq!(socket[0], ("PGHOST", "/run/postgresql".into()));
     }
 }

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use self::record::IssueRecord;
 use super::cursor::{self, Cursor, Page};
-use crate::domain::{ArchivedUntil, EventId, IssueId, IssueStatus, ProjectId};
+use crate::domain::{ArchivedUntil, EventId, IssueId, IssueStatus, OrganizationId, ProjectId};
 
-pub(crate) const STATEMENTS: &[&str] = &[LIST, GET, LOCK, PROJECT_OF, BIRTHS, NOTE_CHANGE];
+pub(crate) const STATEMENTS: &[&str] = &[LIST, GET, IS_OF, LOCK, PROJECT_OF, BIRTHS, NOTE_CHANGE];
 
 const LIST: &str = "SELECT i.id, i.project_id, p.slug, i.number, i.title, i.culprit, i.level, i.status, i.regressed, i.platform, \
      i.event_count + i.merged_event_count, i.first_seen, i.last_seen \
@@ -25,6 +25,8 @@ const GET: &str = "SELECT i.id, i.project_id, p.slug, i.number, i.title, i.culpr
      i.grouping, i.latest_event_id, i.first_release, i.last_release \
      FROM issues b JOIN issues i ON i.id = coalesce(b.merged_into, b.id) JOIN projects p ON p.id = i.project_id \
      WHERE b.id = $1";
+const IS_OF: &str = "SELECT EXISTS (SELECT FROM issues i JOIN projects p ON p.id = i.project_id \
+     WHERE i.id = $1 AND p.organization_id = $2)";
 /// The first number says whose lock it is; locks are taken in ascending order by everybody.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1835365224, n) FROM (SELECT DISTINCT unnest($1::int4[]) AS n ORDER BY n) AS numbers";
 const PROJECT_OF: &str = "SELECT i.id, p.number FROM issues b JOIN issues i ON i.id = coalesce(b.merged_into, b.id) \
@@ -204,6 +206,22 @@ pub async fn get(
         first_release: row.get(19),
         last_release: row.get(20),
     }))
+}
+
+/// Whether there is such an issue in a project of `organization`.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn is_of(
+    client: &impl GenericClient,
+    organization: OrganizationId,
+    issue: IssueId,
+) -> Result<bool, Error> {
+    let row = client
+        .query_one(IS_OF, &[&issue.into_uuid(), &organization.into_uuid()])
+        .await?;
+    Ok(row.get(0))
 }
 
 /// Does `action` to an issue under its project's lock; `None` when there is no such issue.

@@ -169,6 +169,20 @@ pub async fn find(client: &impl GenericClient, name: &str) -> Result<Option<Proj
     Ok(row.as_ref().map(ProjectRow::from_row))
 }
 
+/// As [`find`], but only what belongs to `organization`; whether it exists elsewhere is not told.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn find_of(
+    client: &impl GenericClient,
+    organization: OrganizationId,
+    name: &str,
+) -> Result<Option<ProjectRow>, Error> {
+    let found = find(client, name).await?;
+    Ok(found.filter(|project| project.organization_id == organization))
+}
+
 /// Makes a project with one key.
 ///
 /// # Errors

@@ -134,10 +134,20 @@ pub enum WriteError {
     UnknownSpool,
     /// The database could not be reached; nothing was stored.
     Unavailable(String),
+    /// The writer ended or fell silent over the chunk: it may be stored.
+    Unanswered(String),
     /// The connection broke during the commit. If the spool stands at the chunk's `next`, this is what was stored.
     CommitUnknown(Box<Committed>),
     /// The database refused, for a reason that is not an event's.
     Database(tokio_postgres::Error),
+}
+
+impl Chunk {
+    /// Whether it moves the spool: then a second attempt finds out what became of a first. Counts alone do not.
+    #[must_use]
+    pub fn moves_the_spool(&self) -> bool {
+        self.next != self.released
+    }
 }
 
 impl WriteError {
@@ -145,9 +155,10 @@ impl WriteError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            WriteError::Unavailable(_) | WriteError::CommitUnknown(_) | WriteError::Database(_) => {
-                true
-            }
+            WriteError::Unavailable(_)
+            | WriteError::Unanswered(_)
+            | WriteError::CommitUnknown(_)
+            | WriteError::Database(_) => true,
             WriteError::AlreadyReleased { .. }
             | WriteError::Superseded { .. }
             | WriteError::UnknownSpool => false,
@@ -166,6 +177,7 @@ impl fmt::Display for WriteError {
             }
             WriteError::UnknownSpool => out.write_str("the spool is unknown to the database"),
             WriteError::Unavailable(why) => write!(out, "the database is unavailable: {why}"),
+            WriteError::Unanswered(why) => write!(out, "the storage writer gave no answer: {why}"),
             WriteError::CommitUnknown(_) => out.write_str("the connection broke during the commit"),
             WriteError::Database(error) => match error.as_db_error() {
                 Some(answer) => write!(

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use mesh_runtime::postgres::Pool;
+use bytes::Bytes;
+use mesh_runtime::postgres::{Client, Pool};
 use mesh_runtime::ws::{Close, Connection, Frame, Next, Socket};
 use serde::Deserialize;
 
 use super::frames;
 use super::topics::{self, ProjectRef, Request, Topic};
-use crate::domain::ids::ProjectId;
+use crate::domain::ids::{OrganizationId, ProjectId};
 use crate::storage::{issues, projects};
 
 /// How many topics one connection may follow; more is answered with an error frame.
@@ -17,16 +18,21 @@ const TOPICS_MAX: usize = 32;
 /// How many issues a snapshot holds: the first page of the issue list.
 const SNAPSHOT_ISSUES: u16 = 25;
 
+/// What is said while the database does not answer.
+const AWAY: &str = "the database did not answer; try again";
+
 /// What a connection needs.
 #[derive(Clone, Debug)]
 pub struct SocketArgs {
     /// Where snapshots are read from.
     pub pool: Pool,
+    /// Whose projects it may follow.
+    pub organization: OrganizationId,
 }
 
 /// A dashboard.
 pub struct DashboardSocket {
-    pool: Pool,
+    args: SocketArgs,
     topics: Vec<Topic>,
 }
 
@@ -51,7 +57,7 @@ impl Socket for DashboardSocket {
 
     async fn on_connect(args: SocketArgs, _cx: &mut Connection<()>) -> Result<Self, Close> {
         Ok(DashboardSocket {
-            pool: args.pool,
+            args,
             topics: Vec::new(),
         })
     }
@@ -90,20 +96,29 @@ impl DashboardSocket {
         }
         cx.join(&topic.to_string())
             .map_err(|error| error.to_string())?;
+        if let Topic::Project(project) | Topic::Errors(project) = topic {
+            match self.snapshot(topic, project).await {
+                Ok(snapshot) => cx.send_text(snapshot),
+                Err(message) => {
+                    // Not followed without one: the next attempt must get it.
+                    cx.leave(&topic.to_string());
+                    return Err(message);
+                }
+            };
+        }
         self.topics.push(topic);
-        let client = self.pool.get().await.map_err(|error| error.to_string())?;
-        let (Topic::Project(project) | Topic::Errors(project)) = topic else {
-            return Ok(());
-        };
+        Ok(())
+    }
+
+    async fn snapshot(&self, topic: Topic, project: ProjectId) -> Result<Bytes, String> {
         let filter = issues::IssueFilter {
             limit: SNAPSHOT_ISSUES,
             ..issues::IssueFilter::default()
         };
-        let page = issues::list(&*client, project, &filter)
-            .await
-            .map_err(|_| "the snapshot could not be read; reload to try again".to_owned())?;
-        cx.send_text(frames::snapshot(topic, &page.data));
-        Ok(())
+        let client = self.client().await?;
+        let page = issues::list(&*client, project, &filter).await;
+        let page = page.map_err(|_| AWAY.to_owned())?;
+        Ok(frames::snapshot(topic, &page.data))
     }
 
     async fn unsubscribe(&mut self, name: &str, cx: &mut Connection<()>) -> Result<(), String> {
@@ -115,33 +130,37 @@ impl DashboardSocket {
         Ok(())
     }
 
+    /// What `name` means, if it belongs to the organisation; whether it exists elsewhere is not told.
     async fn resolve(&self, name: &str) -> Result<Topic, String> {
         let unknown = || format!("no such topic: {name}");
-        match topics::parse(name).ok_or_else(unknown)? {
-            Request::Issue(issue) => Ok(Topic::Issue(issue)),
+        let organization = self.args.organization;
+        let request = topics::parse(name).ok_or_else(unknown)?;
+        let client = self.client().await?;
+        let topic = match request {
+            Request::Issue(issue) => issues::is_of(&*client, organization, issue)
+                .await
+                .map(|is_ours| is_ours.then_some(Topic::Issue(issue))),
             Request::Project {
                 project,
                 errors_only,
             } => {
-                let id = self.project(project).await?.ok_or_else(unknown)?;
-                Ok(if errors_only {
-                    Topic::Errors(id)
-                } else {
-                    Topic::Project(id)
+                let name = match project {
+                    ProjectRef::Id(id) => id.to_string(),
+                    ProjectRef::Slug(slug) => slug,
+                };
+                let found = projects::find_of(&*client, organization, &name).await;
+                found.map(|project| {
+                    project.map(|project| match errors_only {
+                        true => Topic::Errors(project.id),
+                        false => Topic::Project(project.id),
+                    })
                 })
             }
-        }
+        };
+        topic.map_err(|_| AWAY.to_owned())?.ok_or_else(unknown)
     }
 
-    async fn project(&self, project: ProjectRef) -> Result<Option<ProjectId>, String> {
-        let client = self.pool.get().await.map_err(|error| error.to_string())?;
-        let name = match project {
-            ProjectRef::Id(id) => id.to_string(),
-            ProjectRef::Slug(slug) => slug,
-        };
-        let found = projects::find(&*client, &name)
-            .await
-            .map_err(|_| "the database did not answer; try again".to_owned())?;
-        Ok(found.map(|project| project.id))
+    async fn client(&self) -> Result<Client, String> {
+        self.args.pool.get().await.map_err(|_| AWAY.to_owned())
     }
 }

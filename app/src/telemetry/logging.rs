@@ -4,6 +4,14 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+/// What is never logged, whatever the filter says.
+const SILENCED: [&str; 4] = [
+    "tokio_postgres=off",
+    "tokio_postgres::query=off",
+    "tokio_postgres::prepare=off",
+    "tokio_postgres::copy_in=off",
+];
+
 /// A log filter that could not be read.
 #[derive(Debug)]
 pub struct LogFilterError {
@@ -32,8 +40,14 @@ pub fn init(filter: &str) -> Result<(), LogFilterError> {
         filter: filter.to_owned(),
         cause: cause.to_string(),
     })?;
+    // The driver logs every statement's parameters at debug: keys, hashes, addresses, whole events. No setting opens that.
+    let directives = SILENCED.iter().fold(directives, |directives, silenced| {
+        directives.add_directive(silenced.parse().expect("a fixed directive is well-formed"))
+    });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(directives)
+        // A line that cannot be written is let go: the complaint about it would panic when standard error is closed.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second set-up in one process (tests) keeps the first one; that is not an error.
     let _ = if std::io::stderr().is_terminal() {

@@ -163,6 +163,29 @@ async fn the_first_project_is_made_once() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_another_organisation_is_not_found() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let sent = event(project.id, "a", now(&client).await);
+    let issue = sent.candidates[0];
+    write_chunk(&mut client, &spool.chunk(vec![sent]))
+        .await
+        .unwrap();
+    for (organization, is_ours) in [(project.organization_id, true), (id().into(), false)] {
+        for name in [project.slug.clone(), project.id.to_string()] {
+            let found = projects::find_of(&client, organization, &name).await;
+            assert_eq!(found.unwrap().is_some(), is_ours, "{name}");
+        }
+        let found = issues::is_of(&client, organization, issue).await.unwrap();
+        assert_eq!(found, is_ours);
+        let unknown = issues::is_of(&client, organization, id().into()).await;
+        assert!(!unknown.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn the_set_up_link_makes_one_owner_who_can_log_in() {
     let database = TestDatabase::create().await;
     let mut client = database.client().await;

@@ -47,7 +47,12 @@ impl<M> Mailbox<M> {
         let mut inbound = std::mem::take(&mut state.inbound);
         let before = batch.taken + state.evicted + batch.queue.len() as u64;
         for offset in 0..=inbound.len() as u64 {
-            while let Some(frame) = state.frames.pop_due(before + offset) {
+            let done = if offset == inbound.len() as u64 {
+                u64::MAX
+            } else {
+                before + offset
+            };
+            while let Some(frame) = state.frames.pop_due(done) {
                 due.push((offset, frame));
             }
         }

@@ -65,6 +65,14 @@ pub(crate) fn send(process: &Process, from: Pid, reason: ExitReason) -> bool {
     if matches!(reason.kind(), ExitKind::Killed) {
         return kill(process);
     }
+    if from == process.pid && reason.is_normal() {
+        // As OTP: a normal exit signal is ignored, unless it is one's own.
+        let trapped = process.with_lane(|inner| match inner.traps_exits {
+            true => (inner.lane.push(Signal::Exit { from, reason }, false), ()),
+            false => (inner.lane.interrupt(reason), ()),
+        });
+        return trapped.is_some();
+    }
     deliver(process, from, reason, false)
 }
 
@@ -74,6 +82,11 @@ pub(crate) fn arrive_by_link(process: &Process, from: Pid, reason: &ExitReason) 
     if linked {
         deliver(process, from, reason.clone(), true);
     }
+}
+
+/// The exit signal of a link that could not be made.
+pub(crate) fn refuse_link(process: &Process, to: Pid) {
+    deliver(process, to, ExitReason::no_process(), true);
 }
 
 fn deliver(process: &Process, from: Pid, reason: ExitReason, by_link: bool) -> bool {

@@ -1,7 +1,7 @@
 //! `Home<M>`: the mailbox an address names, in the system it stands in. Outlives the lives behind it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::CallError;
 use crate::exit::ExitReason;
@@ -18,6 +18,8 @@ pub(crate) struct Home<M> {
     kernel: Arc<Kernel>,
     /// The current or last life; zero before the first.
     life: AtomicU64,
+    /// Whether that life has not ended.
+    living: AtomicBool,
     /// Stands in for the pid until the first life begins.
     unborn: Pid,
 }
@@ -28,12 +30,25 @@ impl<M: Send + 'static> Home<M> {
             mailbox: Mailbox::new(capacity),
             kernel: kernel.clone(),
             life: AtomicU64::new(0),
+            living: AtomicBool::new(false),
             unborn: kernel.root(),
         })
     }
 
     pub(crate) fn begin_life(&self, pid: Pid) {
         self.life.store(pid.get(), Ordering::Release);
+        self.living.store(true, Ordering::Release);
+    }
+
+    /// The life is over: what is meant for it alone, its timers and its rooms, is not for the next.
+    pub(crate) fn end_life(&self) {
+        self.living.store(false, Ordering::Release);
+    }
+
+    /// Whether this life is behind the mailbox and has not ended. Asked under the mailbox's lock, the answer holds until the mailbox is
+    /// cleared.
+    pub(crate) fn is_life(&self, pid: Pid) -> bool {
+        self.living.load(Ordering::Acquire) && self.life.load(Ordering::Acquire) == pid.get()
     }
 
     /// Empties the mailbox: calls in it end as `Exited(reason)`, and whatever panics in being dropped is contained.
@@ -41,7 +56,7 @@ impl<M: Send + 'static> Home<M> {
         let remains = self.mailbox.clear(close);
         reply_to::settling(CallError::Exited(reason.clone()), || {
             for message in remains.messages {
-                let _ = run::contain(self.pid(), move || drop(message));
+                run::discard(self.pid(), message);
             }
         });
     }

@@ -177,13 +177,13 @@ impl Kernel {
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
     pub(crate) fn bury(&self, process: &super::Process, reason: &ExitReason) {
         let pid = process.pid;
-        let (links, watching, watchers) = process.close(reason);
+        process.close();
         for part in &self.parts {
             part.process_exited(pid);
         }
-        let timers = self.timers.cancel_owned(pid);
-        let _ = super::run::contain(pid, move || drop(timers));
+        drop(self.timers.cancel_owned(pid));
         count(&self.counters.exited);
+        let (links, watching, watchers) = process.farewell(reason);
         self.table.remove(pid);
         for (reference, watched) in watching {
             if let Some(watched) = self.table.get(watched) {

@@ -5,7 +5,7 @@ use crate::pid::Pid;
 
 use super::exit_signal;
 use super::kernel::Kernel;
-use super::{Farewell, Process};
+use super::{Farewell, Inner, Process};
 
 /// Links two processes. When `to` is gone, `from` gets a `NoProcess` exit signal at once.
 pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
@@ -15,28 +15,22 @@ pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
     let Some(process) = kernel.table().get(from) else {
         return;
     };
-    {
-        let mut inner = process.inner.lock();
-        if inner.over || !inner.links.insert(to) {
-            return;
-        }
-    }
-    let linked = kernel.table().get(to).is_some_and(|peer| {
-        let mut inner = peer.inner.lock();
-        if !inner.over {
-            inner.links.insert(from);
-        }
-        !inner.over
+    let settled = kernel.table().get(to).is_some_and(|peer| {
+        both(&process, &peer, |own, other| {
+            // Linked already; or the peer is ending, and its signal is on the way.
+            if own.over || own.links.contains(&to) {
+                return true;
+            }
+            if other.ended.is_some() {
+                return false;
+            }
+            own.links.insert(to);
+            other.links.insert(from);
+            true
+        })
     });
-    if !linked {
-        exit_signal::arrive_by_link(&process, to, &ExitReason::no_process());
-        return;
-    }
-    // `from` may have ended between the two steps and not known of the peer's half.
-    if process.inner.lock().over
-        && let Some(peer) = kernel.table().get(to)
-    {
-        exit_signal::arrive_by_link(&peer, from, &ExitReason::no_process());
+    if !settled {
+        exit_signal::refuse_link(&process, to);
     }
 }
 
@@ -48,24 +42,50 @@ pub(crate) fn unlink(kernel: &Kernel, process: &Process, peer: Pid) {
         ([None, None], ())
     });
     if let Some(peer) = kernel.table().get(peer) {
-        peer.inner.lock().links.remove(&process.pid);
+        both(process, &peer, |own, other| {
+            // The peer may have linked anew between the two steps; then this is that link.
+            if !own.links.contains(&peer.pid) {
+                other.links.remove(&process.pid);
+            }
+        });
+    }
+}
+
+/// Changes both sides at once, so that a link is never known to one of them alone. Locks in the order of the pids.
+fn both<R>(
+    process: &Process,
+    peer: &Process,
+    change: impl FnOnce(&mut Inner, &mut Inner) -> R,
+) -> R {
+    if process.pid < peer.pid {
+        let mut own = process.inner.lock();
+        let mut other = peer.inner.lock();
+        change(&mut own, &mut other)
+    } else {
+        let mut other = peer.inner.lock();
+        let mut own = process.inner.lock();
+        change(&mut own, &mut other)
     }
 }
 
 impl Process {
-    /// Leaves the stage: nothing is added any more. Hands out links, own monitors, and those who watch.
-    pub(crate) fn close(&self, reason: &ExitReason) -> Farewell {
+    /// Leaves the stage: takes no signal and holds nothing new from here on.
+    pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.over = true;
-        inner.ended = Some(reason.clone());
         let wakers = [inner.lane.task.take(), inner.lane.receiver.take()];
-        let farewell = (
+        drop(inner);
+        drop(wakers);
+    }
+
+    /// Everything is let go. Hands out links, own monitors, and those who watch; nobody is added any more.
+    pub(crate) fn farewell(&self, reason: &ExitReason) -> Farewell {
+        let mut inner = self.inner.lock();
+        inner.ended = Some(reason.clone());
+        (
             std::mem::take(&mut inner.links),
             std::mem::take(&mut inner.watching),
             std::mem::take(&mut inner.watchers),
-        );
-        drop(inner);
-        drop(wakers);
-        farewell
+        )
     }
 }

@@ -78,10 +78,10 @@ impl Process {
         });
     }
 
-    /// Adds a watcher; gives it back when the process is over.
+    /// Adds a watcher; gives it back when those who watch have been told.
     pub(crate) fn add_watcher(&self, reference: Ref, watcher: Watcher) -> Result<(), Watcher> {
         let mut inner = self.inner.lock();
-        if inner.over {
+        if inner.ended.is_some() {
             return Err(watcher);
         }
         inner.watchers.insert(reference, watcher);

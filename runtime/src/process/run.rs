@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::exit::ExitReason;
+use crate::error::CallError;
+use crate::exit::{ExitKind, ExitReason};
 use crate::pid::Pid;
-use crate::reply_to::Holder;
+use crate::reply_to::{self, Holder};
 use crate::scheduler::budget;
 use crate::telemetry::{PROCESS_PANICKED, count};
 
@@ -25,11 +26,22 @@ pub(crate) struct Mode {
 }
 
 /// Ends the life exactly once, also when the executor drops the task before it is done.
-struct Death<M: Send + 'static> {
+pub(crate) struct Death<M: Send + 'static> {
     home: Arc<Home<M>>,
     process: Arc<Process>,
     mode: Mode,
     reason: Option<ExitReason>,
+}
+
+impl<M: Send + 'static> Death<M> {
+    pub(crate) fn new(home: Arc<Home<M>>, process: Arc<Process>, mode: Mode) -> Death<M> {
+        Death {
+            home,
+            process,
+            mode,
+            reason: None,
+        }
+    }
 }
 
 impl<M: Send + 'static> Drop for Death<M> {
@@ -39,6 +51,7 @@ impl<M: Send + 'static> Drop for Death<M> {
             supervised,
             keeps_mailbox,
         } = self.mode;
+        self.home.end_life();
         if !(supervised && keeps_mailbox) {
             self.home.clear(&reason, !supervised);
         }
@@ -46,24 +59,16 @@ impl<M: Send + 'static> Drop for Death<M> {
     }
 }
 
-/// Runs one life from its first poll to its burial.
-pub(crate) async fn live<M, F, Fut>(
-    home: Arc<Home<M>>,
-    process: Arc<Process>,
-    mode: Mode,
-    body: F,
-    context: Context<M>,
-) where
+/// Runs one life from its first poll to its burial. The burial comes after `body` in the arguments, so that a task which the executor drops
+/// unpolled lets go of its body first.
+pub(crate) async fn live<M, F, Fut>(body: F, context: Context<M>, death: Death<M>)
+where
     M: Send + 'static,
     F: FnOnce(Context<M>) -> Fut + Send + 'static,
     Fut: Future<Output = ExitReason> + Send + 'static,
 {
-    let mut death = Death {
-        home,
-        process: process.clone(),
-        mode,
-        reason: None,
-    };
+    let mut death = death;
+    let process = death.process.clone();
     let kernel = death.home.kernel().clone();
     let mut body = pin!(Some(async move { body(context).await }));
     let reason = std::future::poll_fn(|task| {
@@ -105,7 +110,7 @@ pub(crate) async fn live<M, F, Fut>(
     .await;
     if reason.is_panic() {
         count(&kernel.counters().panicked);
-        log_panic(&process, &reason);
+        log_panic(process.pid, &info::label_of(&process), &reason);
     }
     death.reason = Some(reason);
 }
@@ -132,6 +137,25 @@ pub(crate) async fn isolate<F: Future>(future: F) -> Result<F::Output, ExitReaso
     dropped.and(result)
 }
 
+/// The clean-up of a process whose reason is fixed: tokens dropped by its last callback, and from here on, end as this reason.
+pub(crate) async fn dying<F: Future>(reason: &ExitReason, future: F) -> F::Output {
+    reply_to::settle_dying(reason);
+    let mut future = pin!(future);
+    std::future::poll_fn(|task| {
+        reply_to::settling(CallError::Exited(reason.clone()), || {
+            future.as_mut().poll(task)
+        })
+    })
+    .await
+}
+
+/// Drops a value of the user's outside its process; a panic in that is logged and goes no further.
+pub(crate) fn discard<T>(pid: Pid, value: T) {
+    if let Err(reason) = contain(pid, move || drop(value)) {
+        log_panic(pid, "a value dropped outside its process", &reason);
+    }
+}
+
 /// Runs a closure in the name of a process and makes a panic in it a value.
 pub(crate) fn contain<R>(pid: Pid, work: impl FnOnce() -> R) -> Result<R, ExitReason> {
     let _running = Running::enter(pid);
@@ -140,9 +164,11 @@ pub(crate) fn contain<R>(pid: Pid, work: impl FnOnce() -> R) -> Result<R, ExitRe
 
 /// The reason of a caught panic: what the hook saw, or the payload's text where the hook was replaced.
 fn described(payload: Box<dyn std::any::Any + Send>) -> ExitReason {
+    let message = current::message_of(&*payload);
     let reason = match current::take_panic() {
-        Some(seen) => ExitReason::panic(seen.message, seen.location),
-        None => ExitReason::panic(current::message_of(&*payload), "unknown"),
+        // What the hook saw may be an earlier panic that somebody caught, when this one was resumed and passed the hook by.
+        Some(seen) if seen.message == message => ExitReason::panic(message, seen.location),
+        _ => ExitReason::panic(message, "unknown"),
     };
     // The payload is the user's and may panic in being dropped; then it is leaked rather than fought with.
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -151,13 +177,11 @@ fn described(payload: Box<dyn std::any::Any + Send>) -> ExitReason {
     reason
 }
 
-fn log_panic(process: &Process, reason: &ExitReason) {
-    if let crate::exit::ExitKind::Panic { message, location } = reason.kind() {
-        let pid = process.pid;
-        let label = info::label_of(process);
+fn log_panic(pid: Pid, label: &str, reason: &ExitReason) {
+    if let ExitKind::Panic { message, location } = reason.kind() {
         tracing::error!(
             target: PROCESS_PANICKED,
-            { process.pid = %pid, process.label = %label, panic.message = %message, panic.location = %location },
+            { process.pid = %pid, process.label = label, panic.message = %message, panic.location = %location },
             "process panicked"
         );
     }

@@ -82,7 +82,7 @@ impl<T: Send + 'static> Drop for Answer<T> {
     fn drop(&mut self) {
         let unclaimed = self.slot.abandon();
         if let (Some(unclaimed), Some(pid)) = (unclaimed, current::pid()) {
-            let _ = run::contain(pid, move || drop(unclaimed));
+            run::discard(pid, unclaimed);
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::address::Address;
 use crate::exit::ExitReason;
 use crate::limits::SHUTDOWN_TIMEOUT;
 use crate::mailbox::Capacity;
+use crate::pid::Pid;
 use crate::process::context::Context;
 use crate::process::home::Home;
 use crate::process::kernel::Kernel;
-use crate::process::{Birth, spawn};
+use crate::process::{Birth, run, spawn};
 use crate::registry::Named;
 
 use super::dynamic::DynamicSupervisor;
@@ -32,7 +33,8 @@ pub enum ChildType {
 
 /// The mailbox a child's lives follow each other behind.
 pub(crate) trait Seat: Send {
-    fn start(&mut self, birth: Birth) -> Starting;
+    /// Begins a life, or tells of the panic of the user's code that makes its arguments.
+    fn start(&mut self, supervisor: Pid, birth: Birth) -> Result<Starting, ExitReason>;
     fn named(&self) -> Arc<dyn Named>;
     /// Nobody will be behind the mailbox: empties and closes it.
     fn close(&self, reason: &ExitReason);
@@ -74,8 +76,8 @@ struct BodySeat<M: Send + 'static> {
 }
 
 impl<M: Send + 'static> Seat for BodySeat<M> {
-    fn start(&mut self, birth: Birth) -> Starting {
-        (self.begin)(&self.home, birth)
+    fn start(&mut self, supervisor: Pid, birth: Birth) -> Result<Starting, ExitReason> {
+        run::contain(supervisor, || (self.begin)(&self.home, birth))
     }
 
     fn named(&self) -> Arc<dyn Named> {

@@ -35,7 +35,8 @@ pub(super) struct Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
-            self.kernel.part::<Registry>().release(name);
+            let address = self.seat.named();
+            self.kernel.part::<Registry>().release(name, &*address);
         }
         self.seat.close(&self.ended);
     }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::actor::{Ready, Starting};
+use crate::address::Address;
 use crate::error::StartError;
 use crate::exit::ExitReason;
 use crate::pid::Pid;
@@ -14,14 +16,15 @@ use crate::process::{Birth, spawn};
 use crate::registry::Registry;
 use crate::signal::Signal;
 use crate::telemetry::{SUPERVISOR, count};
+use crate::timer;
 
-use super::child_spec::{ChildSpec, ChildType};
+use super::child_spec::ChildSpec;
 use super::children::{Child, Children, Place};
 use super::plan::{Plan, plan};
 use super::restart::{RestartType, RestartWindow};
 use super::shutdown;
 use super::strategy::Strategy;
-use super::{ChildCounts, ChildInfo, Message, Supervisor};
+use super::{Message, Supervisor};
 
 /// Begins a supervisor's life behind `home`.
 pub(crate) fn start(home: &Arc<Home<Message>>, birth: Birth, supervisor: Supervisor) -> Starting {
@@ -34,25 +37,25 @@ pub(crate) fn start(home: &Arc<Home<Message>>, birth: Birth, supervisor: Supervi
     }))
 }
 
-struct Server {
+pub(super) struct Server {
     kernel: Arc<Kernel>,
     pid: Pid,
     strategy: Strategy,
-    dynamic: bool,
+    pub(super) dynamic: bool,
     max_children: usize,
     window: RestartWindow,
-    children: Children,
+    pub(super) children: Children,
     /// Children whose restart failed and is to be tried again, after the signals that wait.
-    retries: VecDeque<Place>,
+    pub(super) retries: VecDeque<Place>,
     unnamed: u64,
-    /// The name of a tree that hangs on the system itself, given back with the server.
-    name: Option<String>,
+    /// The name of a tree that hangs on the system itself and whose it is, given back with the server.
+    name: Option<(String, Address<Message>)>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            self.kernel.part::<Registry>().release(name);
+        if let Some((name, address)) = &self.name {
+            self.kernel.part::<Registry>().release(name, address);
         }
     }
 }
@@ -72,7 +75,7 @@ async fn live(supervisor: Supervisor, ready: Ready, mut cx: Context<Message>) ->
         children: Children::default(),
         retries: VecDeque::new(),
         unnamed: 0,
-        name: supervisor.name,
+        name: supervisor.name.map(|name| (name, cx.address())),
     };
     for spec in supervisor.children {
         let id = spec.id.clone();
@@ -103,26 +106,22 @@ async fn live(supervisor: Supervisor, ready: Ready, mut cx: Context<Message>) ->
 impl Server {
     /// Works until the supervisor has to stop, and says why.
     async fn serve(&mut self, cx: &mut Context<Message>) -> ExitReason {
+        let mut asked = false;
         loop {
-            let signal = match cx.try_signal() {
-                Some(signal) => Some(signal),
-                None => match self.retries.pop_front() {
-                    Some(place) => {
-                        let failed = ExitReason::error("restart failed");
-                        if let Err(reason) = self.child_ended(cx, place, &failed).await {
-                            return reason;
-                        }
-                        cx.consume_budget(crate::limits::REDUCTIONS_PER_MESSAGE)
-                            .await;
-                        continue;
+            let event = match self.next_event(cx, asked).await {
+                Ok(event) => event,
+                Err(place) => {
+                    asked = false;
+                    let failed = ExitReason::error("restart failed");
+                    if let Err(reason) = self.child_ended(cx, place, &failed).await {
+                        return reason;
                     }
-                    None => None,
-                },
+                    cx.consume_budget(crate::limits::REDUCTIONS_PER_MESSAGE)
+                        .await;
+                    continue;
+                }
             };
-            let event = match signal {
-                Some(signal) => Event::Signal(signal),
-                None => cx.receive_event().await,
-            };
+            asked = matches!(event, Event::Message(_));
             let stop = match event {
                 Event::Signal(Signal::Exit { from, reason }) if cx.parent() == Some(from) => {
                     Some(reason)
@@ -143,6 +142,28 @@ impl Server {
                 return reason;
             }
         }
+    }
+
+    /// What happened, or the child whose failed restart is to be tried again. Signals go first; questions and tries take turns.
+    async fn next_event(
+        &mut self,
+        cx: &mut Context<Message>,
+        asked: bool,
+    ) -> Result<Event<Message>, Place> {
+        if let Some(signal) = cx.try_signal() {
+            return Ok(Event::Signal(signal));
+        }
+        let Some(place) = self.retries.front().copied() else {
+            return Ok(cx.receive_event().await);
+        };
+        if !asked {
+            let timers = self.kernel.timers().clone();
+            if let Ok(event) = timer::timeout(&timers, Duration::ZERO, cx.receive_event()).await {
+                return Ok(event);
+            }
+        }
+        self.retries.pop_front();
+        Err(place)
     }
 
     /// A child is over. `Err` when the supervisor must give up.
@@ -234,7 +255,7 @@ impl Server {
     }
 
     /// Adds a child at the end and starts it; one that does not start is not added.
-    async fn add_child(
+    pub(super) async fn add_child(
         &mut self,
         cx: &mut Context<Message>,
         spec: ChildSpec,
@@ -249,7 +270,7 @@ impl Server {
             make_seat,
         } = spec;
         let nameless = id.is_empty();
-        if nameless {
+        while id.is_empty() || (nameless && self.children.find(&id).is_some()) {
             self.unnamed += 1;
             id = format!("child-{}", self.unnamed);
         }
@@ -300,7 +321,7 @@ impl Server {
     }
 
     /// Starts the child at a place, and waits for its `init`.
-    async fn start_place(
+    pub(super) async fn start_place(
         &mut self,
         cx: &mut Context<Message>,
         place: Place,
@@ -315,7 +336,13 @@ impl Server {
             restarts: child.restarts,
             ..Birth::default()
         };
-        let starting = child.seat.start(birth);
+        let starting = child
+            .seat
+            .start(pid, birth)
+            .map_err(|reason| StartError::Failed {
+                child: None,
+                reason,
+            })?;
         let child_pid = starting.pid;
         match starting.finish().await {
             Ok(started) => {
@@ -343,7 +370,7 @@ impl Server {
     }
 
     /// Stops the child at a place, if it runs. Its mailbox stays open.
-    async fn stop_child(&mut self, cx: &mut Context<Message>, place: Place) {
+    pub(super) async fn stop_child(&mut self, cx: &mut Context<Message>, place: Place) {
         self.retries.retain(|retry| *retry != place);
         let Some(child) = self.children.get(place) else {
             return;
@@ -386,95 +413,5 @@ impl Server {
             }
             drop(self.children.remove(place));
         }
-    }
-
-    /// Does what a handle asks. `Some` when the supervisor is to stop.
-    async fn answer(&mut self, cx: &mut Context<Message>, message: Message) -> Option<ExitReason> {
-        match message {
-            Message::Start(spec, reply_to) => reply_to.reply(self.add_child(cx, *spec).await),
-            Message::Terminate(id, reply_to) => reply_to.reply(self.terminate(cx, &id).await),
-            Message::Restart(id, reply_to) => reply_to.reply(self.restart(cx, &id).await),
-            Message::Delete(id, reply_to) => reply_to.reply(self.delete(&id)),
-            Message::Which(reply_to) => reply_to.reply(self.children.iter().map(info).collect()),
-            Message::Count(reply_to) => reply_to.reply(self.counts()),
-            Message::Stop => return Some(ExitReason::shutdown()),
-        }
-        None
-    }
-
-    async fn terminate(&mut self, cx: &mut Context<Message>, id: &str) -> Result<(), StartError> {
-        let place = self.children.find(id).ok_or(StartError::NotFound)?;
-        self.stop_child(cx, place).await;
-        let child = self.children.get_mut(place).ok_or(StartError::NotFound)?;
-        child.ended = ExitReason::shutdown();
-        if self.dynamic || child.restart == RestartType::Temporary {
-            drop(self.children.remove(place));
-        } else {
-            child.seat.close(&child.ended);
-        }
-        Ok(())
-    }
-
-    async fn restart(&mut self, cx: &mut Context<Message>, id: &str) -> Result<Pid, StartError> {
-        let place = self.children.find(id).ok_or(StartError::NotFound)?;
-        let child = self.children.get(place).ok_or(StartError::NotFound)?;
-        if child.pid.is_some() || self.retries.contains(&place) {
-            return Err(StartError::AlreadyStarted);
-        }
-        child.seat.reopen();
-        let started = self.start_place(cx, place).await;
-        if started.is_err()
-            && let Some(child) = self.children.get(place)
-        {
-            child.seat.close(&child.ended);
-        }
-        started
-    }
-
-    fn delete(&mut self, id: &str) -> Result<(), StartError> {
-        let place = self.children.find(id).ok_or(StartError::NotFound)?;
-        if self.retries.contains(&place)
-            || self
-                .children
-                .get(place)
-                .is_some_and(|child| child.pid.is_some())
-        {
-            return Err(StartError::AlreadyStarted);
-        }
-        drop(self.children.remove(place));
-        Ok(())
-    }
-
-    fn counts(&self) -> ChildCounts {
-        let mut counts = ChildCounts {
-            specs: self.children.len(),
-            ..ChildCounts::default()
-        };
-        for child in self.children.iter() {
-            counts.active += usize::from(child.pid.is_some());
-            match child.child_type {
-                ChildType::Worker => counts.workers += 1,
-                ChildType::Supervisor => counts.supervisors += 1,
-            }
-        }
-        counts
-    }
-}
-
-fn info(child: &Child) -> ChildInfo {
-    let Child {
-        id,
-        pid,
-        child_type,
-        restart,
-        restarts,
-        ..
-    } = child;
-    ChildInfo {
-        id: id.clone(),
-        pid: *pid,
-        child_type: *child_type,
-        restart: *restart,
-        restarts: *restarts,
     }
 }

@@ -46,22 +46,39 @@ pub(super) async fn shutdown(
             break;
         }
     }
-    let left = everybody(kernel);
-    for pid in &left {
-        kernel.exit(kernel.root(), *pid, ExitReason::shutdown());
+    // Whoever ends may start others in its last moments; they are asked in the next round.
+    loop {
+        let left = everybody(kernel);
+        if left.is_empty() {
+            return Ok(());
+        }
+        for pid in &left {
+            kernel.exit(kernel.root(), *pid, ExitReason::shutdown());
+        }
+        if !ended_by(kernel, &left, end).await {
+            break;
+        }
     }
-    if ended_by(kernel, &left, end).await {
-        return Ok(());
+    let mut killed = Vec::new();
+    let end = kernel.clock().now().saturating_add(GRACE);
+    loop {
+        let left = everybody(kernel);
+        for pid in &left {
+            kernel.kill(*pid);
+        }
+        killed.extend(
+            left.iter()
+                .filter(|pid| !killed.contains(*pid))
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+        if left.is_empty() || !ended_by(kernel, &left, end).await {
+            break;
+        }
     }
-    let killed = everybody(kernel);
-    for pid in &killed {
-        kernel.kill(*pid);
-    }
-    ended_by(kernel, &killed, kernel.clock().now().saturating_add(GRACE)).await;
-    if killed.is_empty() {
-        Ok(())
-    } else {
-        Err(ShutdownTimeout { killed })
+    match killed.is_empty() {
+        true => Ok(()),
+        false => Err(ShutdownTimeout { killed }),
     }
 }
 

@@ -22,7 +22,7 @@ fn exit_reason_is_one_pointer_wide() {
 }
 
 /// A process that waits to be told to go on, so that a monitor is set before it ends.
-fn gated<F>(system: &System, end: F) -> Address<()>
+pub(crate) fn gated<F>(system: &System, end: F) -> Address<()>
 where
     F: FnOnce() -> ExitReason + Send + 'static,
 {
@@ -32,7 +32,7 @@ where
     })
 }
 
-async fn ended(system: &System, address: &Address<()>) -> ExitReason {
+pub(crate) async fn ended(system: &System, address: &Address<()>) -> ExitReason {
     let pid = address.pid();
     let wait = system.wait_for_exit(pid);
     address.send(()).expect("the process waits");

@@ -87,3 +87,31 @@ async fn dropped_job_is_killed() {
     drop(job);
     until(&system, || !system.is_alive(pid)).await;
 }
+
+#[tokio::test]
+async fn result_is_given_once() {
+    let system = System::new();
+    let mut job = Job::spawn(&system, async { 42 });
+    assert_eq!(job.await_timeout(PATIENCE).await, Ok(42));
+    assert_eq!(
+        job.await_timeout(PATIENCE).await,
+        Err(JobError::Exited(ExitReason::no_process()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_that_is_watched_while_it_panics_is_a_value() {
+    let system = System::new();
+    for _ in 0..2_000 {
+        let job = Job::spawn(&system, async { panic!("watched") });
+        let watched = soon(
+            &system,
+            Job::<()>::spawn(&system, async move {
+                assert!(
+                    matches!(job.await, Err::<(), _>(JobError::Exited(reason)) if reason.is_panic())
+                );
+            }),
+        );
+        assert_eq!(watched.await, Ok(()));
+    }
+}

@@ -210,3 +210,20 @@ async fn high_water_is_remembered() {
         (0, 10, 10)
     );
 }
+
+#[tokio::test]
+async fn skipped_messages_cannot_grow_past_the_bound() {
+    let system = System::new();
+    let capacity = Capacity::bounded(4).overflow(Overflow::DropOldest);
+    let picky = system.spawn_with(capacity, |mut cx: Context<u32>| async move {
+        cx.receive_match(|number| *number == u32::MAX).await;
+    });
+    for number in 0..20 {
+        picky.send(number).unwrap();
+        // Lets the process look at each, so that it has skipped it.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(picky.len() <= 4, "{} messages wait", picky.len());
+    }
+}

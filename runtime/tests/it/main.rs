@@ -1,6 +1,7 @@
 //! The guarantees of `docs/SEMANTICS.md`, each proved by a test named there.
 
 mod docs;
+mod exit_order;
 mod exit_reasons;
 mod inspection;
 mod jobs;

@@ -1,8 +1,8 @@
 //! Names: unique, typed, released on exit by any cause.
 
-use mesh_runtime::{Context, NameError, System};
+use mesh_runtime::{Context, NameError, Strategy, Supervisor, System};
 
-use crate::support::{PATIENCE, soon, until};
+use crate::support::{PATIENCE, journal, soon, supervise, until, worker};
 
 #[tokio::test]
 async fn name_is_unique_and_typed() {
@@ -55,4 +55,17 @@ async fn process_names_itself() {
         cx.sleep(PATIENCE).await;
     });
     until(&system, || system.whereis_pid("me") == Some(process.pid())).await;
+}
+
+#[tokio::test]
+async fn supervisor_gives_back_only_its_own_name() {
+    let system = System::new();
+    let (sender, _seen) = journal();
+    let tree = Supervisor::new(Strategy::OneForOne).child(worker("taken over", &sender));
+    let handle = supervise(&system, tree).await;
+    let other = system.spawn(|cx: Context<u8>| async move { cx.sleep(PATIENCE).await });
+    assert!(system.unregister("taken over"));
+    system.register("taken over", &other).unwrap();
+    soon(&system, handle.stop()).await.unwrap();
+    assert_eq!(system.whereis_pid("taken over"), Some(other.pid()));
 }

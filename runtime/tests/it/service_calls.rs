@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mesh_runtime::{
-    Address, CallError, Capacity, Context, ExitKind, ExitReason, Overflow, ReplyTo, System,
+    Actor, Address, CallError, Capacity, Context, ExitKind, ExitReason, Flow, Overflow, ReplyTo,
+    System,
 };
 
 use crate::support::{self, Args, Life, Message, Worker, journal, soon};
@@ -249,4 +250,42 @@ async fn reply_may_come_later_from_anywhere() {
     });
     assert_eq!(soon(&system, front.call(|to| to)).await, Ok(9));
     drop(worker);
+}
+
+/// Stops instead of answering, and takes its time to clean up.
+struct Slow;
+
+impl Actor for Slow {
+    type Args = ();
+    type Message = (bool, ReplyTo<u64>);
+
+    async fn init((): (), _cx: &mut Context<Self::Message>) -> Result<Self, ExitReason> {
+        Ok(Slow)
+    }
+
+    async fn handle(
+        &mut self,
+        (panics, _to): Self::Message,
+        _cx: &mut Context<Self::Message>,
+    ) -> Flow {
+        assert!(!panics, "in hand");
+        Flow::Stop(ExitReason::error("stopped instead"))
+    }
+
+    async fn terminate(&mut self, _reason: &ExitReason, cx: &mut Context<Self::Message>) {
+        cx.sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn call_in_hand_ends_as_the_reason_though_terminate_waits() {
+    let system = System::new();
+    let slow = system.start::<Slow>(()).await.unwrap();
+    assert_eq!(
+        soon(&system, slow.call(|to| (false, to))).await,
+        Err(CallError::Exited(ExitReason::error("stopped instead")))
+    );
+    let slow = system.start::<Slow>(()).await.unwrap();
+    let answer = soon(&system, slow.call(|to| (true, to))).await;
+    assert!(matches!(answer, Err(CallError::Exited(reason)) if reason.is_panic()));
 }

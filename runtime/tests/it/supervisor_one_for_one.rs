@@ -302,3 +302,53 @@ async fn message_sent_between_two_lives_is_for_the_next() {
     );
     assert_eq!(seen.next(&system).await, Life::Started("a"));
 }
+
+#[tokio::test]
+async fn panic_while_arguments_are_made_is_a_failed_start() {
+    let system = System::new();
+    let (sender, _seen) = journal();
+    let makes = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counter = makes.clone();
+    let spec = ChildSpec::worker_with::<Worker>("a", move || {
+        let make = counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        assert_ne!(make, 1, "the second start has no arguments");
+        Args {
+            name: "a",
+            journal: sender.clone(),
+            trap: true,
+        }
+    });
+    let handle = supervise(&system, Supervisor::new(Strategy::OneForOne).child(spec)).await;
+    crash(&system, "a", boom()).await;
+    assert_eq!(total(&system, "a").await, Ok(0));
+    assert!(handle.is_alive());
+    assert_eq!(makes.load(std::sync::atomic::Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn supervisor_answers_while_a_restart_fails_again_and_again() {
+    let system = System::new();
+    let (sender, _seen) = journal();
+    let starts = std::sync::atomic::AtomicU32::new(0);
+    let spec = ChildSpec::worker_with::<Worker>("a", move || Args {
+        name: "a",
+        journal: if starts.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            sender.clone()
+        } else {
+            journal().0
+        },
+        trap: true,
+    });
+    let tree = Supervisor::new(Strategy::OneForOne)
+        .intensity(u32::MAX, PATIENCE)
+        .child(spec);
+    let handle = supervise(&system, tree).await;
+    crash(&system, "a", boom()).await;
+    until(&system, || system.inspect().counts.restarts > 10).await;
+    assert_eq!(
+        soon(&system, handle.count_children()).await.unwrap().active,
+        0
+    );
+    assert_eq!(soon(&system, handle.terminate_child("a")).await, Ok(()));
+    soon(&system, handle.stop()).await.unwrap();
+}

@@ -170,3 +170,32 @@ async fn system_kills_what_is_left_at_the_deadline() {
     assert_eq!(error.killed, [stubborn.pid()]);
     assert!(system.inspect().processes.is_empty());
 }
+
+/// Starts another process while it ends.
+struct Parting;
+
+impl Actor for Parting {
+    type Args = ();
+    type Message = ();
+
+    async fn init((): (), cx: &mut Context<()>) -> Result<Self, ExitReason> {
+        cx.trap_exit(true);
+        Ok(Parting)
+    }
+
+    async fn handle(&mut self, (): (), _cx: &mut Context<()>) -> Flow {
+        Flow::Continue
+    }
+
+    async fn terminate(&mut self, _reason: &ExitReason, cx: &mut Context<()>) {
+        cx.spawn(|cx: Context<()>| async move { cx.sleep(PATIENCE * 10).await });
+    }
+}
+
+#[tokio::test]
+async fn system_stops_what_was_started_while_it_stopped() {
+    let system = System::new();
+    system.start::<Parting>(()).await.unwrap();
+    soon(&system, system.shutdown(PATIENCE)).await.unwrap();
+    assert!(system.inspect().processes.is_empty());
+}

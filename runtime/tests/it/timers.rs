@@ -159,3 +159,51 @@ async fn receive_timeout_fires_in_very_many_idle_processes() {
     until(&system, || system.inspect().counts.exited == count).await;
     assert_eq!(system.inspect().counts.timers, 0);
 }
+
+/// Panics when it is copied and when it is dropped.
+struct Mine;
+
+impl Clone for Mine {
+    fn clone(&self) -> Mine {
+        panic!("no copies")
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("no end");
+        }
+    }
+}
+
+#[tokio::test]
+async fn message_that_panics_does_not_stop_the_timers() {
+    let system = System::new();
+    system.spawn(|mut cx: Context<Mine>| async move {
+        let me = cx.address();
+        cx.send_interval(&me, SHORT, Mine);
+        cx.sleep(PATIENCE).await;
+    });
+    until(&system, || system.inspect().counts.timers == 2).await;
+    // Only the patience of `soon`, the sleeper and this sleep are left once the interval has failed.
+    soon(&system, system.sleep(SHORT * 3)).await;
+    soon(&system, system.sleep(SHORT)).await;
+}
+
+#[tokio::test]
+async fn messages_of_pending_timers_may_panic_in_their_drop() {
+    let system = System::new();
+    let process = system.spawn(|mut cx: Context<Option<Mine>>| async move {
+        cx.receive().await;
+    });
+    for _ in 0..3 {
+        system.send_after(&process, PATIENCE, Some(Mine));
+    }
+    let cancelled = system.send_after(&process, PATIENCE, Some(Mine));
+    assert!(system.cancel(cancelled).is_some());
+    let ended = system.wait_for_exit(process.pid());
+    process.send(None).unwrap();
+    let reason = soon(&system, ended).await;
+    assert!(reason.is_normal(), "{reason:?}");
+}

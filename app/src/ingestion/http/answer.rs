@@ -28,6 +28,13 @@ sentry-trace, baggage";
 const UNWANTED_LIMIT: &str =
     "3600:transaction;span;profile;profile_chunk;replay;log_item;trace_metric:organization";
 
+/// Whether items of these kinds are among those that SDKs had better not send.
+pub(super) fn is_limited(skipped: &[&ItemKind]) -> bool {
+    skipped
+        .iter()
+        .any(|kind| UNWANTED_LIMIT.contains(kind.category()))
+}
+
 /// An answer, ready to go.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -52,17 +59,14 @@ impl Answer {
         Answer::new(StatusCode::ACCEPTED, &json!({ "id": id.to_string() }))
     }
 
-    /// A Sentry endpoint took a request; `skipped` are the items it did not store.
-    pub(super) fn stored(id: Option<EventId>, skipped: &[&ItemKind]) -> Answer {
+    /// A Sentry endpoint took a request; `is_limited` tells the client what not to send, see [`is_limited`].
+    pub(super) fn stored(id: Option<EventId>, is_limited: bool) -> Answer {
         let body = match id {
             Some(id) => json!({ "id": id.to_simple() }),
             None => json!({}),
         };
         let mut answer = Answer::new(StatusCode::OK, &body);
-        if skipped
-            .iter()
-            .any(|kind| UNWANTED_LIMIT.contains(kind.category()))
-        {
+        if is_limited {
             let limit = HeaderValue::from_static(UNWANTED_LIMIT);
             answer.headers.insert(RATE_LIMITS, limit);
         }

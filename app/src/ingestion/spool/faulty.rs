@@ -203,22 +203,32 @@ impl SpoolDirectory for FaultyDisk {
         Ok(self.shared.files.lock().keys().cloned().collect())
     }
 
-    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn SpoolFile>> {
-        let mut files = self.shared.files.lock();
-        if !files.contains_key(name) && self.shared.is_out_of_space.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let content = files.entry(name.to_owned()).or_insert_with(|| {
-            let zeroes = vec![0; usize::try_from(bytes).unwrap()];
-            Arc::new(Mutex::new(Content {
-                cached: zeroes.clone(),
-                durable: zeroes,
-                dirty: Vec::new(),
-            }))
-        });
+    fn open(&self, name: &str) -> io::Result<Arc<dyn SpoolFile>> {
+        let files = self.shared.files.lock();
         Ok(Arc::new(FaultyFile {
             disk: self.clone(),
-            content: content.clone(),
+            content: files.get(name).ok_or(io::ErrorKind::NotFound)?.clone(),
+        }))
+    }
+
+    /// A full disk leaves an empty file behind, as a real one does.
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn SpoolFile>> {
+        let bytes = usize::try_from(bytes).unwrap();
+        let mut files = self.shared.files.lock();
+        let content = files.entry(name.to_owned()).or_default().clone();
+        {
+            let mut content = content.lock();
+            if content.cached.len() < bytes {
+                if self.shared.is_out_of_space.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                content.cached.resize(bytes, 0);
+                content.durable.resize(bytes, 0);
+            }
+        }
+        Ok(Arc::new(FaultyFile {
+            disk: self.clone(),
+            content,
         }))
     }
 }

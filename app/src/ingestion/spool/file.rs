@@ -34,9 +34,12 @@ pub(super) trait SpoolDirectory: Send + Sync + fmt::Debug {
     fn lock(&self) -> io::Result<Option<DirectoryLock>>;
     /// Names of the files in it.
     fn names(&self) -> io::Result<Vec<String>>;
-    /// Opens a file, or creates it with `bytes` preallocated; file and directory entry are
-    /// durable on return. A file left short by a crash inside creation is brought to size.
-    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn SpoolFile>>;
+    /// Opens a file that exists, however long it is. Needs no room on the disk.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn SpoolFile>>;
+    /// Makes a file with `bytes` preallocated, or brings one to size that was left short by a crash
+    /// or a full disk; file and directory entry are durable on return. Without room, nothing is
+    /// taken.
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn SpoolFile>>;
 }
 
 /// The disk itself.
@@ -86,15 +89,28 @@ impl SpoolDirectory for Disk {
             .collect()
     }
 
-    fn open(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn SpoolFile>> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn SpoolFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path.join(name))?;
+        Ok(Arc::new(DiskFile { file }))
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn SpoolFile>> {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
             .open(self.path.join(name))?;
-        if file.metadata()?.len() < bytes {
-            preallocate(&file, bytes)?;
+        let before = file.metadata()?.len();
+        if before < bytes {
+            if let Err(error) = preallocate(&file, bytes) {
+                // What was reserved in part is given back: others on this disk need it more.
+                file.set_len(before)?;
+                return Err(error);
+            }
             file.sync_all()?;
             self.sync_directory()?;
         }

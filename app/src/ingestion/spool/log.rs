@@ -1,6 +1,6 @@
 //! The log: segments in order, appended in synced groups, recovered after any crash, reused once released.
 //!
-//! Everything here blocks and nothing here knows a process; [`super::actor`] runs it through the
+//! Everything here blocks and nothing here knows a process; [`super::serve`] runs it through the
 //! runtime's blocking door. The order of writes is the proof:
 //!
 //! * a segment's header is synced before its first record is written, so a valid header with
@@ -10,6 +10,8 @@
 //! * a spool that is opened rewrites and syncs what it believed of that tail and stamps a new
 //!   life behind it, so records of an unfinished group can never rise again later;
 //! * a failed write or sync poisons the log: it is opened anew, never synced again.
+
+mod recover;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,7 +23,7 @@ use uuid::Uuid;
 
 use super::file::{DirectoryLock, SpoolDirectory};
 use super::record::{HEADER_BYTES, Kind, Stamp, encode};
-use super::segment::{DATA_OFFSET, Segment, SegmentHeader, Walk};
+use super::segment::{DATA_OFFSET, Segment, SegmentHeader};
 use super::view::View;
 
 /// Bounds of the log.
@@ -45,6 +47,8 @@ pub(super) enum OpenError {
     Locked,
     /// A segment of the size asked for could not hold the largest record; the least size in bytes.
     Limits(u64),
+    /// The disk has no room for the two segments a spool begins with; their size in bytes.
+    NoRoom(u64),
     /// The disk refused.
     Io(io::Error),
     /// The files contradict each other in a way no crash explains.
@@ -59,6 +63,12 @@ impl fmt::Display for OpenError {
                 write!(
                     f,
                     "a segment must have at least {bytes} bytes to hold the largest record"
+                )
+            }
+            OpenError::NoRoom(bytes) => {
+                write!(
+                    f,
+                    "the disk has no room for its first {bytes} bytes; free some"
                 )
             }
             OpenError::Io(error) => write!(f, "{error}"),
@@ -102,6 +112,8 @@ pub(super) struct Log {
     next_sequence: u64,
     released: u64,
     buffer: Vec<u8>,
+    /// Whether it was said that nothing fits, so that it is said once.
+    is_refusing: bool,
     _lock: LockHolder,
 }
 
@@ -140,13 +152,17 @@ impl Log {
             next_sequence: 0,
             released: 0,
             buffer: Vec::new(),
+            is_refusing: false,
             _lock: LockHolder(lock),
         };
         let found = log.find_segments()?;
         log.recover(found)?;
         log.begin_life()?;
-        if log.segments.is_empty() && !log.roll()? {
-            return Err(OpenError::Io(io::ErrorKind::StorageFull.into()));
+        // The last segment is never reused, so with one alone nothing that is released would make
+        // room. A spool that holds something is opened on a full disk all the same, to be emptied.
+        let has_spare = log.segments.len() > 1 || log.make_spare()?;
+        if log.segments.is_empty() && !(has_spare && log.roll()? && log.make_spare()?) {
+            return Err(OpenError::NoRoom(2 * limits.segment_bytes));
         }
         Ok(log)
     }
@@ -285,197 +301,61 @@ impl Log {
         Ok(true)
     }
 
+    /// A segment's file to write to; `None`, said once, when the bound or the disk has no room.
     fn take_slot(&mut self) -> io::Result<Option<FreeSlot>> {
-        if let Some(slot) = self.free.pop_front() {
-            return Ok(Some(slot));
-        }
-        if self.segments.len() >= self.limits.segments_max {
-            return Ok(None);
-        }
-        let slot = self.next_slot;
-        match self
-            .directory
-            .open(&segment_name(slot), self.limits.segment_bytes)
-        {
-            Ok(file) => {
-                self.next_slot += 1;
-                let len_bytes = file.len_bytes()?;
-                Ok(Some(FreeSlot {
-                    slot,
-                    file,
-                    len_bytes,
-                }))
+        let why = if self.make_spare()? {
+            if std::mem::take(&mut self.is_refusing) {
+                tracing::info!("the spool takes events again");
             }
-            Err(error) if is_out_of_space(&error) => {
-                tracing::error!(
-                    spool.directory = %self.directory.place(),
-                    "the disk has no room for another spool segment; events are refused until some are released"
-                );
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Opens every segment file: those with a header, by generation, and the free ones.
-    fn find_segments(&mut self) -> Result<Vec<(SegmentHeader, FreeSlot)>, OpenError> {
-        let mut found = Vec::new();
-        let mut slots: Vec<u32> = self
-            .directory
-            .names()?
-            .iter()
-            .filter_map(|name| segment_slot(name))
-            .collect();
-        slots.sort_unstable();
-        for slot in slots {
-            let file = self
-                .directory
-                .open(&segment_name(slot), self.limits.segment_bytes)?;
-            let len_bytes = file.len_bytes()?;
-            self.next_slot = self.next_slot.max(slot + 1);
-            let header = SegmentHeader::read(&*file)?;
-            let free = FreeSlot {
-                slot,
-                file,
-                len_bytes,
-            };
-            match header {
-                Some(header) => found.push((header, free)),
-                None => self.free.push_back(free),
-            }
-        }
-        found.sort_by_key(|(header, _)| header.generation);
-        let twins = found
-            .windows(2)
-            .find(|pair| pair[0].0.generation == pair[1].0.generation);
-        if let Some(pair) = twins {
-            return Err(OpenError::Corrupt(format!(
-                "segments {} and {} both claim generation {}; one of them is a copy",
-                pair[0].1.slot, pair[1].1.slot, pair[0].0.generation
-            )));
-        }
-        Ok(found)
-    }
-
-    /// Finds the end of every segment.
-    fn recover(&mut self, found: Vec<(SegmentHeader, FreeSlot)>) -> Result<(), OpenError> {
-        if let Some((last, slot)) = found.last() {
-            self.spool_id = last.spool_id;
-            if found.iter().any(|(h, _)| h.spool_id != last.spool_id) {
-                return Err(OpenError::Corrupt(format!(
-                    "segment {} and others belong to different spools",
-                    slot.slot
-                )));
-            }
-        }
-        self.released = found.iter().map(|(h, _)| h.released).max().unwrap_or(0);
-        let firsts: Vec<u64> = found.iter().map(|(h, _)| h.first).collect();
-        for (index, (header, slot)) in found.into_iter().enumerate() {
-            self.generation = header.generation;
-            let next_first = firsts.get(index + 1).copied();
-            if next_first.is_some_and(|next| next <= self.released) {
-                self.free.push_back(slot);
-                continue;
-            }
-            let segment = recover_segment(header, slot, next_first)?;
-            if let Some(next) = next_first.filter(|&next| segment.end < next) {
-                tracing::error!(
-                    spool.directory = %self.directory.place(),
-                    spool.segment = segment.slot,
-                    spool.lost_from = segment.end,
-                    spool.lost_to = next,
-                    "a spool segment is damaged in its middle; these records cannot be read"
-                );
-            }
-            self.next_sequence = segment.end;
-            self.segments.push_back(segment);
-        }
-        self.next_sequence = self.next_sequence.max(self.released);
-        let released = self.released;
-        self.release(released);
-        Ok(())
-    }
-
-    /// Makes what was believed of the last segment durable, and stamps a new life behind it.
-    ///
-    /// What was read may have come from memory whose sync failed in an earlier life; writing it
-    /// again makes it dirty again, so that this sync is about it. Only the last group can be such,
-    /// since a failure ends a life.
-    fn begin_life(&mut self) -> Result<(), OpenError> {
-        let next_sequence = self.next_sequence;
-        let Some(active) = self.segments.back_mut() else {
-            return Ok(());
-        };
-        let start = active
-            .end_offset
-            .saturating_sub(self.limits.group_bytes_max)
-            .max(DATA_OFFSET);
-        let len = usize::try_from(active.end_offset - start)
-            .map_err(|_| OpenError::Corrupt("a group exceeds the address space".to_owned()))?;
-        let mut bytes = vec![0; len];
-        active.file.read_at(start, &mut bytes)?;
-        let stamp = Stamp {
-            generation: active.stamp.generation,
-            life: active.stamp.life + 1,
-        };
-        let fits = active.room_bytes() >= HEADER_BYTES as u64 && active.end == next_sequence;
-        if fits {
-            encode(&mut bytes, stamp, active.end, Kind::Resume, &[]);
-        }
-        active.file.write_at(start, &bytes)?;
-        active.file.sync()?;
-        if fits {
-            active.stamp = stamp;
-            active.end_offset += HEADER_BYTES as u64;
+            return Ok(self.free.pop_front());
+        } else if self.segments.len() >= self.limits.segments_max {
+            "it is at its bound; the database must take some of what it holds"
         } else {
-            active.is_sealed = true;
+            "the disk has no room for another segment; free some, or let the database take what it holds"
+        };
+        if !std::mem::replace(&mut self.is_refusing, true) {
+            tracing::error!(
+                spool.directory = %self.directory.place(),
+                spool.used_bytes = self.used_bytes(),
+                spool.reason = why,
+                "the spool is full; events are refused"
+            );
         }
-        Ok(())
+        Ok(None)
     }
-}
 
-fn recover_segment(
-    header: SegmentHeader,
-    slot: FreeSlot,
-    next_first: Option<u64>,
-) -> io::Result<Segment> {
-    let stamp = Stamp {
-        generation: header.generation,
-        life: 0,
-    };
-    let (stamp, end, end_offset) = {
-        let mut walk = Walk::new(
-            &*slot.file,
-            slot.len_bytes,
-            stamp,
-            header.first,
-            DATA_OFFSET,
-        );
-        while next_first.is_none_or(|next| walk.sequence < next) && walk.next()?.is_some() {}
-        // A resume mark may be the last thing in the segment: `next` steps over it.
-        (walk.stamp, walk.sequence, walk.offset)
-    };
-    Ok(Segment {
-        slot: slot.slot,
-        file: slot.file,
-        len_bytes: slot.len_bytes,
-        stamp,
-        first: header.first,
-        end,
-        end_offset,
-        is_sealed: false,
-    })
+    /// Sees to it that the first free slot has its full size; `false` when there is no room for it.
+    fn make_spare(&mut self) -> io::Result<bool> {
+        let bytes = self.limits.segment_bytes;
+        if let Some(whole) = self.free.iter().position(|slot| slot.len_bytes >= bytes) {
+            self.free.swap(0, whole);
+            return Ok(true);
+        }
+        // One that was left short by a full disk is brought to size before another is made.
+        let short = self.free.front().map(|slot| slot.slot);
+        if short.is_none() && self.segments.len() >= self.limits.segments_max {
+            return Ok(false);
+        }
+        let slot = short.unwrap_or(self.next_slot);
+        let file = match self.directory.create(&segment_name(slot), bytes) {
+            Err(error) if is_out_of_space(&error) => return Ok(false),
+            made => made?,
+        };
+        self.next_slot = self.next_slot.max(slot + 1);
+        if short.is_some() {
+            self.free.pop_front();
+        }
+        self.free.push_front(FreeSlot {
+            slot,
+            len_bytes: file.len_bytes()?,
+            file,
+        });
+        Ok(true)
+    }
 }
 
 fn segment_name(slot: u32) -> String {
     format!("segment-{slot:04}.log")
-}
-
-fn segment_slot(name: &str) -> Option<u32> {
-    name.strip_prefix("segment-")?
-        .strip_suffix(".log")?
-        .parse()
-        .ok()
 }
 
 fn is_out_of_space(error: &io::Error) -> bool {

@@ -248,10 +248,54 @@ fn a_full_disk_refuses_and_loses_nothing() {
     let mut log = open(&disk);
     log.append(&vec![payload(1, 150); 3]).unwrap();
     disk.fill_up(true);
-    assert_eq!(log.append(&[payload(2, 150)]).unwrap().count, 0);
+    assert_eq!(log.append(&vec![payload(2, 150); 4]).unwrap().count, 3);
     disk.fill_up(false);
     assert_eq!(log.append(&[payload(2, 150)]).unwrap().count, 1);
-    assert_eq!(read_all(&log, 0).len(), 4);
+    assert_eq!(read_all(&log, 0).len(), 7);
+}
+
+/// The segment that found no room lies about empty; what is in the others is read all the same.
+#[test]
+fn a_full_disk_does_not_keep_a_spool_from_opening() {
+    let disk = FaultyDisk::default();
+    let mut log = open(&disk);
+    disk.fill_up(true);
+    let mut accepted = 0;
+    while log.append(&[payload(accepted, 150)]).unwrap().count == 1 {
+        accepted += 1;
+    }
+    drop(log);
+    let mut log = open(&disk);
+    assert_eq!(read_all(&log, 0).len() as u64, accepted);
+    disk.fill_up(false);
+    assert_eq!(log.append(&vec![payload(9, 150); 2]).unwrap().count, 2);
+    drop(log);
+    assert_eq!(read_all(&open(&disk), 0).len() as u64, accepted + 2);
+}
+
+/// There are two segments from the start: with one alone, a full disk would end acceptance for
+/// good, since the last segment is never reused.
+#[test]
+fn on_a_full_disk_what_is_released_makes_room() {
+    let disk = FaultyDisk::default();
+    let mut log = open(&disk);
+    disk.fill_up(true);
+    let mut accepted = 0;
+    for round in 0..3 {
+        while log.append(&[payload(accepted, 150)]).unwrap().count == 1 {
+            accepted += 1;
+        }
+        assert!(accepted >= 3 * (round + 2), "nothing fits in round {round}");
+        log.release(accepted);
+    }
+}
+
+#[test]
+fn a_spool_is_not_begun_on_a_full_disk() {
+    let disk = FaultyDisk::default();
+    disk.fill_up(true);
+    let refused = Log::open(Arc::new(disk), LIMITS, ID);
+    assert!(matches!(refused, Err(OpenError::NoRoom(_))));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_runtime::postgres::Pool;
 use mesh_runtime::{
-    Actor, Address, ChildSpec, Context, ExitReason, Flow, NameError, ReplyTo, System,
+    Actor, Address, CallError, ChildSpec, Context, ExitReason, Flow, NameError, ReplyTo, System,
 };
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ impl StorageWriter {
     /// One attempt, and a second when the first one's commit was not answered: the second reads what became of it.
     async fn write(&mut self, chunk: &Chunk) -> Result<Committed, WriteError> {
         match self.attempt(chunk).await {
-            Err(WriteError::CommitUnknown(committed)) => {
+            Err(WriteError::CommitUnknown(committed)) if chunk.moves_the_spool() => {
                 self.unknown = Some(Unknown {
                     spool_id: chunk.spool_id,
                     epoch: chunk.epoch,
@@ -143,7 +143,7 @@ impl StorageWriterHandle {
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; [`WriteError::Unavailable`] when the writer itself does not answer.
+    /// [`WriteError`]; [`WriteError::Unanswered`] when the writer itself does not answer.
     pub async fn write(&self, chunk: Arc<Chunk>) -> Result<Committed, WriteError> {
         let answer = self
             .writer
@@ -151,7 +151,13 @@ impl StorageWriterHandle {
                 StorageWriterMessage::WriteChunk(chunk, reply)
             })
             .await;
-        answer.unwrap_or_else(|error| Err(WriteError::Unavailable(error.to_string())))
+        answer.unwrap_or_else(|error| {
+            let why = error.to_string();
+            Err(match error {
+                CallError::NoProcess | CallError::Full => WriteError::Unavailable(why),
+                _ => WriteError::Unanswered(why),
+            })
+        })
     }
 }
 

@@ -282,6 +282,7 @@ async fn malformed_bodies_are_refused() {
     let invalid: u64 = door
         .counts
         .take()
+        .get()
         .iter()
         .map(|count| {
             assert_eq!(count.1, Outcome::Invalid);

@@ -92,18 +92,18 @@ impl ChunkStore for MemoryStore {
 
     fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         async move {
-            let away = |maybe| StoreError::Away("away".to_owned(), maybe);
+            let unknown = |maybe| StoreError::Unknown("unknown".to_owned(), maybe);
             let fault = self.state.lock().faults.pop();
             match fault {
                 None => self.commit(&chunk),
-                Some(Fault::Refuse) => Err(away(None)),
+                Some(Fault::Refuse) => Err(StoreError::Away("away".to_owned())),
                 Some(Fault::StoreAndForget) => {
                     self.commit(&chunk)?;
-                    Err(away(None))
+                    Err(unknown(None))
                 }
                 Some(Fault::CommitUnknown) => {
                     let committed = self.commit(&chunk)?;
-                    Err(away(Some(committed)))
+                    Err(unknown(Some(committed)))
                 }
                 Some(Fault::Supersede) => {
                     self.state.lock().epoch += 1;
@@ -352,6 +352,26 @@ async fn what_the_door_turned_away_is_stored_though_no_event_comes() {
     stage
         .until("the counts are stored", |state| state.refused == 3)
         .await;
+}
+
+/// Counts alone move no position by which a second attempt could find out about the first.
+#[tokio::test]
+async fn counts_whose_commit_nobody_answered_are_not_stored_twice() {
+    for fault in [Fault::CommitUnknown, Fault::StoreAndForget] {
+        let store = MemoryStore::default();
+        store.state.lock().faults = vec![fault];
+        let stage = stage(store).await;
+        let project = ProjectId::from(Uuid::from_u128(1));
+        stage.counts.add(Some(project), Outcome::Invalid, 3);
+        stage
+            .until("the fault was met", |state| state.faults.is_empty())
+            .await;
+        stage.append(&event(1, "boom")).await;
+        stage
+            .until("the event is stored", |state| state.stored.len() == 1)
+            .await;
+        assert_eq!(stage.store.state.lock().refused, 3, "{fault:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,8 @@
+//! Names are unique, and forgotten on death.
+
+use dogfood_tests::suites::Suite;
+
+#[test]
+fn registry_hold_small() {
+    Suite::test("registry");
+}

@@ -1,0 +1,4 @@
+//! The smallest program for each finding in FINDINGS.md, kept for ever.
+
+#[path = "repros/job_awaited_while_it_dies.rs"]
+mod job_awaited_while_it_dies;
