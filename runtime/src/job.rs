@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::address::spawn_closure;
 use crate::exit::ExitReason;
@@ -105,10 +105,15 @@ impl<T: Send + 'static> Job<T> {
         O: JobOwner,
         F: Future<Output = T> + Send + 'static,
     {
-        let kernel = owner.kernel();
+        Job::begin(owner.kernel(), owner.owner(), work)
+    }
+
+    fn begin<F>(kernel: Arc<Kernel>, parent: Option<Pid>, work: F) -> Job<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
         let (witness, ended) = oneshot::channel();
         let (sender, value) = oneshot::channel();
-        let parent = owner.owner();
         let birth = Birth {
             parent,
             owner: parent,
@@ -134,6 +139,53 @@ impl<T: Send + 'static> Job<T> {
             ended,
             over: false,
         }
+    }
+
+    /// Runs `work` on each item in a job of its own, at most `limit` of them (and at least one) at a time. The results are in the order of
+    /// the items; a panic is the result of its item alone.
+    ///
+    /// Cancel safety: a dropped future kills what it has started.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let system = mesh_runtime::System::new();
+    /// use mesh_runtime::Job;
+    ///
+    /// let doubled = Job::map(&system, 4, 1..=3, |number| async move { number * 2 }).await;
+    /// assert_eq!(doubled, [Ok(2), Ok(4), Ok(6)]);
+    /// # }
+    /// ```
+    pub async fn map<O, I, F, Fut>(
+        owner: O,
+        limit: usize,
+        items: I,
+        work: F,
+    ) -> Vec<Result<T, JobError>>
+    where
+        O: JobOwner,
+        I: IntoIterator<Item: Send + 'static>,
+        F: Fn(I::Item) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let (kernel, owner) = (owner.kernel(), owner.owner());
+        let work = Arc::new(work);
+        let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        let mut jobs = Vec::new();
+        for item in items {
+            let place = places.clone().acquire_owned().await;
+            let work = work.clone();
+            jobs.push(Job::begin(kernel.clone(), owner, async move {
+                // Given back however the job ends. The semaphore is never closed.
+                let _place = place;
+                work(item).await
+            }));
+        }
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            results.push(job.await);
+        }
+        results
     }
 
     /// The job's process.

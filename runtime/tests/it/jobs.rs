@@ -1,5 +1,7 @@
 //! Jobs: a process for one result.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh_runtime::{Context, ExitKind, ExitReason, Job, JobError, System};
@@ -114,4 +116,55 @@ async fn job_that_is_watched_while_it_panics_is_a_value() {
         );
         assert_eq!(watched.await, Ok(()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn map_keeps_its_limit_and_the_order() {
+    let system = System::new();
+    let running = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (now, peak, inside) = (running.clone(), most.clone(), system.clone());
+    let work = move |number: u32| {
+        let (now, peak, inside) = (now.clone(), peak.clone(), inside.clone());
+        async move {
+            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            if number % 7 == 0 {
+                inside.sleep(Duration::from_millis(1)).await;
+            }
+            now.fetch_sub(1, Ordering::SeqCst);
+            assert_ne!(number, 500, "one of many");
+            number
+        }
+    };
+    let results = soon(&system, Job::map(&system, 8, 0..2_000, work)).await;
+    assert_eq!(results.len(), 2_000);
+    for (number, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(same) => assert_eq!(same as usize, number),
+            Err(JobError::Exited(reason)) => assert!(number == 500 && reason.is_panic()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(most.load(Ordering::SeqCst) <= 8);
+    assert_eq!(running.load(Ordering::SeqCst), 0);
+    until(&system, || system.inspect().processes.is_empty()).await;
+}
+
+#[tokio::test]
+async fn map_that_is_dropped_or_whose_owner_dies_leaves_no_job() {
+    let system = System::new();
+    let inside = system.clone();
+    let sleeps = move |_: u32| {
+        let inside = inside.clone();
+        async move { inside.sleep(PATIENCE).await }
+    };
+    let map = Job::map(&system, 3, 0..10, sleeps.clone());
+    assert!(system.timeout(Duration::from_millis(2), map).await.is_err());
+    until(&system, || system.inspect().processes.is_empty()).await;
+    let owner = system.spawn(move |mut cx: Context<()>| async move {
+        Job::map(&mut cx, 0, 0..10, sleeps).await;
+    });
+    until(&system, || system.inspect().processes.len() == 2).await;
+    system.kill(owner.pid());
+    until(&system, || system.inspect().processes.is_empty()).await;
 }

@@ -13,6 +13,7 @@ mod registry;
 mod rooms;
 mod service_calls;
 mod supervisor_intensity;
+mod supervisor_matrix;
 mod supervisor_one_for_all;
 mod supervisor_one_for_one;
 mod supervisor_rest_for_one;
