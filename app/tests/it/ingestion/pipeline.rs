@@ -8,7 +8,6 @@ use futures_util::future::{join, join_all};
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use mesher::domain::{EventId, PublicKey};
 use mesher::ingestion::{self, Admission, DoorLimits, SpoolOptions, http};
-use mesher::pressure::Pressure;
 use mesher::processing::{self, FanOut, Processors};
 use mesher::storage::database::Database;
 use mesher::storage::embedded::Options;
@@ -62,7 +61,6 @@ async fn pipeline() -> Pipeline {
         &system,
         spool,
         DoorLimits::default(),
-        Pressure::new(),
         Processors::new(&system, 2),
         fan_out,
     );
