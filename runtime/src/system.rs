@@ -27,6 +27,7 @@ use crate::timer::{self, Elapsed, TimerRef};
 mod inspect;
 mod root;
 mod stop;
+mod stuck;
 
 pub use inspect::{Inspection, RoomInfo, SystemCounts};
 use root::Trees;
@@ -54,6 +55,7 @@ pub struct SystemBuilder {
     clock: Option<Arc<dyn Clock>>,
     entropy: Option<Arc<dyn Entropy>>,
     scheduler: Option<Arc<dyn Scheduler>>,
+    stuck_after: Option<Duration>,
 }
 
 impl SystemBuilder {
@@ -85,6 +87,15 @@ impl SystemBuilder {
         self
     }
 
+    /// Reports, in the log and in the counts, a process that holds a worker, or works on one message, longer than `limit` (and no longer
+    /// unnoticed than twice that). The one who looks needs a worker itself: on a runtime with one worker, a process that holds it is not
+    /// seen.
+    #[must_use]
+    pub fn stuck_after(mut self, limit: Duration) -> SystemBuilder {
+        self.stuck_after = Some(limit);
+        self
+    }
+
     /// Builds the system.
     ///
     /// # Panics
@@ -102,9 +113,11 @@ impl SystemBuilder {
             Box::new(Trees::default()),
         ];
         let name = self.name.as_deref().unwrap_or("system");
-        System {
-            kernel: Kernel::new(name, clock, entropy, scheduler, parts),
+        let kernel = Kernel::new(name, clock, entropy, scheduler, parts);
+        if let Some(limit) = self.stuck_after {
+            stuck::watch(&kernel, limit);
         }
+        System { kernel }
     }
 }
 

@@ -12,6 +12,7 @@ mod public_api;
 mod registry;
 mod rooms;
 mod service_calls;
+mod stuck;
 mod supervisor_back_off;
 mod supervisor_intensity;
 mod supervisor_matrix;
