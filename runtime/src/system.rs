@@ -11,6 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{NameError, StartError};
 use crate::exit::ExitReason;
+use crate::group::Groups;
 use crate::job::{self, JobError};
 use crate::mailbox::Capacity;
 use crate::pid::Pid;
@@ -110,6 +111,7 @@ impl SystemBuilder {
         let parts: Vec<Box<dyn Part>> = vec![
             Box::new(Registry::default()),
             Box::new(Rooms::new()),
+            Box::new(Groups::new()),
             Box::new(Trees::default()),
         ];
         let name = self.name.as_deref().unwrap_or("system");
@@ -254,6 +256,12 @@ impl System {
     /// The rooms.
     #[must_use]
     pub fn rooms(&self) -> &Rooms {
+        self.kernel.part()
+    }
+
+    /// The groups.
+    #[must_use]
+    pub fn groups(&self) -> &Groups {
         self.kernel.part()
     }
 

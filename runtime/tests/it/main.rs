@@ -3,6 +3,7 @@
 mod docs;
 mod exit_order;
 mod exit_reasons;
+mod groups;
 mod inspection;
 mod jobs;
 mod links;
