@@ -20,6 +20,7 @@ pub(crate) struct Takeover {
 impl Takeover {
     /// Names the successor. It is started as a child of the server's connections, with the stream and a receiver that turns true when
     /// the server stops.
+    #[cfg(feature = "ws")]
     pub(crate) fn leave(
         &self,
         upgrade: OnUpgrade,
