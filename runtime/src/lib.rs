@@ -65,6 +65,7 @@
 //! | timer | [`Context::send_after`], [`Context::send_interval`], [`System::sleep`], [`System::timeout`] |
 //! | registry | [`System::register`], [`System::whereis`] |
 //! | room | [`Rooms`], [`RoomMessage`] |
+//! | group, worker pool | [`Groups`] |
 //! | task | [`Job`], [`System::blocking`] |
 //! | observer | [`System::inspect`], [`Inspection`] |
 //!
@@ -76,6 +77,7 @@ mod clock;
 mod entropy;
 mod error;
 mod exit;
+mod group;
 mod job;
 pub mod limits;
 mod mailbox;
@@ -108,6 +110,7 @@ pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{CallError, NameError, SendError, StartError};
 pub use exit::{ExitKind, ExitReason};
+pub use group::Groups;
 pub use job::{Job, JobError, JobOwner};
 pub use mailbox::{Capacity, Overflow};
 pub use pid::Pid;

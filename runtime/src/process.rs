@@ -42,6 +42,10 @@ pub(crate) struct Process {
     pub(crate) restarts: u32,
     pub(crate) handled: AtomicU64,
     pub(crate) reductions: AtomicU64,
+    /// Odd while a worker polls it. Only its own worker writes.
+    poll_phase: AtomicU64,
+    /// Whether it has taken a message and not yet asked for the next.
+    in_message: AtomicBool,
     mailbox: Arc<dyn MailboxView>,
     /// Signals that wait; lets the process skip the lock between messages.
     signals: AtomicUsize,
@@ -52,6 +56,7 @@ pub(crate) struct Process {
 /// What inspection may know of a mailbox.
 pub(crate) trait MailboxView: Send + Sync {
     fn numbers(&self) -> MailboxNumbers;
+    fn message_type(&self) -> &'static str;
 }
 
 /// Everything about a process that others touch, under one lock.
@@ -120,6 +125,8 @@ where
         restarts: birth.restarts,
         handled: AtomicU64::new(0),
         reductions: AtomicU64::new(0),
+        poll_phase: AtomicU64::new(0),
+        in_message: AtomicBool::new(false),
         mailbox: home.clone(),
         signals: AtomicUsize::new(0),
         interrupted: AtomicBool::new(false),
@@ -225,6 +232,7 @@ impl Process {
         if let Some(reason) = inner.lane.interruption() {
             return Some(reason.clone());
         }
+        self.turn_poll_phase();
         inner.running = true;
         let old = match &mut inner.lane.task {
             Some(known) if known.will_wake(waker) => None,
@@ -238,9 +246,41 @@ impl Process {
     /// Notes that the process waits; the reason when it was interrupted during the poll.
     fn leave_poll(&self, spent: u64) -> Option<ExitReason> {
         self.reductions.fetch_add(spent, Ordering::Relaxed);
+        self.turn_poll_phase();
         let mut inner = self.inner.lock();
         inner.running = false;
         inner.lane.interruption().cloned()
+    }
+
+    fn turn_poll_phase(&self) {
+        let phase = self.poll_phase.load(Ordering::Relaxed);
+        self.poll_phase
+            .store(phase.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Which poll a worker is in just now, if any.
+    pub(crate) fn poll_in_hand(&self) -> Option<u64> {
+        let phase = self.poll_phase.load(Ordering::Relaxed);
+        (phase % 2 == 1).then_some(phase)
+    }
+
+    /// Which message it is working on, if any.
+    pub(crate) fn message_in_hand(&self) -> Option<u64> {
+        let busy = self.in_message.load(Ordering::Relaxed);
+        busy.then(|| self.handled.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn message_type(&self) -> &'static str {
+        self.mailbox.message_type()
+    }
+
+    fn asked_for_message(&self) {
+        self.in_message.store(false, Ordering::Relaxed);
+    }
+
+    fn took_message(&self) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        self.in_message.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_interrupted(&self) -> bool {

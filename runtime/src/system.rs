@@ -11,6 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{NameError, StartError};
 use crate::exit::ExitReason;
+use crate::group::Groups;
 use crate::job::{self, JobError};
 use crate::mailbox::Capacity;
 use crate::pid::Pid;
@@ -27,6 +28,7 @@ use crate::timer::{self, Elapsed, TimerRef};
 mod inspect;
 mod root;
 mod stop;
+mod stuck;
 
 pub use inspect::{Inspection, RoomInfo, SystemCounts};
 use root::Trees;
@@ -54,6 +56,7 @@ pub struct SystemBuilder {
     clock: Option<Arc<dyn Clock>>,
     entropy: Option<Arc<dyn Entropy>>,
     scheduler: Option<Arc<dyn Scheduler>>,
+    stuck_after: Option<Duration>,
 }
 
 impl SystemBuilder {
@@ -85,6 +88,15 @@ impl SystemBuilder {
         self
     }
 
+    /// Reports, in the log and in the counts, a process that holds a worker, or works on one message, longer than `limit` (and no longer
+    /// unnoticed than twice that). The one who looks needs a worker itself: on a runtime with one worker, a process that holds it is not
+    /// seen.
+    #[must_use]
+    pub fn stuck_after(mut self, limit: Duration) -> SystemBuilder {
+        self.stuck_after = Some(limit);
+        self
+    }
+
     /// Builds the system.
     ///
     /// # Panics
@@ -99,12 +111,15 @@ impl SystemBuilder {
         let parts: Vec<Box<dyn Part>> = vec![
             Box::new(Registry::default()),
             Box::new(Rooms::new()),
+            Box::new(Groups::new()),
             Box::new(Trees::default()),
         ];
         let name = self.name.as_deref().unwrap_or("system");
-        System {
-            kernel: Kernel::new(name, clock, entropy, scheduler, parts),
+        let kernel = Kernel::new(name, clock, entropy, scheduler, parts);
+        if let Some(limit) = self.stuck_after {
+            stuck::watch(&kernel, limit);
         }
+        System { kernel }
     }
 }
 
@@ -241,6 +256,12 @@ impl System {
     /// The rooms.
     #[must_use]
     pub fn rooms(&self) -> &Rooms {
+        self.kernel.part()
+    }
+
+    /// The groups.
+    #[must_use]
+    pub fn groups(&self) -> &Groups {
         self.kernel.part()
     }
 

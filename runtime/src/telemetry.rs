@@ -8,6 +8,10 @@ pub const PROCESS_PANICKED: &str = "mesh_runtime::process";
 /// Target of the events of supervisors: restarts and giving up.
 pub const SUPERVISOR: &str = "mesh_runtime::supervisor";
 
+/// Target of the event of a process that holds a worker or one message too long. Fields: `process.pid`, `process.label`, `message.type`,
+/// `stuck.on` (`worker` or `message`), `stuck.limit_ms`.
+pub const PROCESS_STUCK: &str = "mesh_runtime::stuck";
+
 /// What one system counts. Each field only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -18,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) messages_dropped: AtomicU64,
     pub(crate) room_frames_missed: AtomicU64,
     pub(crate) restarts: AtomicU64,
+    pub(crate) stuck: AtomicU64,
 }
 
 /// Adds one to a counter; ordering does not matter, only the sum.

@@ -71,7 +71,7 @@ const RUNTIME: Table = &[
         "job",
         words!("mailbox", "timer", "process", "address", "actor"),
     ),
-    ("group", words!("address", "actor")),
+    ("group", words!("process", "address", "actor")),
     ("registry", words!("process", "address")),
     (
         "supervisor",
@@ -97,6 +97,7 @@ const RUNTIME: Table = &[
             "job",
             "supervisor",
             "registry",
+            "group",
             "room"
         ),
     ),

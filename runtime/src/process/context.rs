@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -146,7 +145,7 @@ impl<M: Send + 'static> Context<M> {
         let message =
             std::future::poll_fn(|context| self.home.mailbox.poll_next(&mut self.batch, context))
                 .await;
-        self.process.handled.fetch_add(1, Ordering::Relaxed);
+        self.process.took_message();
         message
     }
 
@@ -171,7 +170,7 @@ impl<M: Send + 'static> Context<M> {
                 .poll_match(&mut self.batch, &mut seen, &mut fits, context)
         })
         .await;
-        self.process.handled.fetch_add(1, Ordering::Relaxed);
+        self.process.took_message();
         message
     }
 
@@ -185,7 +184,7 @@ impl<M: Send + 'static> Context<M> {
                 return Poll::Ready(Event::Signal(signal));
             }
             if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
-                self.process.handled.fetch_add(1, Ordering::Relaxed);
+                self.process.took_message();
                 return Poll::Ready(Event::Message(message));
             }
             self.process
@@ -204,6 +203,7 @@ impl<M: Send + 'static> Context<M> {
 /// Charges the message about to be taken; yields first when the slice is over or the process is to end.
 async fn pay_for_message(process: &Process, kernel: &Kernel) {
     reply_to::settle_living();
+    process.asked_for_message();
     if budget::charge_message(kernel.clock()) || process.is_interrupted() {
         yield_now().await;
     }

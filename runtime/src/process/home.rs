@@ -76,4 +76,8 @@ impl<M: Send + 'static> MailboxView for Home<M> {
     fn numbers(&self) -> MailboxNumbers {
         self.mailbox.numbers()
     }
+
+    fn message_type(&self) -> &'static str {
+        std::any::type_name::<M>()
+    }
 }

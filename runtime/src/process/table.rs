@@ -42,6 +42,15 @@ impl Table {
         self.shard(pid).lock().get(&pid).cloned()
     }
 
+    /// Shows everybody alive, in no order, to a closure that must not wait.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Process)) {
+        for shard in &self.shards {
+            for process in shard.lock().values() {
+                look(process);
+            }
+        }
+    }
+
     /// Everybody alive, by pid.
     pub(crate) fn all(&self) -> Vec<Arc<Process>> {
         let mut all: Vec<_> = self

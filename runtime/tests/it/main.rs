@@ -3,6 +3,7 @@
 mod docs;
 mod exit_order;
 mod exit_reasons;
+mod groups;
 mod inspection;
 mod jobs;
 mod links;
@@ -12,6 +13,7 @@ mod public_api;
 mod registry;
 mod rooms;
 mod service_calls;
+mod stuck;
 mod supervisor_back_off;
 mod supervisor_intensity;
 mod supervisor_matrix;
