@@ -1,7 +1,7 @@
 //! R8: floods ten to one, and an account of every message. Attacks A3, A5, A14, B1, B2, B3, B6 and C4.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mesh_runtime::{
@@ -22,6 +22,7 @@ pub(super) fn play(stage: &Stage) {
             flood(stage, system, policy)
         });
     }
+    stage.scene("what is kept at the bound", workers, kept);
     stage.scene("send_wait", workers, waiting);
     stage.scene("calls that overflow", workers, dropped_calls);
     stage.scene("signals ahead of a flood", workers, system_lane);
@@ -213,6 +214,40 @@ async fn flood(stage: Stage, system: System, policy: Overflow) {
             census.living()
         ),
     );
+}
+
+async fn kept(stage: Stage, system: System) {
+    for policy in [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest] {
+        let (gate, seen): (Tally, Arc<Mutex<Vec<u64>>>) = Default::default();
+        let (opened, noted) = (gate.clone(), seen.clone());
+        let capacity = Capacity::bounded(8).overflow(policy);
+        let receiver =
+            system.spawn_with(capacity, async move |mut cx: Context<u64>| -> ExitReason {
+                while opened.get() == 0 {
+                    cx.consume_budget(4000).await;
+                }
+                loop {
+                    let number = cx.receive().await;
+                    noted.lock().expect("no panic under this lock").push(number);
+                }
+            });
+        for number in 0..100 {
+            let _ = receiver.send(number);
+        }
+        gate.add();
+        let expected: Vec<u64> = match policy {
+            Overflow::DropOldest => (92..100).collect(),
+            _ => (0..8).collect(),
+        };
+        let now = || seen.lock().expect("no panic under this lock").clone();
+        let all = until(|| now().len() >= expected.len() && receiver.is_empty()).await;
+        stage.judge(
+            "B2",
+            "at the bound the oldest or the newest goes, as the policy says",
+            all && now() == expected,
+            format!("{policy:?} kept {:?}", now()),
+        );
+    }
 }
 
 async fn waiting(stage: Stage, system: System) {
