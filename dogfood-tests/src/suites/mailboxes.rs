@@ -1,15 +1,16 @@
 //! R8: floods ten to one, and an account of every message. Attacks A3, A5, A14, B1, B2, B3, B6 and C4.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mesh_runtime::{
-    Address, CallError, Capacity, Context, Event, ExitReason, Overflow, ReplyTo, SendError, Signal,
-    System,
-};
+use mesh_runtime::{Capacity, Context, Event, ExitReason, Overflow, SendError, Signal, System};
 
 use crate::stage::{Census, Counted, Stage, Tally, until, within};
+
+mod bounds;
+
+use bounds::{dropped_calls, kept, selective};
 
 const SENDERS: u64 = 8;
 const BOUND: usize = 512;
@@ -216,40 +217,6 @@ async fn flood(stage: Stage, system: System, policy: Overflow) {
     );
 }
 
-async fn kept(stage: Stage, system: System) {
-    for policy in [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest] {
-        let (gate, seen): (Tally, Arc<Mutex<Vec<u64>>>) = Default::default();
-        let (opened, noted) = (gate.clone(), seen.clone());
-        let capacity = Capacity::bounded(8).overflow(policy);
-        let receiver =
-            system.spawn_with(capacity, async move |mut cx: Context<u64>| -> ExitReason {
-                while opened.get() == 0 {
-                    cx.consume_budget(4000).await;
-                }
-                loop {
-                    let number = cx.receive().await;
-                    noted.lock().expect("no panic under this lock").push(number);
-                }
-            });
-        for number in 0..100 {
-            let _ = receiver.send(number);
-        }
-        gate.add();
-        let expected: Vec<u64> = match policy {
-            Overflow::DropOldest => (92..100).collect(),
-            _ => (0..8).collect(),
-        };
-        let now = || seen.lock().expect("no panic under this lock").clone();
-        let all = until(|| now().len() >= expected.len() && receiver.is_empty()).await;
-        stage.judge(
-            "B2",
-            "at the bound the oldest or the newest goes, as the policy says",
-            all && now() == expected,
-            format!("{policy:?} kept {:?}", now()),
-        );
-    }
-}
-
 async fn waiting(stage: Stage, system: System) {
     let each = stage.count(SENDERS * 4, 200) as u64;
     let (census, got, done, wrong) = (
@@ -328,55 +295,6 @@ async fn waiting(stage: Stage, system: System) {
         right,
         format!("{late:?}"),
     );
-}
-
-async fn dropped_calls(stage: Stage, system: System) {
-    let count = stage.count(1000, 200);
-    for policy in [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest] {
-        let gate = Tally::default();
-        let opened = gate.clone();
-        let callee = system.spawn_with(
-            Capacity::bounded(8).overflow(policy),
-            async move |mut cx: Context<ReplyTo<()>>| -> ExitReason {
-                while opened.get() == 0 {
-                    cx.consume_budget(4000).await;
-                }
-                loop {
-                    cx.receive().await.reply(());
-                }
-            },
-        );
-        let (full, answered, other) = (Tally::default(), Tally::default(), Tally::default());
-        for _ in 0..count {
-            let (callee, full, answered, other) = (
-                callee.clone(),
-                full.clone(),
-                answered.clone(),
-                other.clone(),
-            );
-            system.spawn(move |_cx: Context<()>| async move {
-                match callee.call_timeout(Duration::from_secs(50), |to| to).await {
-                    Ok(()) => answered.add(),
-                    Err(CallError::Full) => full.add(),
-                    Err(_) => other.add(),
-                };
-            });
-        }
-        let overflowed = until(|| full.get() + 8 == count as u64).await;
-        gate.add();
-        let all = until(|| answered.get() + full.get() + other.get() == count as u64).await;
-        stage.judge(
-            "C4",
-            "a call that overflows ends as Full, the others are answered",
-            overflowed && all && answered.get() == 8 && other.get() == 0,
-            format!(
-                "{policy:?}: {} answered, {} full, {} else",
-                answered.get(),
-                full.get(),
-                other.get()
-            ),
-        );
-    }
 }
 
 async fn system_lane(stage: Stage, system: System) {
@@ -498,43 +416,4 @@ async fn closing(stage: Stage, system: System) {
         lost += usize::from(got.get() + gone.get() > 500 * SENDERS);
     }
     stage.judge("A19", "a mailbox closes with its process: what waits is dropped, what comes later is given back as Gone", alive == 0 && open == 0 && lost == 0, format!("{rounds} deaths, {alive} messages alive, {open} mailboxes open"));
-}
-
-async fn selective(stage: Stage, system: System) {
-    let count = stage.count(1000, 200) as u64;
-    let wrong = Tally::default();
-    let disordered = wrong.clone();
-    let chooser: Address<u64> = system.spawn_with(
-        Capacity::unbounded(),
-        move |mut cx: Context<u64>| async move {
-            for expected in (1..count).step_by(2) {
-                if cx.receive_match(|number| number % 2 == 1).await != expected {
-                    disordered.add();
-                }
-            }
-            for expected in (0..count).step_by(2) {
-                if cx.receive().await != expected {
-                    disordered.add();
-                }
-            }
-        },
-    );
-    let ended = system.wait_for_exit(chooser.pid());
-    let sender = system.spawn(move |cx: Context<()>| async move {
-        for number in 0..count {
-            let _ = chooser.send(number);
-            cx.consume_budget(100).await;
-        }
-    });
-    let both = within(ended).await;
-    stage.judge(
-        "A5",
-        "selective receive takes what fits and keeps the order of the rest",
-        both == Some(ExitReason::normal()) && wrong.get() == 0,
-        format!(
-            "{} of {count} out of order; sender {}",
-            wrong.get(),
-            sender.pid()
-        ),
-    );
 }
