@@ -24,7 +24,7 @@ const TAIL: &str = "  all              each of these in turn
 
 A suite prints figures (times, threads of the operating system, resident memory, seconds of processors) and then a
 verdict for each invariant. Figures are never judged: a slow machine fails nothing. No suite runs longer than 15
-minutes; one that hangs is a broken promise. With --count, a terminal shows a bar.
+minutes; one that hangs is a broken promise. On a terminal a bar shows how far it is.
 
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)

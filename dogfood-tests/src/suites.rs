@@ -23,6 +23,9 @@ mod timers;
 /// No run takes longer; one that does hangs, which is a broken promise too.
 const RUN_TIME_MAX: Duration = Duration::from_secs(900);
 
+/// The same for a run of `cargo test`, which takes seconds.
+const SMALL_RUN_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// A suite: what it is called, what it does, and how large it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Suite {
@@ -183,11 +186,16 @@ impl Suite {
             // Nobody listens once the suite has been given up.
             let _ = done.send(());
         });
-        let outcome = ended.recv_timeout(RUN_TIME_MAX);
+        let limit = if count <= self.count_small {
+            SMALL_RUN_TIME_MAX
+        } else {
+            RUN_TIME_MAX
+        };
+        let outcome = ended.recv_timeout(limit);
         let seen = match outcome {
             Ok(()) => "ended".to_owned(),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                format!("gave up after {} s", RUN_TIME_MAX.as_secs())
+                format!("gave up after {} s", limit.as_secs())
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 "the suite itself panicked, see above".to_owned()

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
-use mesh_runtime::{
-    Address, CallError, Capacity, Context, Event, ExitReason, Overflow, ReplyTo, SendError, Signal,
-    System,
-};
+use mesh_runtime::{Capacity, Context, Event, ExitReason, Overflow, SendError, Signal, System};
 
 use crate::stage::{Census, Counted, Stage, Tally, until, within};
+
+mod bounds;
+
+use bounds::{dropped_calls, kept, selective};
 
 const SENDERS: u64 = 8;
 const BOUND: usize = 512;
@@ -22,6 +23,7 @@ pub(super) fn play(stage: &Stage) {
             flood(stage, system, policy)
         });
     }
+    stage.scene("what is kept at the bound", workers, kept);
     stage.scene("send_wait", workers, waiting);
     stage.scene("calls that overflow", workers, dropped_calls);
     stage.scene("signals ahead of a flood", workers, system_lane);
@@ -295,55 +297,6 @@ async fn waiting(stage: Stage, system: System) {
     );
 }
 
-async fn dropped_calls(stage: Stage, system: System) {
-    let count = stage.count(1000, 200);
-    for policy in [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest] {
-        let gate = Tally::default();
-        let opened = gate.clone();
-        let callee = system.spawn_with(
-            Capacity::bounded(8).overflow(policy),
-            async move |mut cx: Context<ReplyTo<()>>| -> ExitReason {
-                while opened.get() == 0 {
-                    cx.consume_budget(4000).await;
-                }
-                loop {
-                    cx.receive().await.reply(());
-                }
-            },
-        );
-        let (full, answered, other) = (Tally::default(), Tally::default(), Tally::default());
-        for _ in 0..count {
-            let (callee, full, answered, other) = (
-                callee.clone(),
-                full.clone(),
-                answered.clone(),
-                other.clone(),
-            );
-            system.spawn(move |_cx: Context<()>| async move {
-                match callee.call_timeout(Duration::from_secs(50), |to| to).await {
-                    Ok(()) => answered.add(),
-                    Err(CallError::Full) => full.add(),
-                    Err(_) => other.add(),
-                };
-            });
-        }
-        let overflowed = until(|| full.get() + 8 == count as u64).await;
-        gate.add();
-        let all = until(|| answered.get() + full.get() + other.get() == count as u64).await;
-        stage.judge(
-            "C4",
-            "a call that overflows ends as Full, the others are answered",
-            overflowed && all && answered.get() == 8 && other.get() == 0,
-            format!(
-                "{policy:?}: {} answered, {} full, {} else",
-                answered.get(),
-                full.get(),
-                other.get()
-            ),
-        );
-    }
-}
-
 async fn system_lane(stage: Stage, system: System) {
     let count = stage.count(10, 1000) as u64;
     let (handled, seen_at, go) = (
@@ -463,43 +416,4 @@ async fn closing(stage: Stage, system: System) {
         lost += usize::from(got.get() + gone.get() > 500 * SENDERS);
     }
     stage.judge("A19", "a mailbox closes with its process: what waits is dropped, what comes later is given back as Gone", alive == 0 && open == 0 && lost == 0, format!("{rounds} deaths, {alive} messages alive, {open} mailboxes open"));
-}
-
-async fn selective(stage: Stage, system: System) {
-    let count = stage.count(1000, 200) as u64;
-    let wrong = Tally::default();
-    let disordered = wrong.clone();
-    let chooser: Address<u64> = system.spawn_with(
-        Capacity::unbounded(),
-        move |mut cx: Context<u64>| async move {
-            for expected in (1..count).step_by(2) {
-                if cx.receive_match(|number| number % 2 == 1).await != expected {
-                    disordered.add();
-                }
-            }
-            for expected in (0..count).step_by(2) {
-                if cx.receive().await != expected {
-                    disordered.add();
-                }
-            }
-        },
-    );
-    let ended = system.wait_for_exit(chooser.pid());
-    let sender = system.spawn(move |cx: Context<()>| async move {
-        for number in 0..count {
-            let _ = chooser.send(number);
-            cx.consume_budget(100).await;
-        }
-    });
-    let both = within(ended).await;
-    stage.judge(
-        "A5",
-        "selective receive takes what fits and keeps the order of the rest",
-        both == Some(ExitReason::normal()) && wrong.get() == 0,
-        format!(
-            "{} of {count} out of order; sender {}",
-            wrong.get(),
-            sender.pid()
-        ),
-    );
 }

@@ -182,7 +182,7 @@ async fn wait_for_nothing(stage: Stage, system: System) {
     for _ in 0..sleepers {
         system.spawn(|cx: Context<()>| async move { cx.sleep(FAR).await });
     }
-    let resident = machine::resident_bytes();
+    let (resident, threads) = (machine::resident_bytes(), machine::threads());
     for index in 0..count {
         system.send_after(&targets[index % RECEIVERS], FAR, Never(census.enter()));
     }
@@ -204,6 +204,13 @@ async fn wait_for_nothing(stage: Stage, system: System) {
             "{count} timers and {sleepers} sleepers took {:.0} % of one",
             share * 100.0
         ),
+    );
+    let threads_now = machine::threads();
+    stage.judge(
+        "E",
+        "pending timers take no thread",
+        threads_now <= threads + 1,
+        format!("{threads} threads before, {threads_now} with {count} pending"),
     );
     for target in &targets {
         system.kill(target.pid());
