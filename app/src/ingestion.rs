@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 
-use crate::pressure::Pressure;
 use crate::processing::{FanOut, Processors};
 
 pub use self::admission::{Admission, DoorLimits};
@@ -64,7 +63,6 @@ pub fn assemble(
     system: &System,
     spool: SpoolOptions,
     limits: DoorLimits,
-    pressure: Pressure,
     processors: Processors,
     fan_out: FanOut,
 ) -> Ingestion {
@@ -74,7 +72,7 @@ pub fn assemble(
             system.clone(),
             SpoolHandle::new(system),
             keys.clone(),
-            pressure,
+            spool.pressure.clone(),
             counts.clone(),
             limits,
         ),

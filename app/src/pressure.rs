@@ -1,4 +1,4 @@
-//! How full the way to the database is: one number the writer sets and admission reads.
+//! How full the way to the database is: one number the spool sets and admission reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

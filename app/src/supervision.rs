@@ -10,8 +10,8 @@
 //! └── HttpSupervisor            one_for_one: listener, connections
 //! ```
 //!
-//! Layers stop in the reverse order, so that requests in hand are answered before the spool closes, and the spool's last
-//! chunk is stored before the pool goes.
+//! Layers stop in the reverse order, so that requests in hand are answered before the spool closes. What the spool still
+//! holds then is stored after the next start.
 //!
 //! A database that is away is a state and no crash: no process ends for it, and no outage counts toward a limit.
 
@@ -28,7 +28,6 @@ use crate::api::{Api, State};
 use crate::config::Config;
 use crate::http;
 use crate::ingestion::{self, DoorLimits, SpoolOptions};
-use crate::pressure::Pressure;
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
 use crate::storage::pool;
@@ -69,7 +68,6 @@ pub fn tree(
         system,
         SpoolOptions::new(config.data_dir.join("spool")),
         DoorLimits::default(),
-        Pressure::new(),
         Processors::new(system, workers),
         FanOut::new().with({
             let broadcaster = broadcaster.clone();

@@ -124,6 +124,8 @@ pub enum StartError {
     AlreadyPresent,
     /// The supervisor has as many children as it may have.
     MaxChildren,
+    /// A significant child must not be permanent, and its supervisor must have an auto-shutdown.
+    Significant,
     /// The supervisor has no child with this id.
     NotFound,
     /// The supervisor could not be asked.
@@ -149,6 +151,9 @@ impl fmt::Display for StartError {
             StartError::MaxChildren => {
                 formatter.write_str("supervisor has its maximum of children")
             }
+            StartError::Significant => formatter.write_str(
+                "a significant child must not be permanent, and its supervisor must have an auto-shutdown",
+            ),
             StartError::NotFound => formatter.write_str("supervisor has no such child"),
             StartError::Supervisor(error) => write!(formatter, "supervisor: {error}"),
         }

@@ -92,6 +92,7 @@ mod scheduler;
 mod service;
 mod signal;
 mod supervisor;
+mod sync;
 mod system;
 pub mod telemetry;
 mod timer;
@@ -120,8 +121,8 @@ pub use room::{BroadcastReport, RoomError, RoomMessage, Rooms};
 pub use scheduler::{Scheduler, Task, TokioScheduler};
 pub use signal::Signal;
 pub use supervisor::{
-    ChildCounts, ChildInfo, ChildSpec, ChildType, DynamicSupervisor, RestartType, ShutdownType,
-    Strategy, Supervisor, SupervisorHandle,
+    AutoShutdown, ChildCounts, ChildInfo, ChildSpec, ChildType, DynamicSupervisor, RestartType,
+    ShutdownType, Strategy, Supervisor, SupervisorHandle,
 };
 pub use system::{Inspection, RoomInfo, ShutdownTimeout, System, SystemBuilder, SystemCounts};
 pub use timer::{Elapsed, TimerRef};

@@ -4,14 +4,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::limits::{QUEUE_SPARE_MAX, ROOM_FRAMES_MAX};
+use crate::sync::{AtomicUsize, Mutex};
 
 pub(crate) mod capacity;
 pub(crate) mod lanes;
@@ -308,3 +308,6 @@ impl<M> Mailbox<M> {
         self.capacity.policy() == Overflow::Wait
     }
 }
+
+#[cfg(all(test, mesh_loom))]
+mod every_order;

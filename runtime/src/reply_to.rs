@@ -10,9 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
-
 use crate::error::CallError;
+use crate::sync::Mutex;
 use crate::telemetry::{Counters, count};
 
 /// Answers one call. Carried by the call's message; may be kept and used later, from anywhere.
@@ -135,8 +134,14 @@ enum Fate {
     As(CallError),
 }
 
+#[cfg(not(all(test, mesh_loom)))]
 thread_local! {
     static FATE: RefCell<Fate> = const { RefCell::new(Fate::NoReply) };
+}
+
+#[cfg(all(test, mesh_loom))]
+loom::thread_local! {
+    static FATE: RefCell<Fate> = RefCell::new(Fate::NoReply);
 }
 
 fn drop_unanswered<T: Send + 'static>(slot: Arc<Slot<T>>) {
@@ -161,13 +166,13 @@ pub(crate) struct Holder {
 impl Holder {
     pub(crate) fn enter() -> Holder {
         Holder {
-            outer: Some(FATE.replace(Fate::Open(Vec::new()))),
+            outer: Some(FATE.with(|fate| fate.replace(Fate::Open(Vec::new())))),
         }
     }
 
     fn settle(&mut self, error: &CallError) {
         if let Some(outer) = self.outer.take()
-            && let Fate::Open(waiting) = FATE.replace(outer)
+            && let Fate::Open(waiting) = FATE.with(|fate| fate.replace(outer))
         {
             for slot in waiting {
                 slot.settle_unanswered(error.clone());
@@ -218,10 +223,13 @@ pub(crate) fn settling<R>(error: CallError, work: impl FnOnce() -> R) -> R {
     impl Drop for Restore {
         fn drop(&mut self) {
             if let Some(outer) = self.0.take() {
-                FATE.set(outer);
+                drop(FATE.with(|fate| fate.replace(outer)));
             }
         }
     }
-    let _restore = Restore(Some(FATE.replace(Fate::As(error))));
+    let _restore = Restore(Some(FATE.with(|fate| fate.replace(Fate::As(error)))));
     work()
 }
+
+#[cfg(all(test, mesh_loom))]
+mod every_order;

@@ -13,6 +13,7 @@ mod child_spec;
 mod children;
 mod dynamic;
 mod manage;
+mod pending;
 mod plan;
 mod restart;
 pub(crate) mod serve;
@@ -23,13 +24,14 @@ pub use child_spec::{ChildSpec, ChildType};
 pub use dynamic::DynamicSupervisor;
 pub use restart::RestartType;
 pub use shutdown::ShutdownType;
-pub use strategy::Strategy;
+pub use strategy::{AutoShutdown, Strategy};
 
 /// What a supervisor is to be: strategy, intensity, and children in the order of their start.
 #[derive(Debug)]
 pub struct Supervisor {
     pub(crate) name: Option<String>,
     pub(crate) strategy: Strategy,
+    pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_restarts: u32,
     pub(crate) within: Duration,
     pub(crate) children: Vec<ChildSpec>,
@@ -44,6 +46,7 @@ impl Supervisor {
         Supervisor {
             name: None,
             strategy,
+            auto_shutdown: AutoShutdown::Never,
             max_restarts: RESTARTS_MAX,
             within: RESTARTS_WITHIN,
             children: Vec::new(),
@@ -64,6 +67,13 @@ impl Supervisor {
     pub fn intensity(mut self, max_restarts: u32, within: Duration) -> Supervisor {
         self.max_restarts = max_restarts;
         self.within = within;
+        self
+    }
+
+    /// Ends by itself when significant children have ended for good.
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Supervisor {
+        self.auto_shutdown = auto_shutdown;
         self
     }
 

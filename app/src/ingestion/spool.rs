@@ -31,6 +31,7 @@ use uuid::Uuid;
 #[cfg(test)]
 use self::file::SpoolDirectory;
 use self::serve::Spool;
+use crate::pressure::Pressure;
 
 /// Name of the process that owns the spool.
 pub const SPOOL: &str = "Spool";
@@ -58,6 +59,10 @@ pub struct SpoolOptions {
     pub linger: Duration,
     /// How long it waits while none arrive.
     pub linger_step: Duration,
+    /// How often, while the spool is full, one group is let in to find out whether it still is.
+    pub full_pause: Duration,
+    /// Where it tells how full it is.
+    pub pressure: Pressure,
     /// How long an opening waits for another owner of the directory: a life before this one whose
     /// last group is still being synced, or a process that is just ending.
     pub owner_timeout: Duration,
@@ -78,6 +83,8 @@ impl SpoolOptions {
             chunk_bytes_max: 16 << 20,
             linger: Duration::from_millis(50),
             linger_step: Duration::from_millis(10),
+            full_pause: Duration::from_secs(1),
+            pressure: Pressure::new(),
             owner_timeout: Duration::from_secs(5),
         }
     }
@@ -146,6 +153,7 @@ enum Request {
     Released(u64, ReplyTo<()>),
     Status(ReplyTo<SpoolStatus>),
     ReadDue,
+    FullDue,
 }
 
 /// The client's side of the spool; finds the living process anew for each call.

@@ -14,6 +14,10 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// The longest quoted text that counts as a value rather than as prose, in bytes.
 const QUOTED_BYTES_MAX: usize = 200;
 
+/// How many equals signs of one word are looked behind: `a=b=c` is one thing, a thousand are noise, and each costs a look
+/// at all that follows.
+const KEYS_MAX: usize = 8;
+
 /// What stands for what was replaced.
 const PLACEHOLDERS: [&str; 16] = [
     "<uuid>",
@@ -141,18 +145,19 @@ fn word(rest: &str, len: usize, out: &mut String) -> usize {
         out.push_str("<date>");
         return kinds::date_len(rest, len);
     }
-    value(body, out);
+    value(body, KEYS_MAX, out);
     out.push_str(tail);
     len
 }
 
 /// Writes a word without its final punctuation.
-fn value(body: &str, out: &mut String) {
+fn value(body: &str, keys_max: usize, out: &mut String) {
     if let Some(placeholder) = kinds::whole(body) {
         out.push_str(placeholder);
         return;
     }
     if let Some((key, rest)) = body.split_once('=')
+        && keys_max > 0
         && !key.is_empty()
         && !rest.is_empty()
     {
@@ -161,7 +166,7 @@ fn value(body: &str, out: &mut String) {
         if kinds::is_bool(rest) {
             out.push_str(BOOL);
         } else {
-            value(rest, out);
+            value(rest, keys_max - 1, out);
         }
         return;
     }

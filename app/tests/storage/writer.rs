@@ -102,6 +102,20 @@ async fn the_same_event_counts_once_within_a_day() {
     assert_eq!(count(&client, duplicates).await, 3);
 }
 
+/// Its time is not believed but the database's; a retry finds it there.
+#[tokio::test]
+async fn an_event_of_a_clock_far_ahead_counts_once() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let early = event(project.id, "a", now(&client).await + 60.hours());
+    for expected in [EventKind::New, EventKind::Duplicate] {
+        let chunk = spool.chunk(vec![early.clone()]);
+        assert_eq!(store(&mut client, &mut spool, &chunk).await, [expected]);
+    }
+}
+
 #[tokio::test]
 async fn one_refused_event_goes_to_quarantine_and_the_rest_is_stored() {
     let database = TestDatabase::create().await;

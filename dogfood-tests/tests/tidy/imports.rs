@@ -23,6 +23,7 @@ const RUNTIME: Table = &[
     ("telemetry", &[]),
     ("clock", &[]),
     ("entropy", &[]),
+    ("sync", &[]),
     ("node_id", &[]),
     ("pid", &["node_id"]),
     ("name", &["limits"]),
@@ -30,7 +31,10 @@ const RUNTIME: Table = &[
     ("exit", &["pid"]),
     ("signal", &["pid", "reference", "exit", "node_id"]),
     ("error", &["pid", "exit", "name"]),
-    ("reply_to", &["reference", "exit", "error", "telemetry"]),
+    (
+        "reply_to",
+        &["reference", "exit", "error", "sync", "telemetry"],
+    ),
     // Layer 1: mechanisms.
     (
         "mailbox",
@@ -41,6 +45,7 @@ const RUNTIME: Table = &[
             "signal",
             "error",
             "limits",
+            "sync",
             "telemetry",
         ],
     ),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::actor::{self, Actor, Starting};
 use crate::address::Address;
@@ -17,7 +18,7 @@ use crate::process::{Birth, run, spawn};
 use crate::registry::Named;
 
 use super::dynamic::DynamicSupervisor;
-use super::restart::RestartType;
+use super::restart::{BackOff, RestartType};
 use super::shutdown::ShutdownType;
 use super::{Message, Supervisor, serve};
 
@@ -53,6 +54,8 @@ pub struct ChildSpec {
     pub(crate) shutdown: ShutdownType,
     pub(crate) registered: bool,
     pub(crate) keeps_mailbox: bool,
+    pub(crate) significant: bool,
+    pub(crate) back_off: Option<BackOff>,
     pub(crate) make_seat: MakeSeat,
 }
 
@@ -109,6 +112,8 @@ impl ChildSpec {
             },
             registered: true,
             keeps_mailbox: false,
+            significant: false,
+            back_off: None,
             make_seat: Box::new(move |kernel| {
                 Box::new(BodySeat {
                     home: Home::new(kernel, capacity),
@@ -208,6 +213,22 @@ impl ChildSpec {
     #[must_use]
     pub fn keep_mailbox(mut self) -> ChildSpec {
         self.keeps_mailbox = true;
+        self
+    }
+
+    /// Waits before a restart: `first` the first time, twice as long each time, at most `longest`, each shortened by chance by up to a half. A
+    /// life longer than `longest` begins anew. Every restart counts for the intensity all the same. What is sent meanwhile is for the
+    /// next life; siblings that are restarted with the child wait with it.
+    #[must_use]
+    pub fn back_off(mut self, first: Duration, longest: Duration) -> ChildSpec {
+        self.back_off = Some(BackOff::new(first, longest));
+        self
+    }
+
+    /// Its end by itself and for good may end its supervisor, see `Supervisor::auto_shutdown`. For transient and temporary children.
+    #[must_use]
+    pub fn significant(mut self) -> ChildSpec {
+        self.significant = true;
         self
     }
 

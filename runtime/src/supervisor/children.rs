@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::exit::ExitReason;
 use crate::pid::Pid;
@@ -9,7 +10,7 @@ use crate::process::kernel::Kernel;
 use crate::registry::Registry;
 
 use super::child_spec::{ChildType, Seat};
-use super::restart::RestartType;
+use super::restart::{BackOff, RestartType};
 use super::shutdown::ShutdownType;
 
 /// A child's place in the order of start.
@@ -23,6 +24,10 @@ pub(super) struct Child {
     pub(super) restart: RestartType,
     pub(super) shutdown: ShutdownType,
     pub(super) keeps_mailbox: bool,
+    pub(super) significant: bool,
+    pub(super) back_off: Option<BackOff>,
+    /// When its current or last life began.
+    pub(super) started: Duration,
     pub(super) name: Option<String>,
     pub(super) pid: Option<Pid>,
     pub(super) restarts: u32,

@@ -28,6 +28,39 @@ impl RestartType {
     }
 }
 
+/// The pauses before a child is restarted again and again: doubling from the first to the longest, each shortened by chance by up to a half,
+/// so that many children of one fallen service do not come back in step.
+#[derive(Clone, Debug)]
+pub(crate) struct BackOff {
+    first: Duration,
+    longest: Duration,
+    /// Restarts in a row, each after a life no longer than the longest pause.
+    in_a_row: u32,
+}
+
+impl BackOff {
+    pub(crate) fn new(first: Duration, longest: Duration) -> BackOff {
+        BackOff {
+            first,
+            longest: longest.max(first),
+            in_a_row: 0,
+        }
+    }
+
+    /// The pause before the next restart of a child that `lived` so long.
+    pub(crate) fn pause(&mut self, lived: Duration, chance: u64) -> Duration {
+        if lived > self.longest {
+            self.in_a_row = 0;
+        }
+        let doubled = 1_u32.checked_shl(self.in_a_row).unwrap_or(u32::MAX);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let whole = self.first.saturating_mul(doubled).min(self.longest);
+        // The upper bits are as random as any, and 16 of them are fine enough.
+        let share = u32::from((chance >> 48) as u16);
+        whole / 2 + whole / 2 * share / u32::from(u16::MAX)
+    }
+}
+
 /// The sliding window in which restarts are counted: a ring of at most `max_restarts + 1` times.
 #[derive(Clone, Debug)]
 pub(crate) struct RestartWindow {
@@ -56,5 +89,29 @@ impl RestartWindow {
         }
         self.times.push_back(now);
         self.times.len() <= self.max_restarts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::BackOff;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_start_anew_after_a_long_life() {
+        let mut longest = BackOff::new(SECOND, 8 * SECOND);
+        let mut shortest = longest.clone();
+        for seconds in [1, 2, 4, 8, 8, 8] {
+            let whole = SECOND * seconds;
+            assert_eq!(longest.pause(Duration::ZERO, u64::MAX), whole);
+            assert_eq!(shortest.pause(8 * SECOND, 0), whole / 2);
+        }
+        assert_eq!(longest.pause(9 * SECOND, u64::MAX), SECOND);
+        for _ in 0..100 {
+            assert!(longest.pause(Duration::ZERO, u64::MAX) <= 8 * SECOND);
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The process that carries out plans.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +17,12 @@ use crate::signal::Signal;
 use crate::telemetry::{SUPERVISOR, count};
 use crate::timer;
 
-use super::child_spec::ChildSpec;
 use super::children::{Child, Children, Place};
+use super::pending::{Pending, Start};
 use super::plan::{Plan, plan};
 use super::restart::{RestartType, RestartWindow};
 use super::shutdown;
-use super::strategy::Strategy;
+use super::strategy::{AutoShutdown, Strategy};
 use super::{Message, Supervisor};
 
 /// Begins a supervisor's life behind `home`.
@@ -38,16 +37,17 @@ pub(crate) fn start(home: &Arc<Home<Message>>, birth: Birth, supervisor: Supervi
 }
 
 pub(super) struct Server {
-    kernel: Arc<Kernel>,
+    pub(super) kernel: Arc<Kernel>,
     pid: Pid,
     strategy: Strategy,
+    pub(super) auto_shutdown: AutoShutdown,
     pub(super) dynamic: bool,
-    max_children: usize,
+    pub(super) max_children: usize,
     window: RestartWindow,
     pub(super) children: Children,
-    /// Children whose restart failed and is to be tried again, after the signals that wait.
-    pub(super) retries: VecDeque<Place>,
-    unnamed: u64,
+    /// Children that are to be started later.
+    pub(super) pending: Pending,
+    pub(super) unnamed: u64,
     /// The name of a tree that hangs on the system itself and whose it is, given back with the server.
     name: Option<(String, Address<Message>)>,
 }
@@ -69,11 +69,12 @@ async fn live(supervisor: Supervisor, ready: Ready, mut cx: Context<Message>) ->
         kernel: cx.home().kernel().clone(),
         pid: cx.pid(),
         strategy: supervisor.strategy,
+        auto_shutdown: supervisor.auto_shutdown,
         dynamic: supervisor.dynamic,
         max_children: supervisor.max_children,
         window: RestartWindow::new(supervisor.max_restarts, supervisor.within),
         children: Children::default(),
-        retries: VecDeque::new(),
+        pending: Pending::default(),
         unnamed: 0,
         name: supervisor.name.map(|name| (name, cx.address())),
     };
@@ -110,10 +111,19 @@ impl Server {
         loop {
             let event = match self.next_event(cx, asked).await {
                 Ok(event) => event,
-                Err(place) => {
+                Err(due) => {
                     asked = false;
-                    let failed = ExitReason::error("restart failed");
-                    if let Err(reason) = self.child_ended(cx, place, &failed).await {
+                    let tried = match due {
+                        Start::Again(place) => {
+                            let failed = ExitReason::error("restart failed");
+                            self.child_ended(cx, place, &failed).await
+                        }
+                        Start::Those(places) => {
+                            self.start_all(cx, &places).await;
+                            Ok(())
+                        }
+                    };
+                    if let Err(reason) = tried {
                         return reason;
                     }
                     cx.consume_budget(crate::limits::REDUCTIONS_PER_MESSAGE)
@@ -144,26 +154,26 @@ impl Server {
         }
     }
 
-    /// What happened, or the child whose failed restart is to be tried again. Signals go first; questions and tries take turns.
+    /// What happened, or what is to be started now. Signals go first; questions and starts take turns.
     async fn next_event(
         &mut self,
         cx: &mut Context<Message>,
         asked: bool,
-    ) -> Result<Event<Message>, Place> {
+    ) -> Result<Event<Message>, Start> {
         if let Some(signal) = cx.try_signal() {
             return Ok(Event::Signal(signal));
         }
-        let Some(place) = self.retries.front().copied() else {
+        let Some(due) = self.pending.next_due() else {
             return Ok(cx.receive_event().await);
         };
-        if !asked {
+        let left = self.kernel.until(due);
+        if !(asked && left.is_zero()) {
             let timers = self.kernel.timers().clone();
-            if let Ok(event) = timer::timeout(&timers, Duration::ZERO, cx.receive_event()).await {
+            if let Ok(event) = timer::timeout(&timers, left, cx.receive_event()).await {
                 return Ok(event);
             }
         }
-        self.retries.pop_front();
-        Err(place)
+        Err(self.pending.take_next().expect("it was just there"))
     }
 
     /// A child is over. `Err` when the supervisor must give up.
@@ -202,6 +212,7 @@ impl Server {
             self.kernel.clock().now(),
         );
         self.report(place, reason, &decision);
+        let over = matches!(decision, Plan::Rest | Plan::Forget) && self.is_work_done(place);
         match decision {
             Plan::Rest if !self.dynamic => {
                 if let Some(child) = self.children.get(place) {
@@ -221,15 +232,76 @@ impl Server {
                 for index in forget {
                     drop(self.children.remove(places[index]));
                 }
-                for index in start {
-                    if self.restart_place(cx, places[index]).await.is_err() {
-                        self.retries.push_back(places[index]);
-                        break;
-                    }
+                let start: Vec<Place> = start.into_iter().map(|index| places[index]).collect();
+                let now = self.kernel.clock().now();
+                // Those that waited already wait on, together.
+                let due = self
+                    .pending
+                    .forget(&start)
+                    .max(now + self.pause(place, now));
+                if due > now {
+                    self.pending.add(due, Start::Those(start));
+                } else {
+                    self.start_all(cx, &start).await;
                 }
             }
         }
+        if over {
+            return Err(ExitReason::shutdown());
+        }
         Ok(())
+    }
+
+    /// Whether the end of this child, for good, is the supervisor's.
+    fn is_work_done(&self, place: Place) -> bool {
+        if !self
+            .children
+            .get(place)
+            .is_some_and(|child| child.significant)
+        {
+            return false;
+        }
+        match self.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => !self.children.places().into_iter().any(|other| {
+                let runs = |child: &Child| {
+                    child.significant && (child.pid.is_some() || self.pending.contains(other))
+                };
+                other != place && self.children.get(other).is_some_and(runs)
+            }),
+        }
+    }
+
+    /// How long the child's back-off wants to wait.
+    fn pause(&mut self, place: Place, now: Duration) -> Duration {
+        let chance = self.kernel.entropy().next_u64();
+        let Some(child) = self.children.get_mut(place) else {
+            return Duration::ZERO;
+        };
+        let lived = now.saturating_sub(child.started);
+        child
+            .back_off
+            .as_mut()
+            .map_or(Duration::ZERO, |back_off| back_off.pause(lived, chance))
+    }
+
+    /// Starts those that do not run, in order; one that does not start is tried again, and the rest after it.
+    async fn start_all(&mut self, cx: &mut Context<Message>, places: &[Place]) {
+        for place in places {
+            if self
+                .children
+                .get(*place)
+                .is_none_or(|child| child.pid.is_some())
+            {
+                continue;
+            }
+            if self.restart_place(cx, *place).await.is_err() {
+                let now = self.kernel.clock().now();
+                self.pending.add(now, Start::Again(*place));
+                break;
+            }
+        }
     }
 
     fn report(&self, place: Place, reason: &ExitReason, decision: &Plan) {
@@ -254,72 +326,6 @@ impl Server {
         }
     }
 
-    /// Adds a child at the end and starts it; one that does not start is not added.
-    pub(super) async fn add_child(
-        &mut self,
-        cx: &mut Context<Message>,
-        spec: ChildSpec,
-    ) -> Result<Pid, StartError> {
-        let ChildSpec {
-            mut id,
-            child_type,
-            restart,
-            shutdown,
-            registered,
-            keeps_mailbox,
-            make_seat,
-        } = spec;
-        let nameless = id.is_empty();
-        while id.is_empty() || (nameless && self.children.find(&id).is_some()) {
-            self.unnamed += 1;
-            id = format!("child-{}", self.unnamed);
-        }
-        if let Some(child) = self
-            .children
-            .find(&id)
-            .and_then(|place| self.children.get(place))
-        {
-            return Err(if child.pid.is_some() {
-                StartError::AlreadyStarted
-            } else {
-                StartError::AlreadyPresent
-            });
-        }
-        if self.children.len() >= self.max_children {
-            return Err(StartError::MaxChildren);
-        }
-        let seat = make_seat(&self.kernel);
-        let name = (registered && !nameless).then(|| id.clone());
-        if let Some(name) = &name {
-            let bound = self.kernel.part::<Registry>().bind(name, seat.named());
-            bound.map_err(|error| StartError::Name {
-                name: name.clone(),
-                error,
-            })?;
-        }
-        let kernel = self.kernel.clone();
-        let ended = ExitReason::shutdown();
-        let child = Child {
-            id,
-            child_type,
-            restart,
-            shutdown,
-            keeps_mailbox,
-            name,
-            pid: None,
-            restarts: 0,
-            seat,
-            kernel,
-            ended,
-        };
-        let place = self.children.add(child);
-        let started = self.start_place(cx, place).await;
-        if started.is_err() {
-            drop(self.children.remove(place));
-        }
-        started
-    }
-
     /// Starts the child at a place, and waits for its `init`.
     pub(super) async fn start_place(
         &mut self,
@@ -327,7 +333,9 @@ impl Server {
         place: Place,
     ) -> Result<Pid, StartError> {
         let pid = self.pid;
+        let now = self.kernel.clock().now();
         let child = self.children.get_mut(place).ok_or(StartError::NotFound)?;
+        child.started = now;
         let birth = Birth {
             parent: Some(pid),
             linked: true,
@@ -371,7 +379,7 @@ impl Server {
 
     /// Stops the child at a place, if it runs. Its mailbox stays open.
     pub(super) async fn stop_child(&mut self, cx: &mut Context<Message>, place: Place) {
-        self.retries.retain(|retry| *retry != place);
+        self.pending.forget(&[place]);
         let Some(child) = self.children.get(place) else {
             return;
         };

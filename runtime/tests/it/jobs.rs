@@ -128,7 +128,7 @@ async fn map_keeps_its_limit_and_the_order() {
         let (now, peak, inside) = (now.clone(), peak.clone(), inside.clone());
         async move {
             peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            if number % 7 == 0 {
+            if number.is_multiple_of(7) {
                 inside.sleep(Duration::from_millis(1)).await;
             }
             now.fetch_sub(1, Ordering::SeqCst);

@@ -12,6 +12,7 @@ mod public_api;
 mod registry;
 mod rooms;
 mod service_calls;
+mod supervisor_back_off;
 mod supervisor_intensity;
 mod supervisor_matrix;
 mod supervisor_one_for_all;

@@ -74,9 +74,9 @@ async fn start(
             // Temporary, so that what the dynamic supervisor does is the end of it.
             let spec = ChildSpec::dynamic("dynamic", dynamic).restart(RestartType::Temporary);
             supervise(system, Supervisor::new(Strategy::OneForOne).child(spec)).await;
-            let handle = system.supervisor("dynamic").unwrap();
+            let handle = system.supervisor("dynamic").expect("it runs");
             for child in children {
-                handle.start_child(child).await.unwrap();
+                handle.start_child(child).await.expect("it starts");
             }
             handle
         }
@@ -159,7 +159,9 @@ async fn one_tree(
     for restarts in 1..=limit {
         end(&system, how).await;
         // The supervisor has the exit signal before this question.
-        let children = soon(&system, handle.which_children()).await.unwrap();
+        let children = soon(&system, handle.which_children())
+            .await
+            .expect("the supervisor answers");
         if !is_restarted(restart, how) {
             let rests = restart != RestartType::Temporary && strategy.is_some();
             assert_eq!(children.len(), 2 + usize::from(rests), "{what}");
@@ -186,7 +188,9 @@ async fn one_tree(
         );
         expected.extend(["-last".to_owned(), "-first".to_owned()]);
     } else {
-        soon(&system, handle.count_children()).await.unwrap();
+        soon(&system, handle.count_children())
+            .await
+            .expect("it answers");
         assert!(handle.is_alive(), "{what}");
     }
     let mut found = lives(&mut seen);

@@ -15,6 +15,7 @@ use super::{
     SpoolStatus,
 };
 use crate::ingestion::admission::random_uuid;
+use crate::pressure::Pressure;
 
 /// Messages that may wait while a group is synced. Their bytes are bounded by the budget of the
 /// bodies at the door.
@@ -33,6 +34,8 @@ pub(super) struct Spool {
     status: SpoolStatus,
     reader: Option<Reader>,
     cursor: Option<Cursor>,
+    /// Whether an append was refused of late.
+    is_full: bool,
 }
 
 #[derive(Debug)]
@@ -61,14 +64,18 @@ impl Actor for Spool {
             bytes_max: options.segment_bytes * options.segments_max as u64,
         };
         tracing::info!(spool.id = %status.spool_id, spool.end = status.end, "the spool is open");
-        Ok(Spool {
+        let spool = Spool {
             options,
             log: Some(log),
             view,
             status,
             reader: None,
             cursor: None,
-        })
+            is_full: false,
+        };
+        // A life before this one may have ended full.
+        spool.tell_pressure();
+        Ok(spool)
     }
 
     async fn handle(&mut self, message: SpoolMessage, cx: &mut Context<SpoolMessage>) -> Flow {
@@ -185,6 +192,9 @@ impl Spool {
                 ExitReason::error(format!("the spool could not make a group durable: {error}"))
             })?;
         let Appended { first, count } = appended;
+        if count < appenders.len() {
+            self.refuse(cx);
+        }
         for (sequence, (index, reply)) in (first..).zip(appenders.into_iter().enumerate()) {
             reply.reply(if index < count {
                 Ok(sequence)
@@ -212,9 +222,19 @@ impl Spool {
                 });
                 self.serve_reader(false, cx).await
             }
+            Request::FullDue => {
+                self.is_full = false;
+                self.tell_pressure();
+                Ok(())
+            }
             Request::ReadDue => self.serve_reader(true, cx).await,
             Request::Released(released, reply) => {
+                let used_bytes = self.status.used_bytes;
                 self.with_log(cx, move |log| log.skip_to(released)).await?;
+                if self.status.used_bytes < used_bytes {
+                    self.is_full = false;
+                    self.tell_pressure();
+                }
                 self.status.released = self.status.released.max(released);
                 reply.reply(());
                 Ok(())
@@ -224,6 +244,30 @@ impl Spool {
                 Ok(())
             }
         }
+    }
+
+    /// Shuts the door for a moment: what would be judged only to be refused here is refused before. Then a group is let in
+    /// again to see, for room may come from elsewhere than a release.
+    fn refuse(&mut self, cx: &mut Context<SpoolMessage>) {
+        if !self.is_full {
+            self.is_full = true;
+            let pause = self.options.full_pause;
+            let address = cx.address();
+            cx.send_after(&address, pause, SpoolMessage(Request::FullDue));
+        }
+        self.tell_pressure();
+    }
+
+    fn tell_pressure(&self) {
+        if self.is_full {
+            self.options.pressure.set(Pressure::FULL);
+            return;
+        }
+        let percent = self.status.used_bytes * 100 / self.status.bytes_max.max(1);
+        let percent = u8::try_from(percent).unwrap_or(Pressure::FULL);
+        // Only a refusal is a reason to refuse.
+        let percent = percent.min(Pressure::FULL - 1);
+        self.options.pressure.set(percent);
     }
 
     /// Answers the reader when there is enough for a chunk, or at a tick that finds nothing more

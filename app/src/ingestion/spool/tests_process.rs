@@ -114,7 +114,12 @@ async fn a_failed_sync_acknowledges_nothing_and_is_not_repeated() {
 #[tokio::test]
 async fn full_is_said_and_ends_with_a_release() {
     let disk = FaultyDisk::default();
-    let (_system, spool) = start(&disk, options()).await;
+    let options = SpoolOptions {
+        full_pause: PATIENCE,
+        ..options()
+    };
+    let pressure = options.pressure.clone();
+    let (_system, spool) = start(&disk, options).await;
     let record = Bytes::from(vec![7; 8 << 10]);
     let mut end = 0;
     loop {
@@ -129,11 +134,33 @@ async fn full_is_said_and_ends_with_a_release() {
     let status = spool.status().await.unwrap();
     assert_eq!(status.end, end);
     assert!(status.used_bytes <= status.bytes_max);
+    assert!(pressure.is_full(), "the door is told");
     spool.released(end).await.unwrap();
+    assert!(!pressure.is_full());
     assert_eq!(spool.append(record, PATIENCE).await, Ok(end));
     let too_large = Bytes::from(vec![7; (8 << 10) + 1]);
     let refused = spool.append(too_large, PATIENCE).await;
     assert_eq!(refused, Err(AppendError::TooLarge(8 << 10)));
+}
+
+/// Room may come from elsewhere than a release, and a shut door lets nobody find out.
+#[tokio::test]
+async fn a_full_spool_is_tried_again_after_a_while() {
+    let disk = FaultyDisk::default();
+    let options = SpoolOptions {
+        full_pause: Duration::from_millis(5),
+        ..options()
+    };
+    let pressure = options.pressure.clone();
+    let (system, spool) = start(&disk, options).await;
+    let record = Bytes::from(vec![7; 8 << 10]);
+    while spool.append(record.clone(), PATIENCE).await.is_ok() {}
+    let opened = async {
+        while pressure.is_full() {
+            system.sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(system.timeout(PATIENCE, opened).await.is_ok());
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 
 use crate::domain::NormalEvent;
 
+/// The longest a part becomes, in bytes, give or take one variable: a message, however often it is asked for.
+const PART_BYTES_MAX: usize = 64 * 1024;
+
 /// Whether the client leaves grouping to us.
 pub(super) fn is_default(parts: &[String]) -> bool {
     parts.is_empty() || matches!(parts, [part] if variable(part) == Some("default"))
@@ -27,6 +30,9 @@ fn fill_part(part: &str, event: &NormalEvent, default: &str) -> String {
     let mut out = String::with_capacity(part.len());
     let mut rest = part;
     while let Some((before, after)) = rest.split_once("{{") {
+        if out.len() > PART_BYTES_MAX {
+            break;
+        }
         let Some((name, after)) = after.split_once("}}") else {
             break;
         };
@@ -69,4 +75,32 @@ fn value(name: &str, event: &NormalEvent, default: &str) -> String {
         }),
     };
     known.unwrap_or_else(|| format!("<no-{name}>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PART_BYTES_MAX, fill};
+    use crate::domain::NormalEvent;
+    use serde_json::{Value, json};
+
+    fn event(message: &str, part: &str) -> NormalEvent {
+        let event: Value = json!({
+            "event_id": "9ec79c33ec9942ab8353589fcb2e04dc", "timestamp": "2024-05-01T10:00:00Z",
+            "received": "2024-05-01T10:00:00Z", "level": "error", "platform": "other", "environment": "production",
+            "logentry": { "formatted": message }, "fingerprint": [part],
+        });
+        serde_json::from_value(event).unwrap()
+    }
+
+    #[test]
+    fn a_message_asked_for_again_and_again_fills_so_much_and_no_more() {
+        let filled = fill(
+            &event("m", "{{ message }}-{{message}}-{{ nothing }}"),
+            "own",
+        );
+        assert_eq!(filled, ["m-m-<no-nothing>"]);
+        let message = "x".repeat(8192);
+        let filled = fill(&event(&message, &"{{message}}".repeat(90)), "own");
+        assert!(filled[0].len() <= PART_BYTES_MAX + message.len() + 90 * 11);
+    }
 }

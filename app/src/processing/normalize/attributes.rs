@@ -93,42 +93,49 @@ pub(super) fn logentry(value: Value, notes: &mut Map<String, Value>) -> Option<V
     Some(Value::Object(out))
 }
 
-/// Puts parameters into a template: `%s` and its kin, `{}`, and `%(name)s` or `{name}` where they are named.
+/// Puts parameters into a template: `%s` and its kin, `{}`, and `%(name)s` or `{name}` where they are named. One pass that
+/// stops where a message is cut: what a parameter holds is no template, and no event grows beyond what is kept.
 fn interpolate(template: &str, params: Option<&Value>) -> String {
-    let show = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    match params {
-        Some(Value::Object(named)) => {
-            named
-                .iter()
-                .fold(template.to_owned(), |text, (name, value)| {
-                    text.replace(&format!("%({name})s"), &show(value))
-                        .replace(&format!("{{{name}}}"), &show(value))
-                })
-        }
-        Some(Value::Array(list)) => {
-            let mut out = String::new();
-            let mut rest = template;
-            for value in list {
-                let places = ["%s", "%d", "%i", "%r", "%f", "{}"];
-                let Some((at, place)) = places
-                    .iter()
-                    .filter_map(|place| Some((rest.find(place)?, place)))
-                    .min()
-                else {
-                    break;
-                };
-                out.push_str(&rest[..at]);
-                out.push_str(&show(value));
-                rest = &rest[at + place.len()..];
+    const BYTES_MAX: usize = 4 * bounds::MESSAGE_CHARS_MAX;
+    const NAME_BYTES_MAX: usize = 256;
+    const PLACES: [&str; 6] = ["%s", "%d", "%i", "%r", "%f", "{}"];
+    let named = params.and_then(Value::as_object);
+    let mut list = params.and_then(Value::as_array).into_iter().flatten();
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['%', '{']).filter(|_| out.len() <= BYTES_MAX) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let near = &rest[..rest.floor_char_boundary(NAME_BYTES_MAX)];
+        let name_within = |start: &str, end: &str| {
+            let (name, _) = near.strip_prefix(start)?.split_once(end)?;
+            let value = named?.get(name)?;
+            Some((value, start.len() + name.len() + end.len()))
+        };
+        let found = if named.is_some() {
+            name_within("%(", ")s").or_else(|| name_within("{", "}"))
+        } else {
+            let place = PLACES.iter().find(|place| rest.starts_with(**place));
+            place.and_then(|place| Some((list.next()?, place.len())))
+        };
+        let len = match found {
+            Some((Value::String(text), len)) => {
+                out.push_str(text);
+                len
             }
-            out + rest
-        }
-        _ => template.to_owned(),
+            Some((value, len)) => {
+                out.push_str(&value.to_string());
+                len
+            }
+            None => {
+                out.push_str(&rest[..1]);
+                1
+            }
+        };
+        rest = &rest[len..];
     }
+    out.push_str(rest);
+    out
 }
 
 /// A list whose parts are texts; other scalars are written out, the rest dropped; nothing if empty.

@@ -49,6 +49,30 @@ fn an_empty_event_gets_its_defaults() {
     );
 }
 
+/// A few bytes must not become gigabytes, whichever way they name each other.
+#[test]
+fn parameters_are_put_in_once_and_no_more_than_is_kept() {
+    let formatted = |template: String, params: Value| {
+        let event =
+            normal(&json!({ "logentry": { "message": template.clone(), "params": params } }));
+        event["logentry"]["formatted"].as_str().unwrap().to_owned()
+    };
+    let named = json!({ "a": "{b}", "b": 7, "who": "Ada" });
+    let text = "%(who)s: {a} {b} {c} 100% {".to_owned();
+    assert_eq!(formatted(text, named), "Ada: {b} 7 {c} 100% {");
+    let list = json!(["%s", 2]);
+    assert_eq!(formatted("%s of {} %s".to_owned(), list), "%s of 2 %s");
+    let long = "x".repeat(100_000);
+    for (template, params) in [
+        ("{a}".repeat(100_000), json!({ "a": long })),
+        ("{}".repeat(100_000), json!(vec![1; 100_000])),
+        ("{}".repeat(100_000), json!(vec![""; 100_000])),
+        ("{".repeat(100_000), json!({ "a": 1 })),
+    ] {
+        assert!(formatted(template, params).chars().count() <= 8192);
+    }
+}
+
 #[test]
 fn the_header_id_wins_and_ids_lose_their_dashes() {
     let body = json!({ "event_id": "9EC79C33-EC99-42AB-8353-589FCB2E04DC" });

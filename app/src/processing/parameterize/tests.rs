@@ -101,3 +101,9 @@ proptest! {
         prop_assert_eq!(parameterize(&once), once);
     }
 }
+
+#[test]
+fn keys_of_keys_are_looked_at_so_far_and_no_further() {
+    becomes("a=b=c=true", "a=b=c=<bool>");
+    becomes(&"7=".repeat(20), &"<int>=".repeat(20));
+}

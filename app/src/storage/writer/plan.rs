@@ -313,7 +313,7 @@ impl Planner {
 }
 
 /// The time to store: a clock that is more than a day ahead is not believed.
-fn believed(received_at: Timestamp, now: Timestamp) -> Timestamp {
+pub(super) fn believed(received_at: Timestamp, now: Timestamp) -> Timestamp {
     if received_at > now + AHEAD_MAX {
         now
     } else {

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error, Transaction};
 use uuid::Uuid;
 
 use super::bisect::Culprit;
-use super::plan::{Known, Plan, ProjectFacts, plan};
+use super::plan::{Known, Plan, ProjectFacts, believed, plan};
 use super::{Chunk, Committed, EventKind, IssueChange, Quarantined, StoredEvent, WriteError};
 use crate::domain::{GroupedEvent, Outcome, ProjectId, RawEvent};
 use crate::storage::issues::record::{self, IssueRecord};
@@ -177,7 +177,7 @@ async fn read(transaction: &Transaction<'_>, events: &[&GroupedEvent]) -> Result
         now,
         projects: known,
         issues: read_issues(transaction, events).await?,
-        duplicates: read_duplicates(transaction, events).await?,
+        duplicates: read_duplicates(transaction, events, now).await?,
     })
 }
 
@@ -208,11 +208,14 @@ async fn read_issues(
 async fn read_duplicates(
     transaction: &Transaction<'_>,
     events: &[&GroupedEvent],
+    now: Timestamp,
 ) -> Result<HashSet<usize>, Error> {
-    let (Some(first), Some(last)) = (
-        events.iter().map(|event| event.received_at).min(),
-        events.iter().map(|event| event.received_at).max(),
-    ) else {
+    // The times that a first copy was, or would be, stored with.
+    let received: Vec<Timestamp> = events
+        .iter()
+        .map(|event| believed(event.received_at, now))
+        .collect();
+    let (Some(first), Some(last)) = (received.iter().min(), received.iter().max()) else {
         return Ok(HashSet::new());
     };
     let places: Vec<i32> = places(events.len());
@@ -224,9 +227,8 @@ async fn read_duplicates(
         .iter()
         .map(|event| event.event_id.into_uuid())
         .collect();
-    let received: Vec<Timestamp> = events.iter().map(|event| event.received_at).collect();
-    let from = first - DUPLICATE_WINDOW;
-    let until = last + DUPLICATE_WINDOW;
+    let from = *first - DUPLICATE_WINDOW;
+    let until = *last + DUPLICATE_WINDOW;
     let rows = transaction
         .query(
             DUPLICATES,

@@ -1,0 +1,73 @@
+//! The reply slot in every order of its two threads: one result, and whoever waits is woken.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use loom::future::block_on;
+use loom::thread;
+
+use crate::error::CallError;
+use crate::exit::ExitReason;
+use crate::telemetry::Counters;
+
+use super::{Holder, ReplyTo, settling};
+
+fn call() -> (ReplyTo<u64>, Arc<super::Slot<u64>>, Arc<Counters>) {
+    let counters = Arc::new(Counters::default());
+    let (reply_to, slot) = ReplyTo::new(&counters);
+    (reply_to, slot, counters)
+}
+
+#[test]
+fn every_order_of_reply_and_wait_answers() {
+    loom::model(|| {
+        let (reply_to, slot, _) = call();
+        let callee = thread::spawn(move || reply_to.reply(7));
+        assert_eq!(block_on(poll_fn(|task| slot.poll(task))), Ok(7));
+        callee.join().unwrap();
+    });
+}
+
+#[test]
+fn every_order_of_reply_and_giving_up_counts_once() {
+    loom::model(|| {
+        let (reply_to, slot, counters) = call();
+        let callee = thread::spawn(move || reply_to.reply(7));
+        let got = slot.abandon();
+        callee.join().unwrap();
+        let late = counters.late_replies.load(Ordering::Relaxed);
+        match got {
+            Some(answer) => assert_eq!((answer, late), (Ok(7), 0)),
+            None => assert_eq!(late, 1),
+        }
+    });
+}
+
+#[test]
+fn every_order_of_death_and_wait_tells_the_reason() {
+    loom::model(|| {
+        let (reply_to, slot, _) = call();
+        let callee = thread::spawn(move || {
+            let holder = Holder::enter();
+            drop(reply_to);
+            holder.dead(&ExitReason::error("over"));
+        });
+        let answer = block_on(poll_fn(|task| slot.poll(task)));
+        assert_eq!(answer, Err(CallError::Exited(ExitReason::error("over"))));
+        callee.join().unwrap();
+    });
+}
+
+#[test]
+fn every_order_of_two_fates_keeps_them_apart() {
+    loom::model(|| {
+        let (first, first_slot, _) = call();
+        let (second, second_slot, _) = call();
+        let evicting = thread::spawn(move || settling(CallError::Full, || drop(first)));
+        drop(second);
+        evicting.join().unwrap();
+        assert_eq!(first_slot.abandon(), Some(Err(CallError::Full)));
+        assert_eq!(second_slot.abandon(), Some(Err(CallError::NoReply)));
+    });
+}

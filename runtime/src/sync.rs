@@ -1,0 +1,29 @@
+//! The door through which the reply slot and the mailbox take their locks and atomics: parking_lot's and std's, or loom's, which tries
+//! every order of threads.
+//!
+//! `RUSTFLAGS="--cfg mesh_loom" cargo test -p mesh-runtime --lib every_order` runs what is tried. The name of the flag is our own, because
+//! tokio changes under `--cfg loom`.
+
+#[cfg(not(all(test, mesh_loom)))]
+pub(crate) use parking_lot::Mutex;
+#[cfg(not(all(test, mesh_loom)))]
+pub(crate) use std::sync::atomic::AtomicUsize;
+
+#[cfg(all(test, mesh_loom))]
+pub(crate) use loom::sync::atomic::AtomicUsize;
+
+/// loom's lock with parking_lot's face.
+#[cfg(all(test, mesh_loom))]
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+#[cfg(all(test, mesh_loom))]
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+        self.0.lock().expect("loom's locks are not poisoned")
+    }
+}
