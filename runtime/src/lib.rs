@@ -53,7 +53,8 @@
 //! ```
 //!
 //! **When not to use it:** for a handful of tasks that never fail on their own, tokio's tasks and channels are less to learn; for work
-//! that only computes, a thread pool is faster. Processes are not preempted: a handler that never suspends holds its worker.
+//! that only computes, a thread pool is faster. Processes are not preempted: a handler that never suspends holds its worker. With
+//! `panic = "abort"` nothing is contained. There are no nodes yet: one program, one machine.
 //!
 //! | word | where |
 //! |---|---|
@@ -69,7 +70,8 @@
 //! | task | [`Job`], [`System::blocking`] |
 //! | observer | [`System::inspect`], [`Inspection`] |
 //!
-//! What is promised, with the test that proves it, is in `docs/SEMANTICS.md`; what differs from OTP in `docs/OTP_MAP.md`.
+//! What is promised, with the test that proves it, is in `docs/SEMANTICS.md`; what differs from OTP in `docs/OTP_MAP.md`; how other
+//! libraries do in the same scenarios in `docs/CONFORMANCE.md`. Each of Mesh's words has its example in the README.
 
 mod actor;
 mod address;
@@ -127,3 +129,8 @@ pub use supervisor::{
 };
 pub use system::{Inspection, RoomInfo, ShutdownTimeout, System, SystemBuilder, SystemCounts};
 pub use timer::{Elapsed, TimerRef};
+
+/// The examples of the README, which name every feature.
+#[cfg(all(doctest, feature = "http", feature = "ws", feature = "postgres"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -125,7 +125,8 @@ pub(crate) fn document(table: &str, day: &str) -> String {
 
 One set of supervision scenarios, run against this library and its peers on one machine and tokio. Each cell is what was observed, not what a
 manual says: `holds`, how it differs, that it hangs, or that the library has no such thing. A row is OTP's promise, or one that a user of several processes would
-expect; a peer that differs may do so on purpose. Every library runs with its own
+expect; a peer that differs may do so on purpose.
+After `seen:` stands one of the orders observed; each order is looked at five times. Every library runs with its own
 defaults, and with its setting where it has one; what it leaves to its user's code is not written for it.
 
 Seen on {day}, written by `cargo run -p conformance`. The scenarios are in `benches/conformance/src/scenario`.
