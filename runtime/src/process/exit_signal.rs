@@ -1,6 +1,7 @@
 //! The rules of exit signals: who hears of an exit, and what an arriving signal does.
 
 use std::collections::{HashMap, HashSet};
+use std::task::Waker;
 
 use tokio::sync::oneshot;
 
@@ -9,7 +10,7 @@ use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::signal::Signal;
 
-use super::{Process, Watcher};
+use super::{Inner, Process, Watcher};
 
 /// One thing to tell when a process has ended.
 pub(crate) enum Notice {
@@ -78,10 +79,15 @@ pub(crate) fn send(process: &Process, from: Pid, reason: ExitReason) -> bool {
 
 /// The exit signal of a linked process that ended. Ignored when the link is gone: `unlink` leaves nothing behind.
 pub(crate) fn arrive_by_link(process: &Process, from: Pid, reason: &ExitReason) {
-    let linked = process.inner.lock().links.remove(&from);
-    if linked {
-        deliver(process, from, reason.clone(), true);
-    }
+    // One lock for both: an `unlink` in between would find neither the link nor the signal it has to flush.
+    process.with_lane(|inner| {
+        let wakers = if inner.links.remove(&from) {
+            receive(inner, from, reason.clone(), true)
+        } else {
+            [None, None]
+        };
+        (wakers, ())
+    });
 }
 
 /// The exit signal of a link that could not be made.
@@ -90,12 +96,17 @@ pub(crate) fn refuse_link(process: &Process, to: Pid) {
 }
 
 fn deliver(process: &Process, from: Pid, reason: ExitReason, by_link: bool) -> bool {
-    let delivered = process.with_lane(|inner| match effect(inner.traps_exits, &reason) {
-        Effect::Ignored => ([None, None], ()),
-        Effect::Trapped => (inner.lane.push(Signal::Exit { from, reason }, by_link), ()),
-        Effect::Fatal => (inner.lane.interrupt(reason), ()),
-    });
+    let delivered = process.with_lane(|inner| (receive(inner, from, reason, by_link), ()));
     delivered.is_some()
+}
+
+/// What an exit signal does to its receiver; whom to wake for it.
+fn receive(inner: &mut Inner, from: Pid, reason: ExitReason, by_link: bool) -> [Option<Waker>; 2] {
+    match effect(inner.traps_exits, &reason) {
+        Effect::Ignored => [None, None],
+        Effect::Trapped => inner.lane.push(Signal::Exit { from, reason }, by_link),
+        Effect::Fatal => inner.lane.interrupt(reason),
+    }
 }
 
 /// Ends a process: cannot be trapped, takes effect at its next suspension.
