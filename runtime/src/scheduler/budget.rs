@@ -89,3 +89,56 @@ pub(crate) fn charge_message(clock: &dyn Clock) -> bool {
     SLICE.set(slice);
     over
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use super::{begin, charge, charge_message, end};
+    use crate::clock::Clock;
+
+    /// Moves on by so many microseconds at each look.
+    #[derive(Debug)]
+    struct Steps(AtomicU64, u64);
+
+    impl Clock for Steps {
+        fn now(&self) -> Duration {
+            Duration::from_micros(self.0.fetch_add(self.1, Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+    }
+
+    fn messages_until_yield(clock: &Steps) -> u32 {
+        let outer = begin();
+        let mut messages = 0;
+        while !charge_message(clock) {
+            messages += 1;
+        }
+        end(outer);
+        messages
+    }
+
+    #[test]
+    fn slice_ends_by_reductions_or_by_time() {
+        let still = Steps(AtomicU64::new(0), 0);
+        assert_eq!(
+            messages_until_yield(&still),
+            125,
+            "4000 reductions, 32 a message"
+        );
+        let slow = Steps(AtomicU64::new(0), 60);
+        assert_eq!(
+            messages_until_yield(&slow),
+            1,
+            "50 µs are over at the second look"
+        );
+        let outer = begin();
+        assert!(!charge(3_999));
+        assert!(charge(1));
+        end(outer);
+    }
+}
