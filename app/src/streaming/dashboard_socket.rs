@@ -82,8 +82,8 @@ impl Socket for DashboardSocket {
 }
 
 impl DashboardSocket {
-    /// Joins first and reads the snapshot second, so that nothing that commits in between is lost; a frame that overtakes the
-    /// snapshot carries an issue's whole state and is therefore harmless.
+    /// Joins first and reads the snapshot second, so that nothing that commits in between is lost. A frame may overtake the snapshot;
+    /// since rows are whole and counts only grow, the dashboard keeps the row with more events.
     async fn subscribe(&mut self, name: &str, cx: &mut Connection<()>) -> Result<(), String> {
         let topic = self.resolve(name).await?;
         if self.topics.contains(&topic) {

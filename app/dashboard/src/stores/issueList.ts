@@ -151,6 +151,8 @@ export const useIssueList = defineStore("issueList", () => {
       return;
     }
     if (!loaded.value) return;
+    // Counts only grow: a row with fewer events was read before a frame that has overtaken it.
+    if (known !== undefined && issue.event_count < known.event_count) return;
     // What is older than everything shown belongs to a page that was not asked for yet.
     const last = issues.value.at(-1);
     if (known === undefined && nextCursor.value !== null && last !== undefined && Date.parse(issue.last_seen) < Date.parse(last.last_seen)) return;

@@ -150,6 +150,14 @@ describe("issueList", () => {
     await vi.advanceTimersByTimeAsync(2_000);
     expect(asked).toHaveLength(2);
   });
+  it("keeps the newer row when a frame has overtaken the snapshot", async () => {
+    answers[first] = page([issue("a", 5, 10)]);
+    const list = useIssueList();
+    await list.open("web", "p", "unresolved", "");
+    list.receive({ type: "issue", topic: "t", kind: "counted", issue: issue("a", 7, 12) });
+    list.receive({ type: "snapshot", topic: "t", issues: [issue("a", 6, 11)] });
+    expect(list.issues[0]?.event_count).toBe(7);
+  });
   it("asks the server again after missed frames", async () => {
     vi.useFakeTimers();
     answers[first] = page([issue("a", 1, 10)]);
