@@ -9,11 +9,11 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use uuid::{Builder, Uuid};
 use warp::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::session::{Credential, SESSION_SECONDS, clear_cookie, credential, set_cookie};
 use super::{Api, ApiError, Request, json};
+use crate::config::entropy::random_uuid;
 use crate::domain::{OrganizationId, UserId};
 use crate::storage::secret::Secret;
 use crate::storage::sessions;
@@ -214,7 +214,7 @@ impl Api {
             .hashing(move || PasswordHash::of(&password, salt))
             .await?;
         let user = NewUser {
-            id: UserId::from_uuid(self.random_uuid()),
+            id: UserId::from_uuid(random_uuid(self.state().system.entropy())),
             email,
             name,
             password: hash,
@@ -322,12 +322,6 @@ impl Api {
             .headers_mut()
             .insert(header::SET_COOKIE, cookie(&value));
         Ok(response)
-    }
-
-    fn random_uuid(&self) -> Uuid {
-        let mut random = [0; 16];
-        self.state().system.entropy().fill(&mut random);
-        Builder::from_random_bytes(random).into_uuid()
     }
 }
 

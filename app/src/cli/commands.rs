@@ -7,10 +7,9 @@ use mesh_runtime::System;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::connect::{self, Session};
-use super::serve::random_uuid;
 use super::{Failure, answer};
 use crate::config::Config;
-use crate::config::entropy::OsRandom;
+use crate::config::entropy::{OsRandom, random_uuid};
 use crate::storage::secret::Secret;
 use crate::storage::{projects, tokens};
 
@@ -78,7 +77,7 @@ pub(super) fn token_create(config: &Config, name: &str) -> Result<(), Failure> {
         let secret = Secret::from_random(tokens::PREFIX, random);
         tokens::create(
             &session.client,
-            random_uuid(&system),
+            random_uuid(system.entropy()),
             organization,
             name,
             &secret,

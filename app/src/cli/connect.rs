@@ -7,7 +7,7 @@ use mesh_runtime::System;
 use tokio_postgres::{Client, NoTls};
 
 use super::Failure;
-use super::serve::random_uuid;
+use crate::config::entropy::random_uuid;
 use crate::config::{Config, env};
 use crate::domain::{OrganizationId, ProjectId, PublicKey};
 use crate::storage::database::{Database, DatabaseError};
@@ -131,8 +131,8 @@ pub(super) async fn ensure_first_project(
         .map_err(Failure::new)?;
     projects::ensure_first(
         client,
-        OrganizationId::from_uuid(random_uuid(system)),
-        ProjectId::from_uuid(random_uuid(system)),
+        OrganizationId::from_uuid(random_uuid(system.entropy())),
+        ProjectId::from_uuid(random_uuid(system.entropy())),
         key,
     )
     .await

@@ -9,7 +9,6 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use mesh_runtime::{ExitReason, Pid, System};
 use tokio::signal::unix::{SignalKind, signal};
-use uuid::Builder;
 
 use super::Failure;
 use super::connect::{self, Session};
@@ -202,11 +201,4 @@ impl Welcome {
         lines.push("\n".to_owned());
         lines.join("\n")
     }
-}
-
-/// A random identity from the system's door of chance.
-pub(super) fn random_uuid(system: &System) -> uuid::Uuid {
-    let mut random = [0; 16];
-    system.entropy().fill(&mut random);
-    Builder::from_random_bytes(random).into_uuid()
 }

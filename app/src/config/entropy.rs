@@ -1,6 +1,7 @@
 //! Randomness fit for secrets, for the runtime's one door of chance.
 
 use mesh_runtime::Entropy;
+use uuid::{Builder, Uuid};
 
 /// The operating system's random generator.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +19,14 @@ impl Entropy for OsRandom {
             "the operating system's random generator works; without it no secret could be made",
         );
     }
+}
+
+/// A random identity.
+#[must_use]
+pub fn random_uuid(entropy: &dyn Entropy) -> Uuid {
+    let mut random = [0; 16];
+    entropy.fill(&mut random);
+    Builder::from_random_bytes(random).into_uuid()
 }
 
 #[cfg(test)]
