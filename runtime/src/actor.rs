@@ -12,6 +12,7 @@ use crate::pid::Pid;
 use crate::process::context::{Context, Event};
 use crate::process::home::Home;
 use crate::process::{Birth, run, spawn};
+use crate::reply_to;
 use crate::signal::Signal;
 
 /// Whether a process goes on after a callback.
@@ -154,7 +155,8 @@ async fn live<A: Actor>(
     let reason = match run::isolate(serve(&mut actor, cx)).await {
         Ok(reason) | Err(reason) => reason,
     };
-    match run::isolate(run::dying(&reason, actor.terminate(&reason, cx))).await {
+    reply_to::begin_to_end();
+    match run::isolate(actor.terminate(&reason, cx)).await {
         Ok(()) => reason,
         Err(panic) => panic,
     }

@@ -3,7 +3,8 @@
 //! A token dropped without an answer must tell *why*: its holder may live on (`NoReply`), may be dying (`Exited`), or a full
 //! mailbox may have thrown the message away (`Full`). The thread that drops knows, so the fate of dropped tokens is a
 //! thread-local that `process/run.rs` sets. Inside a process a dropped token waits in a list until the
-//! handler has ended, because only then it is known whether the process lives on.
+//! handler has ended, because only then it is known whether the process lives on. Once it is to end, the list waits for the end of the
+//! life: whoever is told `Exited` and calls again must not meet the mailbox of the dead.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -114,8 +115,20 @@ impl<T> Slot<T> {
     }
 }
 
-trait Unanswered: Send + Sync {
+pub(crate) trait Unanswered: Send + Sync {
     fn settle_unanswered(&self, error: CallError);
+}
+
+/// Tokens a life has dropped and whose callers are yet to be told. Almost always none.
+#[derive(Default)]
+pub(crate) struct Kept(Option<Box<[Arc<dyn Unanswered>]>>);
+
+impl Kept {
+    pub(crate) fn settle(&mut self, reason: &crate::exit::ExitReason) {
+        for slot in self.0.take().into_iter().flatten() {
+            slot.settle_unanswered(CallError::Exited(reason.clone()));
+        }
+    }
 }
 
 impl<T: Send> Unanswered for Slot<T> {
@@ -130,6 +143,8 @@ enum Fate {
     NoReply,
     /// Inside a process whose fate is open: collect.
     Open(Vec<Arc<dyn Unanswered>>),
+    /// Inside a process that only cleans up before its end: collect until it is over.
+    Ending(Vec<Arc<dyn Unanswered>>),
     /// Settle at once with this.
     As(CallError),
 }
@@ -147,7 +162,7 @@ loom::thread_local! {
 fn drop_unanswered<T: Send + 'static>(slot: Arc<Slot<T>>) {
     let error = FATE.try_with(|fate| match &mut *fate.borrow_mut() {
         Fate::NoReply => Some(CallError::NoReply),
-        Fate::Open(waiting) => {
+        Fate::Open(waiting) | Fate::Ending(waiting) => {
             waiting.push(slot.clone());
             None
         }
@@ -164,57 +179,72 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    pub(crate) fn enter() -> Holder {
+    /// Goes on where [`Holder::living`] left off: a life that has begun to end keeps what it drops.
+    pub(crate) fn enter(kept: &mut Kept) -> Holder {
+        let fate = match kept.0.take() {
+            Some(waiting) => Fate::Ending(waiting.into_vec()),
+            None => Fate::Open(Vec::new()),
+        };
         Holder {
-            outer: Some(FATE.with(|fate| fate.replace(Fate::Open(Vec::new())))),
+            outer: Some(FATE.with(|current| current.replace(fate))),
         }
     }
 
-    fn settle(&mut self, error: &CallError) {
-        if let Some(outer) = self.outer.take()
-            && let Fate::Open(waiting) = FATE.with(|fate| fate.replace(outer))
+    fn leave(&mut self) -> Option<Fate> {
+        let outer = self.outer.take()?;
+        Some(FATE.with(|fate| fate.replace(outer)))
+    }
+
+    /// The process lives on: what it dropped is not answered, unless it is ending.
+    pub(crate) fn living(mut self, kept: &mut Kept) {
+        match self.leave() {
+            Some(Fate::Open(waiting)) => settle_all(waiting),
+            Some(Fate::Ending(waiting)) => kept.0 = Some(waiting.into_boxed_slice()),
+            _ => {}
+        }
+    }
+
+    /// The process is over: what it dropped is told when the life has been let go.
+    pub(crate) fn dead(mut self, kept: &mut Kept) {
+        if let Some(Fate::Open(waiting) | Fate::Ending(waiting)) = self.leave()
+            && !waiting.is_empty()
         {
-            for slot in waiting {
-                slot.settle_unanswered(error.clone());
-            }
+            kept.0 = Some(waiting.into_boxed_slice());
         }
-    }
-
-    /// The process lives on: what it dropped is not answered.
-    pub(crate) fn living(mut self) {
-        self.settle(&CallError::NoReply);
-    }
-
-    /// The process is over, for this reason.
-    pub(crate) fn dead(mut self, reason: &crate::exit::ExitReason) {
-        self.settle(&CallError::Exited(reason.clone()));
     }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        self.settle(&CallError::NoReply);
+        if let Some(Fate::Open(waiting) | Fate::Ending(waiting)) = self.leave() {
+            settle_all(waiting);
+        }
+    }
+}
+
+fn settle_all(waiting: Vec<Arc<dyn Unanswered>>) {
+    for slot in waiting {
+        slot.settle_unanswered(CallError::NoReply);
     }
 }
 
 /// Between two messages of one poll: the process lives, so what it dropped is not answered.
 pub(crate) fn settle_living() {
-    settle_waiting(&CallError::NoReply);
-}
-
-/// The reason of this process is fixed, and it goes on only to clean up: what it dropped ends as this.
-pub(crate) fn settle_dying(reason: &crate::exit::ExitReason) {
-    settle_waiting(&CallError::Exited(reason.clone()));
-}
-
-fn settle_waiting(error: &CallError) {
     let waiting = FATE.with(|fate| match &mut *fate.borrow_mut() {
         Fate::Open(waiting) if !waiting.is_empty() => std::mem::take(waiting),
-        Fate::Open(_) | Fate::NoReply | Fate::As(_) => Vec::new(),
+        _ => Vec::new(),
     });
-    for slot in waiting {
-        slot.settle_unanswered(error.clone());
-    }
+    settle_all(waiting);
+}
+
+/// This process goes on only to clean up: what it has dropped, and from here on drops, is told at its end.
+pub(crate) fn begin_to_end() {
+    FATE.with(|fate| {
+        let mut fate = fate.borrow_mut();
+        if let Fate::Open(waiting) = &mut *fate {
+            *fate = Fate::Ending(std::mem::take(waiting));
+        }
+    });
 }
 
 /// Runs `work`, settling every token it drops with `error`.

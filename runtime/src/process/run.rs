@@ -6,10 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::error::CallError;
 use crate::exit::{ExitKind, ExitReason};
 use crate::pid::Pid;
-use crate::reply_to::{self, Holder};
+use crate::reply_to::{Holder, Kept};
 use crate::scheduler::budget;
 use crate::telemetry::{PROCESS_PANICKED, count};
 
@@ -31,6 +30,8 @@ pub(crate) struct Death<M: Send + 'static> {
     process: Arc<Process>,
     mode: Mode,
     reason: Option<ExitReason>,
+    /// Callers to tell, after the mailbox is cleared: what they send then is for the next life.
+    kept: Kept,
 }
 
 impl<M: Send + 'static> Death<M> {
@@ -40,6 +41,7 @@ impl<M: Send + 'static> Death<M> {
             process,
             mode,
             reason: None,
+            kept: Kept::default(),
         }
     }
 }
@@ -55,6 +57,7 @@ impl<M: Send + 'static> Drop for Death<M> {
         if !(supervised && keeps_mailbox) {
             self.home.clear(&reason, !supervised);
         }
+        self.kept.settle(&reason);
         self.home.kernel().bury(&self.process, &reason);
     }
 }
@@ -73,11 +76,11 @@ where
     let mut body = pin!(Some(async move { body(context).await }));
     let reason = std::future::poll_fn(|task| {
         let running = Running::enter(process.pid);
-        let holder = Holder::enter();
+        let holder = Holder::enter(&mut death.kept);
         if let Some(reason) = process.enter_poll(task.waker()) {
             let end = contain(process.pid, || body.as_mut().set(None));
             let reason = end.err().unwrap_or(reason);
-            holder.dead(&reason);
+            holder.dead(&mut death.kept);
             drop(running);
             return Poll::Ready(reason);
         }
@@ -93,7 +96,7 @@ where
         let interruption = process.leave_poll(spent);
         let reason = match (polled, interruption) {
             (Ok(Poll::Pending), None) => {
-                holder.living();
+                holder.living(&mut death.kept);
                 return Poll::Pending;
             }
             (Ok(Poll::Pending), Some(reason)) => reason,
@@ -103,7 +106,7 @@ where
         // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
         let dropped = contain(process.pid, || body.as_mut().set(None));
         let reason = dropped.err().unwrap_or(reason);
-        holder.dead(&reason);
+        holder.dead(&mut death.kept);
         drop(running);
         Poll::Ready(reason)
     })
@@ -135,18 +138,6 @@ pub(crate) async fn isolate<F: Future>(future: F) -> Result<F::Output, ExitReaso
     .await;
     let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(described);
     dropped.and(result)
-}
-
-/// The clean-up of a process whose reason is fixed: tokens dropped by its last callback, and from here on, end as this reason.
-pub(crate) async fn dying<F: Future>(reason: &ExitReason, future: F) -> F::Output {
-    reply_to::settle_dying(reason);
-    let mut future = pin!(future);
-    std::future::poll_fn(|task| {
-        reply_to::settling(CallError::Exited(reason.clone()), || {
-            future.as_mut().poll(task)
-        })
-    })
-    .await
 }
 
 /// Drops a value of the user's outside its process; a panic in that is logged and goes no further.

@@ -11,7 +11,7 @@ use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::telemetry::Counters;
 
-use super::{Holder, ReplyTo, settling};
+use super::{Holder, Kept, ReplyTo, settling};
 
 fn call() -> (ReplyTo<u64>, Arc<super::Slot<u64>>, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
@@ -49,9 +49,11 @@ fn every_order_of_death_and_wait_tells_the_reason() {
     loom::model(|| {
         let (reply_to, slot, _) = call();
         let callee = thread::spawn(move || {
-            let holder = Holder::enter();
+            let mut kept = Kept::default();
+            let holder = Holder::enter(&mut kept);
             drop(reply_to);
-            holder.dead(&ExitReason::error("over"));
+            holder.dead(&mut kept);
+            kept.settle(&ExitReason::error("over"));
         });
         let answer = block_on(poll_fn(|task| slot.poll(task)));
         assert_eq!(answer, Err(CallError::Exited(ExitReason::error("over"))));

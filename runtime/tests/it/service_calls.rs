@@ -1,10 +1,15 @@
 //! Calls: every one resolves exactly once.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{self, Wake, Waker};
 use std::time::Duration;
 
 use mesh_runtime::{
-    Actor, Address, CallError, Capacity, Context, ExitKind, ExitReason, Flow, Overflow, ReplyTo,
-    System,
+    Actor, Address, CallError, Capacity, ChildSpec, Context, ExitKind, ExitReason, Flow, Overflow,
+    ReplyTo, Strategy, Supervisor, System,
 };
 
 use crate::support::{self, Args, Life, Message, Worker, journal, soon};
@@ -288,4 +293,93 @@ async fn call_in_hand_ends_as_the_reason_though_terminate_waits() {
     let slow = system.start::<Slow>(()).await.unwrap();
     let answer = soon(&system, slow.call(|to| (true, to))).await;
     assert!(matches!(answer, Err(CallError::Exited(reason)) if reason.is_panic()));
+}
+
+/// Calls again from within the wake-up of its first call: nobody can be quicker.
+struct CallsAgain {
+    worker: Address<(bool, ReplyTo<u64>)>,
+    again: std::sync::Mutex<Option<Pin<Box<Answering>>>>,
+}
+
+type Answering = dyn Future<Output = Result<u64, CallError>> + Send;
+
+impl Wake for CallsAgain {
+    fn wake(self: Arc<Self>) {
+        let worker = self.worker.clone();
+        let mut again: Pin<Box<Answering>> =
+            Box::pin(async move { worker.call(|to| (false, to)).await });
+        let first = again
+            .as_mut()
+            .poll(&mut task::Context::from_waker(Waker::noop()));
+        assert!(
+            first.is_pending(),
+            "a process that is to start again keeps what it is sent"
+        );
+        *self.again.lock().unwrap() = Some(again);
+    }
+}
+
+/// Answers with the number of its life; told so, crashes first, and cleans up in two polls.
+struct Lives(u64);
+
+impl Actor for Lives {
+    type Args = Arc<AtomicU64>;
+    type Message = (bool, ReplyTo<u64>);
+
+    async fn init(lives: Self::Args, _cx: &mut Context<Self::Message>) -> Result<Self, ExitReason> {
+        Ok(Lives(lives.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    async fn handle(
+        &mut self,
+        (crash, to): Self::Message,
+        _cx: &mut Context<Self::Message>,
+    ) -> Flow {
+        assert!(!crash, "told to crash");
+        to.reply(self.0);
+        Flow::Continue
+    }
+
+    async fn terminate(&mut self, _reason: &ExitReason, _cx: &mut Context<Self::Message>) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn call_after_one_that_ended_as_exited_is_for_the_next_life() {
+    let system = System::new();
+    let lives = Arc::new(AtomicU64::new(0));
+    system
+        .supervise(
+            Supervisor::new(Strategy::OneForOne).child(ChildSpec::worker::<Lives>("lives", lives)),
+        )
+        .await
+        .unwrap();
+    let worker = system.whereis::<(bool, ReplyTo<u64>)>("lives").unwrap();
+    let caller = Arc::new(CallsAgain {
+        worker: worker.clone(),
+        again: std::sync::Mutex::new(None),
+    });
+    let waker = Waker::from(caller.clone());
+    let mut crashing = std::pin::pin!(worker.call(|to| (true, to)));
+    let answer = soon(&system, async {
+        loop {
+            let polled = crashing
+                .as_mut()
+                .poll(&mut task::Context::from_waker(&waker));
+            if let task::Poll::Ready(answer) = polled {
+                break answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(matches!(answer, Err(CallError::Exited(reason)) if reason.is_panic()));
+    let again = caller
+        .again
+        .lock()
+        .unwrap()
+        .take()
+        .expect("the caller was woken");
+    assert_eq!(soon(&system, again).await, Ok(1));
 }
