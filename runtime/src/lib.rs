@@ -65,7 +65,7 @@
 //! | mailbox | [`Capacity`], [`Overflow`] |
 //! | timer | [`Context::send_after`], [`Context::send_interval`], [`System::sleep`], [`System::timeout`] |
 //! | registry | [`System::register`], [`System::whereis`] |
-//! | room | [`Rooms`], [`RoomMessage`] |
+//! | room | [`Rooms`], [`RoomMessage`], [`RoomPolicy`] |
 //! | group, worker pool | [`Groups`] |
 //! | task | [`Job`], [`System::blocking`] |
 //! | observer | [`System::inspect`], [`Inspection`] |
@@ -120,7 +120,7 @@ pub use process::context::{Context, Event};
 pub use process::info::{ProcessInfo, ProcessStatus};
 pub use reference::Ref;
 pub use reply_to::ReplyTo;
-pub use room::{BroadcastReport, RoomError, RoomMessage, Rooms};
+pub use room::{BroadcastReport, RoomError, RoomMessage, RoomPolicy, Rooms};
 pub use scheduler::{Scheduler, Task, TokioScheduler};
 pub use signal::Signal;
 pub use supervisor::{

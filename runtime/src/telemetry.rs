@@ -21,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) late_replies: AtomicU64,
     pub(crate) messages_dropped: AtomicU64,
     pub(crate) room_frames_missed: AtomicU64,
+    pub(crate) room_members_disconnected: AtomicU64,
     pub(crate) restarts: AtomicU64,
     pub(crate) stuck: AtomicU64,
 }

@@ -85,6 +85,18 @@ pub struct RoomMessage {
     pub missed: u64,
 }
 
+/// What becomes of a member of a room that is too slow: one for whom [`ROOM_FRAMES_MAX`](crate::limits::ROOM_FRAMES_MAX) frames wait when
+/// the next one comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomPolicy {
+    /// It loses the frame that waits longest, and the next one it gets says how many it has missed.
+    #[default]
+    DropOldest,
+    /// It leaves the room and is told by an exit signal with the reason [`ExitKind::TooSlow`](crate::ExitKind::TooSlow), which ends a process
+    /// that does not trap exits. A WebSocket is closed 1013.
+    Disconnect,
+}
+
 /// One broadcast on its way to one member.
 pub(crate) struct Frame<M> {
     pub(crate) position: u64,
@@ -152,8 +164,16 @@ impl<M> FrameLane<M> {
         self.missed_total
     }
 
-    /// Adds a frame; gives back the oldest when there are more than `bound`.
-    pub(crate) fn push(&mut self, frame: Frame<M>, bound: usize) -> Option<Frame<M>> {
+    /// Adds a frame. Over its bound a lane gives up its oldest, or the frame itself, as `policy` says.
+    pub(crate) fn push(
+        &mut self,
+        frame: Frame<M>,
+        bound: usize,
+        policy: RoomPolicy,
+    ) -> Result<Option<Frame<M>>, Frame<M>> {
+        if policy == RoomPolicy::Disconnect && self.frames.len() >= bound {
+            return Err(frame);
+        }
         let dropped = if self.frames.len() >= bound {
             self.frames.pop_front()
         } else {
@@ -164,7 +184,7 @@ impl<M> FrameLane<M> {
             self.missed_total += 1;
         }
         self.frames.push_back(frame);
-        dropped
+        Ok(dropped)
     }
 
     /// The first frame, if `done` user messages are enough for its turn.

@@ -54,6 +54,8 @@ pub struct SystemCounts {
     pub messages_dropped: u64,
     /// Room frames that members missed.
     pub room_frames_missed: u64,
+    /// Members put out of a room because they were too slow and had joined with `RoomPolicy::Disconnect`.
+    pub room_members_disconnected: u64,
     /// Processes that held a worker or one message too long, each time once; zero unless `SystemBuilder::stuck_after` was called.
     pub stuck: u64,
     /// Timers pending now.
@@ -90,6 +92,7 @@ pub(super) fn inspect(kernel: &Kernel) -> Inspection {
         late_replies: counters.late_replies.load(Ordering::Relaxed),
         messages_dropped: counters.messages_dropped.load(Ordering::Relaxed),
         room_frames_missed: counters.room_frames_missed.load(Ordering::Relaxed),
+        room_members_disconnected: counters.room_members_disconnected.load(Ordering::Relaxed),
         stuck: counters.stuck.load(Ordering::Relaxed),
         timers: kernel.timers().len() as u64,
     };
