@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use mesh_runtime::ws::{self, Close, Connection, Frame, Next, Options, Socket};
-use mesh_runtime::{Address, Job, Pid, http};
+use mesh_runtime::{Address, Job, Pid, RoomPolicy, http};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, CloseCode, Message, WebSocketStream};
