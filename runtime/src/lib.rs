@@ -68,7 +68,7 @@
 //! | room | [`Rooms`], [`RoomMessage`], [`RoomPolicy`] |
 //! | group, worker pool | [`Groups`] |
 //! | task | [`Job`], [`System::blocking`] |
-//! | observer | [`System::inspect`], [`Inspection`] |
+//! | observer, `sys:get_state` | [`System::inspect`], [`Inspection`], [`Address::get_state`] |
 //!
 //! What is promised, with the test that proves it, is in `docs/SEMANTICS.md`; what differs from OTP in `docs/OTP_MAP.md`; how other
 //! libraries do in the same scenarios in `docs/CONFORMANCE.md`. Each of Mesh's words has its example in the README.
@@ -122,6 +122,7 @@ pub use reference::Ref;
 pub use reply_to::ReplyTo;
 pub use room::{BroadcastReport, RoomError, RoomMessage, RoomPolicy, Rooms};
 pub use scheduler::{Scheduler, Task, TokioScheduler};
+pub use service::state::StateError;
 pub use signal::Signal;
 pub use supervisor::{
     AutoShutdown, ChildCounts, ChildInfo, ChildSpec, ChildType, DynamicSupervisor, RestartType,

@@ -11,10 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::exit::ExitReason;
 use crate::mailbox::MailboxNumbers;
-use crate::mailbox::lanes::{SystemLane, wake_all};
+use crate::mailbox::lanes::{LaneItem, Question, SystemLane, wake_all};
 use crate::pid::Pid;
 use crate::reference::Ref;
-use crate::signal::Signal;
 use crate::telemetry::count;
 
 pub(crate) mod context;
@@ -38,6 +37,8 @@ pub(crate) struct Process {
     pub(crate) parent: Option<Pid>,
     /// What inspection calls it: the behaviour's type.
     pub(crate) behaviour: &'static str,
+    /// Whether it is an actor, which answers questions about its state.
+    pub(crate) answers: bool,
     pub(crate) started: Duration,
     pub(crate) restarts: u32,
     pub(crate) handled: AtomicU64,
@@ -47,7 +48,7 @@ pub(crate) struct Process {
     /// Whether it has taken a message and not yet asked for the next.
     in_message: AtomicBool,
     mailbox: Arc<dyn MailboxView>,
-    /// Signals that wait; lets the process skip the lock between messages.
+    /// Signals and questions that wait; lets the process skip the lock between messages.
     signals: AtomicUsize,
     interrupted: AtomicBool,
     inner: Mutex<Inner>,
@@ -91,6 +92,8 @@ pub(crate) enum Watcher {
 pub(crate) struct Birth {
     pub(crate) parent: Option<Pid>,
     pub(crate) behaviour: &'static str,
+    /// Whether it is an actor.
+    pub(crate) answers: bool,
     /// Linked from the first moment.
     pub(crate) linked: bool,
     /// The parent monitors it from the first moment.
@@ -121,6 +124,7 @@ where
         pid: Pid::next(),
         parent: birth.parent,
         behaviour: birth.behaviour,
+        answers: birth.answers,
         started: kernel.clock().now(),
         restarts: birth.restarts,
         handled: AtomicU64::new(0),
@@ -182,19 +186,23 @@ impl Process {
         self.inner.lock().label = Some(label.into());
     }
 
-    /// A signal that is already here.
-    pub(crate) fn next_signal(&self) -> Option<Signal> {
+    /// A signal that is already here, or a question for one who `answers`.
+    pub(crate) fn next_item(&self, answers: bool) -> Option<LaneItem> {
         if self.signals.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.take_signal(&mut self.inner.lock())
+        self.take_item(&mut self.inner.lock(), answers)
     }
 
-    /// The next signal, or the waker is kept.
-    pub(crate) fn poll_signal(&self, context: &std::task::Context<'_>) -> Option<Signal> {
+    /// The next item of the system lane, or the waker is kept.
+    pub(crate) fn poll_item(
+        &self,
+        context: &std::task::Context<'_>,
+        answers: bool,
+    ) -> Option<LaneItem> {
         let mut inner = self.inner.lock();
-        if let Some(signal) = self.take_signal(&mut inner) {
-            return Some(signal);
+        if let Some(item) = self.take_item(&mut inner, answers) {
+            return Some(item);
         }
         let old = inner.lane.receiver.replace(context.waker().clone());
         drop(inner);
@@ -202,10 +210,16 @@ impl Process {
         None
     }
 
-    fn take_signal(&self, inner: &mut Inner) -> Option<Signal> {
-        let signal = inner.lane.next();
+    fn take_item(&self, inner: &mut Inner, answers: bool) -> Option<LaneItem> {
+        let item = inner.lane.next(answers);
         self.signals.store(inner.lane.len(), Ordering::Release);
-        signal
+        item
+    }
+
+    /// Puts a question to an actor, ahead of its messages. `false` when the process is over.
+    pub(crate) fn ask(&self, question: Question) -> bool {
+        self.with_lane(|inner| (inner.lane.push_question(question), ()))
+            .is_some()
     }
 
     /// Changes the system lane, then wakes whom the change concerns, outside the lock. `None` when the process is over.

@@ -34,7 +34,13 @@ const FRAME: u64 = 1_000;
 
 fn broadcast(mailbox: &Mailbox<u64>) -> FramePush {
     let wrap = |_: RoomMessage| FRAME;
-    mailbox.push_frame(&Arc::from("room"), &Bytes::new(), wrap, RoomPolicy::DropOldest, || true)
+    mailbox.push_frame(
+        &Arc::from("room"),
+        &Bytes::new(),
+        wrap,
+        RoomPolicy::DropOldest,
+        || true,
+    )
 }
 
 #[test]

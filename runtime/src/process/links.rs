@@ -5,7 +5,7 @@ use crate::pid::Pid;
 
 use super::exit_signal;
 use super::kernel::Kernel;
-use super::{Farewell, Inner, Process};
+use super::{Farewell, Inner, Process, run};
 
 /// Links two processes. When `to` is gone, `from` gets a `NoProcess` exit signal at once.
 pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
@@ -74,8 +74,10 @@ impl Process {
         let mut inner = self.inner.lock();
         inner.over = true;
         let wakers = [inner.lane.task.take(), inner.lane.receiver.take()];
+        let questions = inner.lane.take_questions();
         drop(inner);
         drop(wakers);
+        run::discard(self.pid, questions);
     }
 
     /// Everything is let go. Hands out links, own monitors, and those who watch; nobody is added any more.

@@ -230,7 +230,13 @@ async fn converse<H: Socket>(
             },
             Happened::Inside(Event::Signal(_)) => Ok(Next::Continue),
             Happened::TooSlow => {
-                count(&cx.context.home().kernel().counters().room_members_disconnected);
+                count(
+                    &cx.context
+                        .home()
+                        .kernel()
+                        .counters()
+                        .room_members_disconnected,
+                );
                 return too_slow(cx, ExitReason::too_slow());
             }
             Happened::Draining => return going_away(ExitReason::normal()),

@@ -13,6 +13,7 @@ mod public_api;
 mod registry;
 mod rooms;
 mod service_calls;
+mod states;
 mod stuck;
 mod supervisor_back_off;
 mod supervisor_intensity;

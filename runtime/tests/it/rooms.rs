@@ -203,7 +203,12 @@ async fn slow_member_that_chose_so_is_disconnected_and_told() {
         cx.trap_exit(true);
         cx.system()
             .rooms()
-            .join_with("room", &cx.address(), RoomPolicy::Disconnect, Message::Frame)
+            .join_with(
+                "room",
+                &cx.address(),
+                RoomPolicy::Disconnect,
+                Message::Frame,
+            )
             .unwrap();
         cx.system()
             .rooms()
@@ -241,7 +246,11 @@ async fn slow_member_that_chose_so_is_disconnected_and_told() {
     assert_eq!(seen.next(&system).await, ExitKind::TooSlow);
     assert_eq!(soon(&system, end).await, ExitKind::TooSlow);
     assert_eq!(rooms.members("room"), [patient.pid()]);
-    assert_eq!(rooms.members("other"), [told.pid()], "only that room is left");
+    assert_eq!(
+        rooms.members("other"),
+        [told.pid()],
+        "only that room is left"
+    );
     assert_eq!(frame().disconnected, 0, "each is disconnected once");
     let counts = system.inspect().counts;
     assert_eq!(
