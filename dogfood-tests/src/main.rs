@@ -114,8 +114,7 @@ fn named_suites<'a>(words: &'a [&'a str]) -> Result<(Vec<&'static Suite>, &'a [&
 }
 
 fn run_suites(words: &[&str]) -> ExitCode {
-    let understood =
-        named_suites(words).and_then(|(suites, words)| Ok((suites, options(words)?)));
+    let understood = named_suites(words).and_then(|(suites, words)| Ok((suites, options(words)?)));
     let (suites, options) = match understood {
         Ok(understood) => understood,
         Err(word) => return misunderstood(&word),

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::exit::ExitReason;
 use crate::mailbox::MailboxNumbers;
 use crate::mailbox::lanes::{LaneItem, Question, SystemLane, wake_all};
 use crate::pid::Pid;
 use crate::reference::Ref;
-use crate::telemetry::count;
+use crate::sync::Mutex;
+use crate::telemetry::{PROCESS_PANICKED, count};
 
 pub(crate) mod context;
 pub(crate) mod current;
@@ -43,6 +44,10 @@ pub(crate) struct Process {
     pub(crate) restarts: u32,
     pub(crate) handled: AtomicU64,
     pub(crate) reductions: AtomicU64,
+    /// Time on a worker in microseconds; stays zero unless the system measures it.
+    pub(crate) busy_us: AtomicU64,
+    /// The panic that ended the last life of this child that panicked; normal when none did.
+    pub(crate) last_panic: ExitReason,
     /// Odd while a worker polls it. Only its own worker writes.
     poll_phase: AtomicU64,
     /// Whether it has taken a message and not yet asked for the next.
@@ -103,6 +108,8 @@ pub(crate) struct Birth {
     /// What waits in the mailbox is for the next life.
     pub(crate) keeps_mailbox: bool,
     pub(crate) restarts: u32,
+    /// How the last of the lives before it that panicked did.
+    pub(crate) last_panic: Option<ExitReason>,
     /// Told the exit reason, whatever it is.
     pub(crate) witness: Option<oneshot::Sender<ExitReason>>,
     /// The life must not outlive this process.
@@ -129,6 +136,8 @@ where
         restarts: birth.restarts,
         handled: AtomicU64::new(0),
         reductions: AtomicU64::new(0),
+        busy_us: AtomicU64::new(0),
+        last_panic: birth.last_panic.unwrap_or_else(ExitReason::normal),
         poll_phase: AtomicU64::new(0),
         in_message: AtomicBool::new(false),
         mailbox: home.clone(),
@@ -171,9 +180,15 @@ where
         keeps_mailbox: birth.keeps_mailbox,
     };
     let death = run::Death::new(home.clone(), process, mode);
-    kernel
-        .scheduler()
-        .spawn(Box::pin(run::live(body, context, death)));
+    let behaviour = birth.behaviour;
+    let span = tracing::debug_span!(target: PROCESS_PANICKED, "process", process.pid = %pid, process.behaviour = behaviour);
+    let life = run::live(body, context, death);
+    // Without a subscriber that wants it, a task carries no span.
+    kernel.scheduler().spawn(if span.is_disabled() {
+        Box::pin(life)
+    } else {
+        Box::pin(life.instrument(span))
+    });
     pid
 }
 
@@ -264,6 +279,12 @@ impl Process {
         let mut inner = self.inner.lock();
         inner.running = false;
         inner.lane.interruption().cloned()
+    }
+
+    /// Notes time on a worker.
+    fn was_busy(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.busy_us.fetch_add(us, Ordering::Relaxed);
     }
 
     fn turn_poll_phase(&self) {

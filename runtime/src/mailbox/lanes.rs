@@ -14,7 +14,9 @@ use crate::reference::Ref;
 use crate::signal::Signal;
 
 /// What somebody wants to know of an actor's state: run by the actor, with its state, between two messages.
-pub(crate) struct Question(Box<dyn FnOnce(&dyn Any) + Send>);
+pub(crate) struct Question(Box<Ask>);
+
+type Ask = dyn FnOnce(&dyn Any) + Send;
 
 impl Question {
     pub(crate) fn new(ask: impl FnOnce(&dyn Any) + Send + 'static) -> Question {
@@ -42,7 +44,10 @@ pub(crate) enum LaneItem {
 #[derive(Debug, Default)]
 pub(crate) struct SystemLane {
     signals: VecDeque<(Signal, bool)>,
-    /// Almost always none.
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in every process for what is almost never there"
+    )]
     questions: Option<Box<VecDeque<Question>>>,
     interrupt: Option<ExitReason>,
     /// The task, woken to be interrupted.
