@@ -1,6 +1,7 @@
 //! `Actor`: the behaviour of a process that is a state and callbacks.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -137,30 +138,26 @@ pub(crate) fn start<A: Actor>(
         ..birth
     });
     starting(spawn(home, birth, move |context| {
-        live::<A>(args, ready, context)
+        live::<A>(Box::new((args, ready, context)))
     }))
 }
 
-async fn live<A: Actor>(
-    args: A::Args,
-    ready: Ready,
-    mut context: Context<A::Message>,
-) -> ExitReason {
+/// Boxed, because an async function keeps its arguments' room for as long as it runs.
+async fn live<A: Actor>(start: Box<(A::Args, Ready, Context<A::Message>)>) -> ExitReason {
+    let (args, ready, mut context) = *start;
     let cx = &mut context;
-    let mut actor = match run::isolate(A::init(args, cx)).await {
+    let begun = run::isolate(pin!(Some(A::init(args, cx)))).await;
+    let mut actor = match begun {
         Ok(Ok(actor)) => actor,
         Ok(Err(reason)) | Err(reason) => return reason,
     };
     // The starter may have given up waiting; the process lives all the same.
     drop(ready.send(Ok(())));
-    let reason = match run::isolate(serve(&mut actor, cx)).await {
-        Ok(reason) | Err(reason) => reason,
-    };
+    let served = run::isolate(pin!(Some(serve(&mut actor, cx)))).await;
+    let (Ok(reason) | Err(reason)) = served;
     reply_to::begin_to_end();
-    match run::isolate(actor.terminate(&reason, cx)).await {
-        Ok(()) => reason,
-        Err(panic) => panic,
-    }
+    let cleaned = run::isolate(pin!(Some(actor.terminate(&reason, cx)))).await;
+    cleaned.err().unwrap_or(reason)
 }
 
 async fn serve<A: Actor>(actor: &mut A, cx: &mut Context<A::Message>) -> ExitReason {

@@ -347,8 +347,6 @@ where
         },
         ..birth
     };
-    spawn(&home, birth, move |context| async move {
-        body(context).await.into()
-    });
+    spawn(&home, birth, body);
     Address(home)
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -48,8 +49,10 @@ pub(crate) struct Process {
     pub(crate) busy_us: AtomicU64,
     /// The panic that ended the last life of this child that panicked; normal when none did.
     pub(crate) last_panic: ExitReason,
-    /// Odd while a worker polls it. Only its own worker writes.
+    /// Odd while a worker polls it, zero before the first poll. Only its own worker writes.
     poll_phase: AtomicU64,
+    /// The waker of its task, which stands in the lane, so that its own worker can tell it from others without the lock.
+    task: [AtomicUsize; 2],
     /// Whether it has taken a message and not yet asked for the next.
     in_message: AtomicBool,
     mailbox: Arc<dyn MailboxView>,
@@ -73,7 +76,6 @@ struct Inner {
     over: bool,
     /// Why, once everything it held is let go and those who watch it are told; nobody is added afterwards.
     ended: Option<ExitReason>,
-    running: bool,
     label: Option<Box<str>>,
     links: HashSet<Pid>,
     /// Monitors this process has set.
@@ -124,37 +126,11 @@ pub(crate) fn spawn<M, F, Fut>(home: &Arc<Home<M>>, birth: Birth, body: F) -> Pi
 where
     M: Send + 'static,
     F: FnOnce(Context<M>) -> Fut + Send + 'static,
-    Fut: Future<Output = ExitReason> + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<ExitReason>,
 {
     let kernel = home.kernel().clone();
-    let process = Arc::new(Process {
-        pid: Pid::next(),
-        parent: birth.parent,
-        behaviour: birth.behaviour,
-        answers: birth.answers,
-        started: kernel.clock().now(),
-        restarts: birth.restarts,
-        handled: AtomicU64::new(0),
-        reductions: AtomicU64::new(0),
-        busy_us: AtomicU64::new(0),
-        last_panic: birth.last_panic.unwrap_or_else(ExitReason::normal),
-        poll_phase: AtomicU64::new(0),
-        in_message: AtomicBool::new(false),
-        mailbox: home.clone(),
-        signals: AtomicUsize::new(0),
-        interrupted: AtomicBool::new(false),
-        inner: Mutex::new(Inner {
-            lane: SystemLane::default(),
-            traps_exits: false,
-            over: false,
-            ended: None,
-            running: true,
-            label: None,
-            links: HashSet::new(),
-            watching: HashMap::new(),
-            watchers: HashMap::new(),
-        }),
-    });
+    let process = Arc::new(Process::new(&birth, kernel.clock().now(), home.clone()));
     let pid = process.pid;
     count(&kernel.counters().spawned);
     home.begin_life(pid);
@@ -182,7 +158,11 @@ where
     let death = run::Death::new(home.clone(), process, mode);
     let behaviour = birth.behaviour;
     let span = tracing::debug_span!(target: PROCESS_PANICKED, "process", process.pid = %pid, process.behaviour = behaviour);
-    let life = run::live(body, context, death);
+    let life = run::live(Box::new(run::Start {
+        body,
+        context,
+        death,
+    }));
     // Without a subscriber that wants it, a task carries no span.
     kernel.scheduler().spawn(if span.is_disabled() {
         Box::pin(life)
@@ -192,7 +172,52 @@ where
     pid
 }
 
+/// Adds to a number that only the process's own worker writes.
+fn add(number: &AtomicU64, more: u64) {
+    let sum = number.load(Ordering::Relaxed).wrapping_add(more);
+    number.store(sum, Ordering::Relaxed);
+}
+
+/// What tells one waker from another, as `Waker::will_wake` does.
+fn identity(waker: &Waker) -> [usize; 2] {
+    [
+        waker.data() as usize,
+        std::ptr::from_ref(waker.vtable()) as usize,
+    ]
+}
+
 impl Process {
+    fn new(birth: &Birth, started: Duration, mailbox: Arc<dyn MailboxView>) -> Process {
+        Process {
+            pid: Pid::next(),
+            parent: birth.parent,
+            behaviour: birth.behaviour,
+            answers: birth.answers,
+            started,
+            restarts: birth.restarts,
+            handled: AtomicU64::new(0),
+            reductions: AtomicU64::new(0),
+            busy_us: AtomicU64::new(0),
+            last_panic: birth.last_panic.clone().unwrap_or_else(ExitReason::normal),
+            poll_phase: AtomicU64::new(0),
+            task: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            in_message: AtomicBool::new(false),
+            mailbox,
+            signals: AtomicUsize::new(0),
+            interrupted: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                lane: SystemLane::default(),
+                traps_exits: false,
+                over: false,
+                ended: None,
+                label: None,
+                links: HashSet::new(),
+                watching: HashMap::new(),
+                watchers: HashMap::new(),
+            }),
+        }
+    }
+
     pub(crate) fn set_trap_exit(&self, traps: bool) -> bool {
         std::mem::replace(&mut self.inner.lock().traps_exits, traps)
     }
@@ -215,6 +240,10 @@ impl Process {
         context: &std::task::Context<'_>,
         answers: bool,
     ) -> Option<LaneItem> {
+        if self.is_task(context.waker()) {
+            // Whoever puts something into the lane wakes the task after it.
+            return self.next_item(answers);
+        }
         let mut inner = self.inner.lock();
         if let Some(item) = self.take_item(&mut inner, answers) {
             return Some(item);
@@ -240,7 +269,7 @@ impl Process {
     /// Changes the system lane, then wakes whom the change concerns, outside the lock. `None` when the process is over.
     fn with_lane<R>(
         &self,
-        change: impl FnOnce(&mut Inner) -> ([Option<std::task::Waker>; 2], R),
+        change: impl FnOnce(&mut Inner) -> ([Option<Waker>; 2], R),
     ) -> Option<R> {
         let mut inner = self.inner.lock();
         if inner.over {
@@ -255,42 +284,66 @@ impl Process {
         Some(result)
     }
 
-    /// Keeps the task's waker for an interruption; the reason when it has been interrupted already.
-    fn enter_poll(&self, waker: &std::task::Waker) -> Option<ExitReason> {
-        let mut inner = self.inner.lock();
-        if let Some(reason) = inner.lane.interruption() {
-            return Some(reason.clone());
+    /// Whether this waker wakes the task, which the lane knows.
+    fn is_task(&self, waker: &Waker) -> bool {
+        let [data, table] = &self.task;
+        identity(waker) == [data.load(Ordering::Relaxed), table.load(Ordering::Relaxed)]
+    }
+
+    /// A poll begins; the reason when the process has been interrupted already.
+    fn enter_poll(&self, waker: &Waker) -> Option<ExitReason> {
+        if !self.is_task(waker) {
+            self.meet_task(waker);
+        }
+        if self.is_interrupted() {
+            return self.interruption();
         }
         self.turn_poll_phase();
-        inner.running = true;
-        let old = match &mut inner.lane.task {
-            Some(known) if known.will_wake(waker) => None,
-            slot => slot.replace(waker.clone()),
-        };
+        None
+    }
+
+    /// Keeps the task's waker, for signals and for an interruption.
+    #[cold]
+    fn meet_task(&self, waker: &Waker) {
+        let mut inner = self.inner.lock();
+        let old = inner.lane.task.replace(waker.clone());
+        for (place, part) in self.task.iter().zip(identity(waker)) {
+            place.store(part, Ordering::Relaxed);
+        }
         drop(inner);
         drop(old);
-        None
     }
 
     /// Notes that the process waits; the reason when it was interrupted during the poll.
     fn leave_poll(&self, spent: u64) -> Option<ExitReason> {
-        self.reductions.fetch_add(spent, Ordering::Relaxed);
+        add(&self.reductions, spent);
         self.turn_poll_phase();
-        let mut inner = self.inner.lock();
-        inner.running = false;
-        inner.lane.interruption().cloned()
+        // One who interrupts after this look wakes the task after it.
+        if self.is_interrupted() {
+            return self.interruption();
+        }
+        None
+    }
+
+    #[cold]
+    fn interruption(&self) -> Option<ExitReason> {
+        self.inner.lock().lane.interruption().cloned()
     }
 
     /// Notes time on a worker.
     fn was_busy(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.busy_us.fetch_add(us, Ordering::Relaxed);
+        add(&self.busy_us, us);
     }
 
     fn turn_poll_phase(&self) {
+        add(&self.poll_phase, 1);
+    }
+
+    /// Whether it is on a worker, or about to be for the first time.
+    fn is_running(&self) -> bool {
         let phase = self.poll_phase.load(Ordering::Relaxed);
-        self.poll_phase
-            .store(phase.wrapping_add(1), Ordering::Relaxed);
+        phase == 0 || phase % 2 == 1
     }
 
     /// Which poll a worker is in just now, if any.
@@ -314,7 +367,7 @@ impl Process {
     }
 
     fn took_message(&self) {
-        self.handled.fetch_add(1, Ordering::Relaxed);
+        add(&self.handled, 1);
         self.in_message.store(true, Ordering::Relaxed);
     }
 

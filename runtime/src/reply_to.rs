@@ -6,7 +6,7 @@
 //! handler has ended, because only then it is known whether the process lives on. Once it is to end, the list waits for the end of the
 //! life: whoever is told `Exited` and calls again must not meet the mailbox of the dead.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -138,75 +138,137 @@ impl<T: Send> Unanswered for Slot<T> {
 }
 
 /// What becomes of tokens this thread drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Outside any process: the holder lives.
     NoReply,
     /// Inside a process whose fate is open: collect.
-    Open(Vec<Arc<dyn Unanswered>>),
+    Open,
     /// Inside a process that only cleans up before its end: collect until it is over.
-    Ending(Vec<Arc<dyn Unanswered>>),
-    /// Settle at once with this.
-    As(CallError),
+    Ending,
+    /// Settle at once with what `AS` says.
+    As,
+}
+
+type Waiting = Vec<Arc<dyn Unanswered>>;
+
+/// Cells without a destructor, because every poll and every message looks at them; the rest is touched when a token was dropped.
+struct Fates {
+    fate: Cell<Fate>,
+    /// Whether `WAITING` holds anything.
+    waits: Cell<bool>,
+}
+
+impl Fates {
+    const fn new() -> Fates {
+        Fates {
+            fate: Cell::new(Fate::NoReply),
+            waits: Cell::new(false),
+        }
+    }
 }
 
 #[cfg(not(all(test, mesh_loom)))]
 thread_local! {
-    static FATE: RefCell<Fate> = const { RefCell::new(Fate::NoReply) };
+    static FATES: Fates = const { Fates::new() };
+    static WAITING: RefCell<Waiting> = const { RefCell::new(Vec::new()) };
+    static AS: RefCell<Option<CallError>> = const { RefCell::new(None) };
 }
 
 #[cfg(all(test, mesh_loom))]
 loom::thread_local! {
-    static FATE: RefCell<Fate> = RefCell::new(Fate::NoReply);
+    static FATES: Fates = Fates::new();
+    static WAITING: RefCell<Waiting> = RefCell::new(Vec::new());
+    static AS: RefCell<Option<CallError>> = RefCell::new(None);
 }
 
+#[cold]
 fn drop_unanswered<T: Send + 'static>(slot: Arc<Slot<T>>) {
-    let error = FATE.try_with(|fate| match &mut *fate.borrow_mut() {
-        Fate::NoReply => Some(CallError::NoReply),
-        Fate::Open(waiting) | Fate::Ending(waiting) => {
-            waiting.push(slot.clone());
-            None
+    let error = match FATES.try_with(|fates| fates.fate.get()) {
+        Ok(Fate::Open | Fate::Ending) => {
+            let mut slot = Some(slot.clone());
+            let kept = WAITING.try_with(|waiting| {
+                if let Some(slot) = slot.take() {
+                    waiting.borrow_mut().push(slot);
+                }
+            });
+            if kept.is_ok() {
+                FATES.with(|fates| fates.waits.set(true));
+                return;
+            }
+            CallError::NoReply
         }
-        Fate::As(error) => Some(error.clone()),
-    });
-    if let Some(error) = error.unwrap_or(Some(CallError::NoReply)) {
-        slot.settle(Err(error));
+        Ok(Fate::As) => AS
+            .try_with(|error| error.borrow().clone())
+            .ok()
+            .flatten()
+            .unwrap_or(CallError::NoReply),
+        Ok(Fate::NoReply) | Err(_) => CallError::NoReply,
+    };
+    slot.settle(Err(error));
+}
+
+/// What waits on this thread.
+fn take_waiting(fates: &Fates) -> Waiting {
+    if fates.waits.replace(false) {
+        WAITING.with(RefCell::take)
+    } else {
+        Vec::new()
     }
 }
 
 /// A stretch of a process's own code. Tokens dropped inside wait for [`Holder::living`] or [`Holder::dead`].
 pub(crate) struct Holder {
-    outer: Option<Fate>,
+    outer: Option<(Fate, Waiting)>,
 }
 
 impl Holder {
     /// Goes on where [`Holder::living`] left off: a life that has begun to end keeps what it drops.
+    #[inline]
     pub(crate) fn enter(kept: &mut Kept) -> Holder {
-        let fate = match kept.0.take() {
-            Some(waiting) => Fate::Ending(waiting.into_vec()),
-            None => Fate::Open(Vec::new()),
-        };
-        Holder {
-            outer: Some(FATE.with(|current| current.replace(fate))),
-        }
+        FATES.with(|fates| {
+            let outer = take_waiting(fates);
+            let fate = match kept.0.take() {
+                Some(waiting) => {
+                    fates.waits.set(true);
+                    WAITING.with(|own| own.replace(waiting.into_vec()));
+                    Fate::Ending
+                }
+                None => Fate::Open,
+            };
+            Holder {
+                outer: Some((fates.fate.replace(fate), outer)),
+            }
+        })
     }
 
-    fn leave(&mut self) -> Option<Fate> {
-        let outer = self.outer.take()?;
-        Some(FATE.with(|fate| fate.replace(outer)))
+    /// Whether the life is ending, and what it has dropped; `None` when that is known already.
+    #[inline]
+    fn leave(&mut self) -> Option<(Fate, Waiting)> {
+        let (fate, outer) = self.outer.take()?;
+        FATES.with(|fates| {
+            let waiting = take_waiting(fates);
+            if !outer.is_empty() {
+                fates.waits.set(true);
+                WAITING.with(|own| own.replace(outer));
+            }
+            Some((fates.fate.replace(fate), waiting))
+        })
     }
 
     /// The process lives on: what it dropped is not answered, unless it is ending.
+    #[inline]
     pub(crate) fn living(mut self, kept: &mut Kept) {
         match self.leave() {
-            Some(Fate::Open(waiting)) => settle_all(waiting),
-            Some(Fate::Ending(waiting)) => kept.0 = Some(waiting.into_boxed_slice()),
+            Some((Fate::Ending, waiting)) => kept.0 = Some(waiting.into_boxed_slice()),
+            Some((_, waiting)) if !waiting.is_empty() => settle_all(waiting),
             _ => {}
         }
     }
 
     /// The process is over: what it dropped is told when the life has been let go.
     pub(crate) fn dead(mut self, kept: &mut Kept) {
-        if let Some(Fate::Open(waiting) | Fate::Ending(waiting)) = self.leave()
+        if let Some((_, waiting)) = self.leave()
             && !waiting.is_empty()
         {
             kept.0 = Some(waiting.into_boxed_slice());
@@ -215,49 +277,52 @@ impl Holder {
 }
 
 impl Drop for Holder {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(Fate::Open(waiting) | Fate::Ending(waiting)) = self.leave() {
+        if let Some((_, waiting)) = self.leave() {
             settle_all(waiting);
         }
     }
 }
 
-fn settle_all(waiting: Vec<Arc<dyn Unanswered>>) {
+#[cold]
+fn settle_all(waiting: Waiting) {
     for slot in waiting {
         slot.settle_unanswered(CallError::NoReply);
     }
 }
 
 /// Between two messages of one poll: the process lives, so what it dropped is not answered.
+#[inline]
 pub(crate) fn settle_living() {
-    let waiting = FATE.with(|fate| match &mut *fate.borrow_mut() {
-        Fate::Open(waiting) if !waiting.is_empty() => std::mem::take(waiting),
-        _ => Vec::new(),
+    FATES.with(|fates| {
+        if fates.waits.get() && fates.fate.get() == Fate::Open {
+            settle_all(take_waiting(fates));
+        }
     });
-    settle_all(waiting);
 }
 
 /// This process goes on only to clean up: what it has dropped, and from here on drops, is told at its end.
 pub(crate) fn begin_to_end() {
-    FATE.with(|fate| {
-        let mut fate = fate.borrow_mut();
-        if let Fate::Open(waiting) = &mut *fate {
-            *fate = Fate::Ending(std::mem::take(waiting));
+    FATES.with(|fates| {
+        if fates.fate.get() == Fate::Open {
+            fates.fate.set(Fate::Ending);
         }
     });
 }
 
 /// Runs `work`, settling every token it drops with `error`.
 pub(crate) fn settling<R>(error: CallError, work: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Fate>);
+    struct Restore(Fate, Option<CallError>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            if let Some(outer) = self.0.take() {
-                drop(FATE.with(|fate| fate.replace(outer)));
-            }
+            FATES.with(|fates| fates.fate.set(self.0));
+            let inner = AS.with(|error| error.replace(self.1.take()));
+            drop(inner);
         }
     }
-    let _restore = Restore(Some(FATE.with(|fate| fate.replace(Fate::As(error)))));
+    let outer = AS.with(|current| current.replace(Some(error)));
+    let _restore = Restore(FATES.with(|fates| fates.fate.replace(Fate::As)), outer);
     work()
 }
 

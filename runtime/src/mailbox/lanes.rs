@@ -60,13 +60,19 @@ impl SystemLane {
     /// Queues a signal; `linked` tells a link's exit signal from one that was sent. Returns whom to wake.
     pub(crate) fn push(&mut self, signal: Signal, linked: bool) -> [Option<Waker>; 2] {
         self.signals.push_back((signal, linked));
-        [self.receiver.take(), None]
+        self.listeners()
+    }
+
+    /// Whoever awaits the lane: the task, unless it listens through a waker of its own; the task is then woken as well, for it may have
+    /// stopped to.
+    fn listeners(&mut self) -> [Option<Waker>; 2] {
+        [self.receiver.take(), self.task.clone()]
     }
 
     /// Queues a question, behind the signals. Returns whom to wake.
     pub(crate) fn push_question(&mut self, question: Question) -> [Option<Waker>; 2] {
         self.questions.get_or_insert_default().push_back(question);
-        [self.receiver.take(), None]
+        self.listeners()
     }
 
     /// The next signal or, for one who `answers`, the next question.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::exit::ExitReason;
@@ -17,7 +17,6 @@ use crate::timer::driver::yield_now;
 use crate::timer::{self, TimerRef};
 
 use super::home::Home;
-use super::kernel::Kernel;
 use super::{Process, links, monitors};
 
 /// A process's hands: its mailbox, its links and monitors, its timers.
@@ -156,13 +155,14 @@ impl<M: Send + 'static> Context<M> {
     /// The next message. Signals wait until [`Context::receive_event`] takes them.
     ///
     /// Cancel safety: a dropped future has taken no message.
-    pub async fn receive(&mut self) -> M {
-        pay_for_message(&self.process, self.home.kernel()).await;
-        let message =
-            std::future::poll_fn(|context| self.home.mailbox.poll_next(&mut self.batch, context))
-                .await;
-        self.process.took_message();
-        message
+    pub fn receive(&mut self) -> impl Future<Output = M> + Send + '_ {
+        let mut paid = false;
+        std::future::poll_fn(move |context| {
+            ready!(self.pay(&mut paid, context));
+            let message = ready!(self.home.mailbox.poll_next(&mut self.batch, context));
+            self.process.took_message();
+            Poll::Ready(message)
+        })
     }
 
     /// The next message, or `None` when none came in time; also in an idle process.
@@ -178,9 +178,10 @@ impl<M: Send + 'static> Context<M> {
     ///
     /// Cancel safety: a dropped future has taken no message.
     pub async fn receive_match<F: FnMut(&M) -> bool + Send>(&mut self, mut fits: F) -> M {
-        pay_for_message(&self.process, self.home.kernel()).await;
+        let mut paid = false;
         let mut seen = 0;
         let message = std::future::poll_fn(|context| {
+            ready!(self.pay(&mut paid, context));
             self.home
                 .mailbox
                 .poll_match(&mut self.batch, &mut seen, &mut fits, context)
@@ -193,29 +194,56 @@ impl<M: Send + 'static> Context<M> {
     /// The next signal or, when there is none, the next message.
     ///
     /// Cancel safety: a dropped future has taken nothing.
-    pub async fn receive_event(&mut self) -> Event<M> {
-        match self.receive_work(false).await {
-            Work::Event(event) => event,
-            Work::Question(_) => unreachable!("it was not asked for one"),
-        }
+    pub fn receive_event(&mut self) -> impl Future<Output = Event<M>> + Send + '_ {
+        let mut paid = false;
+        std::future::poll_fn(move |context| {
+            match ready!(self.poll_work(&mut paid, false, context)) {
+                Work::Event(event) => Poll::Ready(event),
+                Work::Question(_) => unreachable!("it was not asked for one"),
+            }
+        })
     }
 
     /// As [`Context::receive_event`]; for one who `answers` also the next question, after the signals.
-    pub(crate) async fn receive_work(&mut self, answers: bool) -> Work<M> {
-        pay_for_message(&self.process, self.home.kernel()).await;
-        std::future::poll_fn(|context| {
-            if let Some(item) = self.process.next_item(answers) {
-                return Poll::Ready(item.into());
-            }
-            if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
-                self.process.took_message();
-                return Poll::Ready(Work::Event(Event::Message(message)));
-            }
-            self.process
-                .poll_item(context, answers)
-                .map_or(Poll::Pending, |item| Poll::Ready(item.into()))
-        })
-        .await
+    pub(crate) fn receive_work(
+        &mut self,
+        answers: bool,
+    ) -> impl Future<Output = Work<M>> + Send + '_ {
+        let mut paid = false;
+        std::future::poll_fn(move |context| self.poll_work(&mut paid, answers, context))
+    }
+
+    fn poll_work(
+        &mut self,
+        paid: &mut bool,
+        answers: bool,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Work<M>> {
+        ready!(self.pay(paid, context));
+        if let Some(item) = self.process.next_item(answers) {
+            return Poll::Ready(item.into());
+        }
+        if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
+            self.process.took_message();
+            return Poll::Ready(Work::Event(Event::Message(message)));
+        }
+        self.process
+            .poll_item(context, answers)
+            .map_or(Poll::Pending, |item| Poll::Ready(item.into()))
+    }
+
+    /// Charges the message about to be taken, once; yields first when the slice is over or the process is to end.
+    fn pay(&self, paid: &mut bool, context: &std::task::Context<'_>) -> Poll<()> {
+        if std::mem::replace(paid, true) {
+            return Poll::Ready(());
+        }
+        reply_to::settle_living();
+        self.process.asked_for_message();
+        if budget::charge_message(self.home.kernel().clock()) || self.process.is_interrupted() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// A signal that is already here.
@@ -224,14 +252,5 @@ impl<M: Send + 'static> Context<M> {
             LaneItem::Signal(signal) => Some(signal),
             LaneItem::Question(_) => None,
         }
-    }
-}
-
-/// Charges the message about to be taken; yields first when the slice is over or the process is to end.
-async fn pay_for_message(process: &Process, kernel: &Kernel) {
-    reply_to::settle_living();
-    process.asked_for_message();
-    if budget::charge_message(kernel.clock()) || process.is_interrupted() {
-        yield_now().await;
     }
 }

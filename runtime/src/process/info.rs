@@ -83,7 +83,7 @@ pub(crate) fn look(process: &Process, now: Duration, measures_busy: bool) -> Pro
     let inner = process.inner.lock();
     let status = match (
         inner.over || inner.lane.interruption().is_some(),
-        inner.running,
+        process.is_running(),
     ) {
         (true, _) => ProcessStatus::Exiting,
         (false, true) => ProcessStatus::Running,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -62,82 +62,141 @@ impl<M: Send + 'static> Drop for Death<M> {
     }
 }
 
-/// Runs one life from its first poll to its burial. The burial comes after `body` in the arguments, so that a task which the executor drops
-/// unpolled lets go of its body first.
-pub(crate) async fn live<M, F, Fut>(body: F, context: Context<M>, death: Death<M>)
+/// What a life begins with. Boxed on its way into the task, because an async function keeps its arguments' room for as long as it runs.
+///
+/// The burial is the last field, so that a task which the executor drops unpolled lets go of its body first.
+pub(crate) struct Start<M: Send + 'static, F> {
+    pub(crate) body: F,
+    pub(crate) context: Context<M>,
+    pub(crate) death: Death<M>,
+}
+
+/// Runs one life from its first poll to its burial.
+pub(crate) async fn live<M, F, Fut>(start: Box<Start<M, F>>)
 where
     M: Send + 'static,
     F: FnOnce(Context<M>) -> Fut + Send + 'static,
-    Fut: Future<Output = ExitReason> + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<ExitReason>,
 {
-    let mut death = death;
-    let process = death.process.clone();
-    let kernel = death.home.kernel().clone();
-    let mut body = pin!(Some(async move { body(context).await }));
-    let reason = std::future::poll_fn(|task| {
-        let running = Running::enter(process.pid);
-        let holder = Holder::enter(&mut death.kept);
-        if let Some(reason) = process.enter_poll(task.waker()) {
-            let end = contain(process.pid, || body.as_mut().set(None));
-            let reason = end.err().unwrap_or(reason);
-            holder.dead(&mut death.kept);
-            drop(running);
-            return Poll::Ready(reason);
+    let Start {
+        body,
+        context,
+        mut death,
+    } = *start;
+    let reason = match death.begin(body, context) {
+        Ok(future) => {
+            let mut future = pin!(Some(future));
+            std::future::poll_fn(|task| death.poll(future.as_mut(), task)).await
         }
-        let began = kernel.measures_busy().then(|| kernel.clock().now());
-        let slice = budget::begin();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let body = body
-                .as_mut()
-                .as_pin_mut()
-                .expect("a finished body is not polled again");
-            body.poll(task)
-        }));
-        let spent = budget::end(slice);
-        if let Some(began) = began {
-            process.was_busy(kernel.clock().now().saturating_sub(began));
-        }
-        let interruption = process.leave_poll(spent);
-        let reason = match (polled, interruption) {
-            (Ok(Poll::Pending), None) => {
-                holder.living(&mut death.kept);
-                return Poll::Pending;
-            }
-            (Ok(Poll::Pending), Some(reason)) => reason,
-            (Ok(Poll::Ready(reason)), _) => reason,
-            (Err(payload), _) => described(payload),
-        };
-        // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
-        let dropped = contain(process.pid, || body.as_mut().set(None));
-        let reason = dropped.err().unwrap_or(reason);
-        holder.dead(&mut death.kept);
-        drop(running);
-        Poll::Ready(reason)
-    })
-    .await;
+        Err(reason) => reason,
+    };
     if reason.is_panic() {
-        count(&kernel.counters().panicked);
-        log_panic(process.pid, &info::label_of(&process), &reason);
+        death.tell_panic(&reason);
     }
     death.reason = Some(reason);
 }
 
-/// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on.
-pub(crate) async fn isolate<F: Future>(future: F) -> Result<F::Output, ExitReason> {
-    let mut future = pin!(Some(future));
-    let result = std::future::poll_fn(|task| {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let future = future
-                .as_mut()
-                .as_pin_mut()
-                .expect("a finished future is not polled again");
-            future.poll(task)
-        }));
-        match polled {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(payload) => Poll::Ready(Err(described(payload))),
+impl<M: Send + 'static> Death<M> {
+    /// Calls the body, in the name of the process. The reason when it panics, or when the process was interrupted before it ran.
+    fn begin<F, Fut>(&mut self, body: F, context: Context<M>) -> Result<Fut, ExitReason>
+    where
+        F: FnOnce(Context<M>) -> Fut,
+    {
+        let process = &*self.process;
+        let _running = Running::enter(process.pid);
+        let holder = Holder::enter(&mut self.kept);
+        let begun = if process.is_interrupted()
+            && let Some(reason) = process.interruption()
+        {
+            Err(contain(process.pid, || drop((body, context)))
+                .err()
+                .unwrap_or(reason))
+        } else {
+            process.turn_poll_phase();
+            let begun = catch_unwind(AssertUnwindSafe(|| body(context))).map_err(described);
+            process.turn_poll_phase();
+            begun
+        };
+        match &begun {
+            Ok(_) => holder.living(&mut self.kept),
+            Err(_) => holder.dead(&mut self.kept),
         }
+        begun
+    }
+
+    /// One poll, in the name of the process. When that is over, the state goes as well.
+    fn poll<Fut>(
+        &mut self,
+        mut future: Pin<&mut Option<Fut>>,
+        task: &mut std::task::Context<'_>,
+    ) -> Poll<ExitReason>
+    where
+        Fut: Future,
+        Fut::Output: Into<ExitReason>,
+    {
+        let process = &*self.process;
+        let kernel = self.home.kernel();
+        let running = Running::enter(process.pid);
+        let holder = Holder::enter(&mut self.kept);
+        let reason = if let Some(reason) = process.enter_poll(task.waker()) {
+            reason
+        } else {
+            let began = kernel.measures_busy().then(|| kernel.clock().now());
+            let slice = budget::begin();
+            let polled = polled(future.as_mut(), task);
+            let spent = budget::end(slice);
+            if let Some(began) = began {
+                process.was_busy(kernel.clock().now().saturating_sub(began));
+            }
+            let interruption = process.leave_poll(spent);
+            match (polled, interruption) {
+                (Ok(Poll::Pending), None) => {
+                    holder.living(&mut self.kept);
+                    return Poll::Pending;
+                }
+                (Ok(Poll::Pending), Some(reason)) => reason,
+                (Ok(Poll::Ready(output)), _) => {
+                    contain(process.pid, || output.into()).unwrap_or_else(|panic| panic)
+                }
+                (Err(reason), _) => reason,
+            }
+        };
+        // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
+        let dropped = contain(process.pid, || future.set(None));
+        let reason = dropped.err().unwrap_or(reason);
+        holder.dead(&mut self.kept);
+        drop(running);
+        Poll::Ready(reason)
+    }
+
+    #[cold]
+    fn tell_panic(&self, reason: &ExitReason) {
+        count(&self.home.kernel().counters().panicked);
+        log_panic(self.process.pid, &info::label_of(&self.process), reason);
+    }
+}
+
+/// One poll of a future that is there, and a panic in it as a value.
+fn polled<F: Future>(
+    future: Pin<&mut Option<F>>,
+    task: &mut std::task::Context<'_>,
+) -> Result<Poll<F::Output>, ExitReason> {
+    let future = future
+        .as_pin_mut()
+        .expect("a finished future is not polled again");
+    catch_unwind(AssertUnwindSafe(|| future.poll(task))).map_err(described)
+}
+
+/// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on. Its place is the caller's, so that it
+/// is not kept twice.
+pub(crate) async fn isolate<F: Future>(
+    mut future: Pin<&mut Option<F>>,
+) -> Result<F::Output, ExitReason> {
+    let result = std::future::poll_fn(|task| match polled(future.as_mut(), task) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(reason) => Poll::Ready(Err(reason)),
     })
     .await;
     let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(described);

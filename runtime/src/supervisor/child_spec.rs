@@ -168,9 +168,7 @@ impl ChildSpec {
                 // The receiver is held by `starting`, so this cannot fail.
                 drop(ready.send(Ok(())));
                 let body = body.clone();
-                starting(spawn(home, birth, move |context| async move {
-                    body(context).await.into()
-                }))
+                starting(spawn(home, birth, move |context| body(context)))
             },
         )
     }
