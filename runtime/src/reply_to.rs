@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::CallError;
@@ -22,8 +23,17 @@ use crate::telemetry::{Counters, LostTo};
 pub struct ReplyTo<T: Send + 'static>(Option<Arc<Slot<T>>>);
 
 pub(crate) struct Slot<T> {
-    state: Mutex<State<T>>,
-    counters: Arc<Counters>,
+    state: Mutex<Held<T>>,
+    /// Whether nobody waits any more; told late to those who do not take the lock.
+    over: AtomicBool,
+}
+
+struct Held<T> {
+    state: State<T>,
+    /// The timer of a call that has waited for long, as a number: the caller's affair.
+    timer: Option<u64>,
+    /// Where a reply that comes too late is counted.
+    late: Option<Arc<Counters>>,
 }
 
 enum State<T> {
@@ -33,10 +43,14 @@ enum State<T> {
 }
 
 impl<T: Send + 'static> ReplyTo<T> {
-    pub(crate) fn new(counters: &Arc<Counters>) -> (ReplyTo<T>, Arc<Slot<T>>) {
+    pub(crate) fn new() -> (ReplyTo<T>, Arc<Slot<T>>) {
         let slot = Arc::new(Slot {
-            state: Mutex::new(State::Waiting(None)),
-            counters: counters.clone(),
+            state: Mutex::new(Held {
+                state: State::Waiting(None),
+                timer: None,
+                late: None,
+            }),
+            over: AtomicBool::new(false),
         });
         (ReplyTo(Some(slot.clone())), slot)
     }
@@ -46,7 +60,7 @@ impl<T: Send + 'static> ReplyTo<T> {
         if let Some(slot) = self.0.take()
             && !slot.settle(Ok(value))
         {
-            slot.counters.dead_letter::<T>(None, LostTo::LateReply);
+            slot.count_late();
         }
     }
 }
@@ -68,50 +82,106 @@ impl<T: Send + 'static> fmt::Debug for ReplyTo<T> {
 impl<T> Slot<T> {
     /// Settles the call if nobody has yet. The value is never dropped, and nobody woken, under the lock.
     fn settle(&self, result: Result<T, CallError>) -> bool {
-        let mut state = self.state.lock();
-        if let State::Waiting(waker) = &mut *state {
+        let mut held = self.state.lock();
+        if let State::Waiting(waker) = &mut held.state {
             let waker = waker.take();
-            *state = State::Done(result);
-            drop(state);
+            held.state = State::Done(result);
+            drop(held);
             if let Some(waker) = waker {
                 waker.wake();
             }
             return true;
         }
-        drop(state);
+        drop(held);
         false
     }
 
-    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Result<T, CallError>> {
-        let mut state = self.state.lock();
-        match &mut *state {
+    #[cold]
+    fn count_late(&self) {
+        let late = self.state.lock().late.take();
+        if let Some(counters) = late {
+            counters.dead_letter::<T>(None, LostTo::LateReply);
+        }
+    }
+
+    /// The result, and the timer that was kept, for the caller to cancel.
+    pub(crate) fn poll(
+        &self,
+        context: &Context<'_>,
+    ) -> Poll<(Result<T, CallError>, Option<u64>)> {
+        let mut held = self.state.lock();
+        match &mut held.state {
             State::Waiting(waker) => {
                 let old = match waker {
                     Some(known) if known.will_wake(context.waker()) => None,
                     slot => slot.replace(context.waker().clone()),
                 };
-                drop(state);
+                drop(held);
                 drop(old);
                 Poll::Pending
             }
-            State::Done(_) => match std::mem::replace(&mut *state, State::Over) {
-                State::Done(result) => Poll::Ready(result),
+            State::Done(_) => match std::mem::replace(&mut held.state, State::Over) {
+                State::Done(result) => {
+                    let timer = held.timer.take();
+                    drop(held);
+                    self.over.store(true, Ordering::Relaxed);
+                    Poll::Ready((result, timer))
+                }
                 State::Waiting(_) | State::Over => {
                     unreachable!("the state was Done under the same lock")
                 }
             },
-            State::Over => Poll::Ready(Err(CallError::Timeout)),
+            State::Over => Poll::Ready((Err(CallError::Timeout), None)),
         }
     }
 
-    /// The caller waits no longer; whatever comes now is late.
-    pub(crate) fn abandon(&self) -> Option<Result<T, CallError>> {
-        // A statement of its own: the waker that is replaced must be dropped after the lock.
-        let before = std::mem::replace(&mut *self.state.lock(), State::Over);
-        match before {
-            State::Done(result) => Some(result),
-            State::Waiting(_) | State::Over => None,
+    /// The caller waits no longer; whatever comes now is late, and counted. Gives the result that was not fetched, and the timer that was kept.
+    pub(crate) fn abandon(
+        &self,
+        counters: &Arc<Counters>,
+    ) -> (Option<Result<T, CallError>>, Option<u64>) {
+        let mut held = self.state.lock();
+        // What is replaced must be dropped after the lock.
+        let before = std::mem::replace(&mut held.state, State::Over);
+        if matches!(before, State::Waiting(_)) {
+            held.late = Some(counters.clone());
         }
+        let timer = held.timer.take();
+        drop(held);
+        self.over.store(true, Ordering::Relaxed);
+        match before {
+            State::Done(result) => (Some(result), timer),
+            State::Waiting(_) | State::Over => (None, timer),
+        }
+    }
+
+    /// Whether nobody waits any more. May say no for a moment too long.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// The deadline has passed: whatever comes now is late, and counted.
+    pub(crate) fn expire(&self, counters: &Arc<Counters>) {
+        let mut held = self.state.lock();
+        if let State::Waiting(waker) = &mut held.state {
+            let waker = waker.take();
+            held.state = State::Done(Err(CallError::Timeout));
+            held.late = Some(counters.clone());
+            drop(held);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Keeps the number of a timer for whoever fetches the result. `false` when there is one already.
+    pub(crate) fn keep(&self, timer: u64) -> bool {
+        let mut held = self.state.lock();
+        let waits = matches!(held.state, State::Waiting(_));
+        if waits {
+            held.timer = Some(timer);
+        }
+        waits
     }
 }
 

@@ -156,11 +156,11 @@ impl<M: Send + 'static> Context<M> {
     ///
     /// Cancel safety: a dropped future has taken no message.
     pub fn receive(&mut self) -> impl Future<Output = M> + Send + '_ {
-        let mut paid = false;
+        let mut began = false;
         std::future::poll_fn(move |context| {
-            ready!(self.pay(&mut paid, context));
+            ready!(self.ready(&mut began, context));
             let message = ready!(self.home.mailbox.poll_next(&mut self.batch, context));
-            self.process.took_message();
+            self.took_message();
             Poll::Ready(message)
         })
     }
@@ -178,16 +178,16 @@ impl<M: Send + 'static> Context<M> {
     ///
     /// Cancel safety: a dropped future has taken no message.
     pub async fn receive_match<F: FnMut(&M) -> bool + Send>(&mut self, mut fits: F) -> M {
-        let mut paid = false;
+        let mut began = false;
         let mut seen = 0;
         let message = std::future::poll_fn(|context| {
-            ready!(self.pay(&mut paid, context));
+            ready!(self.ready(&mut began, context));
             self.home
                 .mailbox
                 .poll_match(&mut self.batch, &mut seen, &mut fits, context)
         })
         .await;
-        self.process.took_message();
+        self.took_message();
         message
     }
 
@@ -195,9 +195,9 @@ impl<M: Send + 'static> Context<M> {
     ///
     /// Cancel safety: a dropped future has taken nothing.
     pub fn receive_event(&mut self) -> impl Future<Output = Event<M>> + Send + '_ {
-        let mut paid = false;
+        let mut began = false;
         std::future::poll_fn(move |context| {
-            match ready!(self.poll_work(&mut paid, false, context)) {
+            match ready!(self.poll_work(&mut began, false, context)) {
                 Work::Event(event) => Poll::Ready(event),
                 Work::Question(_) => unreachable!("it was not asked for one"),
             }
@@ -209,22 +209,23 @@ impl<M: Send + 'static> Context<M> {
         &mut self,
         answers: bool,
     ) -> impl Future<Output = Work<M>> + Send + '_ {
-        let mut paid = false;
-        std::future::poll_fn(move |context| self.poll_work(&mut paid, answers, context))
+        let mut began = false;
+        std::future::poll_fn(move |context| self.poll_work(&mut began, answers, context))
     }
 
     fn poll_work(
         &mut self,
-        paid: &mut bool,
+        began: &mut bool,
         answers: bool,
         context: &mut std::task::Context<'_>,
     ) -> Poll<Work<M>> {
-        ready!(self.pay(paid, context));
+        ready!(self.ready(began, context));
         if let Some(item) = self.process.next_item(answers) {
+            budget::charge_message(self.home.kernel().clock());
             return Poll::Ready(item.into());
         }
         if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
-            self.process.took_message();
+            self.took_message();
             return Poll::Ready(Work::Event(Event::Message(message)));
         }
         self.process
@@ -232,14 +233,20 @@ impl<M: Send + 'static> Context<M> {
             .map_or(Poll::Pending, |item| Poll::Ready(item.into()))
     }
 
-    /// Charges the message about to be taken, once; yields first when the slice is over or the process is to end.
-    fn pay(&self, paid: &mut bool, context: &std::task::Context<'_>) -> Poll<()> {
-        if std::mem::replace(paid, true) {
+    /// A message is out: it is charged, and counted.
+    fn took_message(&self) {
+        budget::charge_message(self.home.kernel().clock());
+        self.process.took_message();
+    }
+
+    /// Before a message is taken, once: what the last one dropped is settled. Yields when the slice is over or the process is to end.
+    fn ready(&self, began: &mut bool, context: &std::task::Context<'_>) -> Poll<()> {
+        if std::mem::replace(began, true) {
             return Poll::Ready(());
         }
         reply_to::settle_living();
         self.process.asked_for_message();
-        if budget::charge_message(self.home.kernel().clock()) || self.process.is_interrupted() {
+        if budget::is_spent() || self.process.is_interrupted() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -55,7 +55,8 @@ impl Kernel {
         parts: Vec<Box<dyn Part>>,
     ) -> Arc<Kernel> {
         current::install_panic_hook();
-        let timers = Arc::new(Timers::new(clock.clone()));
+        let counters = Arc::new(Counters::default());
+        let timers = Arc::new(Timers::new(clock.clone(), counters.clone()));
         scheduler.spawn(Box::pin(driver::drive(
             Arc::downgrade(&timers),
             scheduler.clone(),
@@ -67,7 +68,7 @@ impl Kernel {
             scheduler,
             timers,
             table: Table::new(),
-            counters: Arc::new(Counters::default()),
+            counters,
             blocking: Blocking::new(BLOCKING_THREADS_MAX),
             measures_busy: AtomicBool::new(false),
             parts,

@@ -1,7 +1,8 @@
 //! Reductions: when a process that always has work must let others run.
 //!
 //! A slice is one poll of the process. It ends after 4000 reductions (a message costs 32) or after 50 µs of messages. The clock is read
-//! after few messages when they are slow and after more when they are fast, so that it costs little and the slice stays short.
+//! after few messages when they are slow and after more when they are fast, so that it costs little and the slice stays short; the first
+//! message is not timed.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -15,11 +16,13 @@ const STRIDE_MAX: u32 = 16;
 /// The slice of the process this thread is running. Cells of their own, so that a message costs a subtraction or two.
 struct Slice {
     left: Cell<u32>,
-    /// Messages until the clock is read, and the last such distance.
+    /// Messages that are taken before one at which the clock is read, and the last such distance.
     until_look: Cell<u32>,
     stride: Cell<u32>,
-    /// When the first message of the slice was taken.
+    /// When the second message of the slice was taken.
     started: Cell<Option<Duration>>,
+    /// Whether the time is over.
+    late: Cell<bool>,
     /// Reductions charged beyond the budget.
     overdrawn: Cell<u64>,
     /// Whether there is a slice just now.
@@ -33,21 +36,25 @@ thread_local! {
             until_look: Cell::new(0),
             stride: Cell::new(0),
             started: Cell::new(None),
+            late: Cell::new(false),
             overdrawn: Cell::new(0),
             open: Cell::new(false),
         }
     };
 }
 
-/// The slice around a nested one: left, until_look, stride, started, overdrawn.
-type Held = (u32, u32, u32, Option<Duration>, u64);
+/// The slice around a nested one: left, until_look, stride, started, late, overdrawn.
+type Held = (u32, u32, u32, Option<Duration>, bool, u64);
 
 /// A slice begins; returns the one it interrupts, to be given to [`end`].
 pub(crate) fn begin() -> Outer {
     SLICE.with(|slice| {
         let held = slice.open.replace(true).then(|| slice.hold());
         slice.left.set(REDUCTIONS_PER_SLICE);
-        slice.until_look.set(0);
+        slice.until_look.set(1);
+        slice.stride.set(1);
+        slice.started.set(None);
+        slice.late.set(false);
         slice.overdrawn.set(0);
         Outer(held)
     })
@@ -84,35 +91,34 @@ pub(crate) fn charge(reductions: u32) -> bool {
     })
 }
 
-/// Charges one message about to be handled. `true` when the process must yield first.
+/// Whether the process must yield before it takes another message.
 #[inline]
-pub(crate) fn charge_message(clock: &dyn Clock) -> bool {
+pub(crate) fn is_spent() -> bool {
+    SLICE.with(|slice| slice.left.get() < REDUCTIONS_PER_MESSAGE || slice.late.get())
+}
+
+/// Charges one message that was taken. The first of a slice is not timed, so that a process which takes one and waits reads no clock.
+#[inline]
+pub(crate) fn charge_message(clock: &dyn Clock) {
     SLICE.with(|slice| {
-        let left = slice.left.get();
-        if left < REDUCTIONS_PER_MESSAGE {
-            return true;
-        }
-        slice.left.set(left - REDUCTIONS_PER_MESSAGE);
+        slice.left.set(slice.left.get().saturating_sub(REDUCTIONS_PER_MESSAGE));
         let until_look = slice.until_look.get();
-        if until_look > 1 {
+        if until_look > 0 {
             slice.until_look.set(until_look - 1);
-            return false;
+        } else {
+            slice.look(clock);
         }
-        slice.look(clock, until_look == 0)
-    })
+    });
 }
 
 impl Slice {
-    /// Reads the clock; whether the time of the slice is over.
+    /// Reads the clock, and notes whether the time of the slice is over.
     #[cold]
-    fn look(&self, clock: &dyn Clock, first: bool) -> bool {
+    fn look(&self, clock: &dyn Clock) {
         let now = clock.now();
-        let started = self.started.get().filter(|_| !first);
-        let Some(started) = started else {
+        let Some(started) = self.started.get() else {
             self.started.set(Some(now));
-            self.stride.set(1);
-            self.until_look.set(1);
-            return false;
+            return;
         };
         let elapsed = now.saturating_sub(started);
         let stride = if elapsed * 4 < SLICE_TIME_MAX {
@@ -121,8 +127,8 @@ impl Slice {
             1
         };
         self.stride.set(stride);
-        self.until_look.set(stride);
-        elapsed >= SLICE_TIME_MAX
+        self.until_look.set(stride - 1);
+        self.late.set(elapsed >= SLICE_TIME_MAX);
     }
 
     fn hold(&self) -> Held {
@@ -131,16 +137,18 @@ impl Slice {
             self.until_look.get(),
             self.stride.get(),
             self.started.get(),
+            self.late.get(),
             self.overdrawn.get(),
         )
     }
 
     fn go_on(&self, held: Held) {
-        let (left, until_look, stride, started, overdrawn) = held;
+        let (left, until_look, stride, started, late, overdrawn) = held;
         self.left.set(left);
         self.until_look.set(until_look);
         self.stride.set(stride);
         self.started.set(started);
+        self.late.set(late);
         self.overdrawn.set(overdrawn);
     }
 }
@@ -150,7 +158,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, SystemTime};
 
-    use super::{begin, charge, charge_message, end};
+    use super::{begin, charge, charge_message, end, is_spent};
     use crate::clock::Clock;
 
     /// Moves on by so many microseconds at each look.
@@ -170,7 +178,8 @@ mod tests {
     fn messages_until_yield(clock: &Steps) -> u32 {
         let outer = begin();
         let mut messages = 0;
-        while !charge_message(clock) {
+        while !is_spent() {
+            charge_message(clock);
             messages += 1;
         }
         end(outer);
@@ -188,8 +197,8 @@ mod tests {
         let slow = Steps(AtomicU64::new(0), 60);
         assert_eq!(
             messages_until_yield(&slow),
-            1,
-            "50 µs are over at the second look"
+            3,
+            "50 µs are over at the second look; the first message is not timed"
         );
         let outer = begin();
         assert!(!charge(3_999));

@@ -22,6 +22,19 @@ pub(super) struct Key {
     generation: u32,
 }
 
+impl Key {
+    pub(super) fn to_raw(self) -> u64 {
+        u64::from(self.index) << 32 | u64::from(self.generation)
+    }
+
+    pub(super) fn from_raw(raw: u64) -> Key {
+        Key {
+            index: (raw >> 32) as u32,
+            generation: raw as u32,
+        }
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.index, self.generation)
