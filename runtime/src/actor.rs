@@ -153,6 +153,7 @@ async fn live<A: Actor>(start: Box<(A::Args, Ready, Context<A::Message>)>) -> Ex
     };
     // The starter may have given up waiting; the process lives all the same.
     drop(ready.send(Ok(())));
+    cx.forget_witness();
     let served = run::isolate(pin!(Some(serve(&mut actor, cx)))).await;
     let (Ok(reason) | Err(reason)) = served;
     reply_to::begin_to_end();

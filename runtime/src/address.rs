@@ -119,11 +119,14 @@ impl<M: Send + 'static> Address<M> {
         let timers = self.kernel().timers().clone();
         let end = timers.now().saturating_add(deadline);
         loop {
-            let room = self.0.mailbox.space().notified();
+            let Some(space) = self.0.mailbox.space() else {
+                return self.send(message);
+            };
+            let room = space.notified();
             let mut room = std::pin::pin!(room);
             room.as_mut().enable();
             message = match self.send(message) {
-                Err(SendError::Full(message)) if self.0.mailbox.waits() => message,
+                Err(SendError::Full(message)) => message,
                 result => return result,
             };
             let left = self.kernel().until(end);
@@ -201,6 +204,7 @@ pub(crate) fn send_after<N: Send + 'static>(
 ) -> TimerRef {
     let life = target.pid();
     let kernel = target.kernel();
+    target.0.expect_timer();
     let fire = Box::new(Delivery {
         target: target.0.clone(),
         life,
@@ -219,6 +223,7 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
 ) -> TimerRef {
     let life = target.pid();
     let kernel = target.kernel();
+    target.0.expect_timer();
     let timer = kernel.timers().every(
         period,
         Some(life),

@@ -28,7 +28,8 @@ pub(crate) struct Mailbox<M> {
     batch_len: AtomicUsize,
     /// Frames that wait; lets the receiver skip the lock when there are none.
     frames_len: AtomicUsize,
-    space: Notify,
+    /// Where `send_wait` waits for room, under the policy that lets it.
+    space: Option<Box<Notify>>,
     capacity: Capacity,
 }
 
@@ -95,7 +96,7 @@ impl<M> Mailbox<M> {
             }),
             batch_len: AtomicUsize::new(0),
             frames_len: AtomicUsize::new(0),
-            space: Notify::new(),
+            space: (capacity.policy() == Overflow::Wait).then(Box::default),
             capacity,
         }
     }
@@ -277,8 +278,8 @@ impl<M> Mailbox<M> {
 
     /// A message has left: whoever waits in `send_wait` may look again.
     fn tell_of_space(&self) {
-        if self.waits() {
-            self.space.notify_one();
+        if let Some(space) = &self.space {
+            space.notify_one();
         }
     }
 
@@ -321,7 +322,9 @@ impl<M> Mailbox<M> {
         self.frames_len.store(0, Ordering::Relaxed);
         drop(state);
         drop(frames);
-        self.space.notify_waiters();
+        if let Some(space) = &self.space {
+            space.notify_waiters();
+        }
         Remains { messages }
     }
 
@@ -345,13 +348,9 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Where `send_wait` waits for room.
-    pub(crate) fn space(&self) -> &Notify {
-        &self.space
-    }
-
-    pub(crate) fn waits(&self) -> bool {
-        self.capacity.policy() == Overflow::Wait
+    /// Where `send_wait` waits for room, if it may.
+    pub(crate) fn space(&self) -> Option<&Notify> {
+        self.space.as_deref()
     }
 }
 

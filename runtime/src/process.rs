@@ -1,6 +1,5 @@
 //! Processes: one life each, with a pid, a system lane, links and monitors.
 
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -28,9 +27,11 @@ pub(crate) mod links;
 pub(crate) mod monitors;
 pub(crate) mod run;
 pub(crate) mod table;
+pub(crate) mod ties;
 
 use context::Context;
 use home::Home;
+use ties::Few;
 
 /// One life of one process, without its message type.
 pub(crate) struct Process {
@@ -76,12 +77,48 @@ struct Inner {
     over: bool,
     /// Why, once everything it held is let go and those who watch it are told; nobody is added afterwards.
     ended: Option<ExitReason>,
-    label: Option<Box<str>>,
-    links: HashSet<Pid>,
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in every process for what few have"
+    )]
+    label: Option<Box<String>>,
+    /// Told first how it ended, whatever the reason.
+    witness: Option<oneshot::Sender<ExitReason>>,
+    /// Its links and monitors, once it has had one.
+    ties: Option<Box<Ties>>,
+}
+
+/// Links and monitors of one process.
+#[derive(Default)]
+pub(crate) struct Ties {
+    links: Few<Pid, ()>,
     /// Monitors this process has set.
-    watching: HashMap<Ref, Pid>,
+    watching: Few<Ref, Pid>,
     /// Monitors set on this process.
-    watchers: HashMap<Ref, Watcher>,
+    watchers: Few<Ref, Watcher>,
+}
+
+impl Inner {
+    fn ties(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
+
+    fn is_linked(&self, pid: Pid) -> bool {
+        self.ties
+            .as_ref()
+            .is_some_and(|ties| ties.links.contains(&pid))
+    }
+
+    /// Whether there was a link.
+    fn unlink(&mut self, pid: Pid) -> bool {
+        let ties = self.ties.as_mut();
+        ties.is_some_and(|ties| ties.links.remove(&pid).is_some())
+    }
+
+    /// Whom it watched under this reference.
+    fn unwatch(&mut self, reference: Ref) -> Option<Pid> {
+        self.ties.as_mut()?.watching.remove(&reference)
+    }
 }
 
 /// Who hears that a process ended.
@@ -118,8 +155,8 @@ pub(crate) struct Birth {
     pub(crate) owner: Option<Pid>,
 }
 
-/// What a life leaves behind: its links, the monitors it had set, and those who watched it.
-pub(crate) type Farewell = (HashSet<Pid>, HashMap<Ref, Pid>, HashMap<Ref, Watcher>);
+/// What a life leaves behind: who is told first, then its links and monitors.
+pub(crate) type Farewell = (Option<oneshot::Sender<ExitReason>>, Option<Box<Ties>>);
 
 /// Starts a life behind a mailbox.
 pub(crate) fn spawn<M, F, Fut>(home: &Arc<Home<M>>, birth: Birth, body: F) -> Pid
@@ -135,10 +172,7 @@ where
     count(&kernel.counters().spawned);
     home.begin_life(pid);
     kernel.table().insert(process.clone());
-    if let Some(witness) = birth.witness {
-        // A process that has not run cannot be over.
-        drop(process.add_watcher(Ref::next(), Watcher::Outside(witness)));
-    }
+    process.inner.lock().witness = birth.witness;
     if let Some(owner) = birth.owner {
         monitors::depend(&kernel, &process, owner);
     }
@@ -211,9 +245,8 @@ impl Process {
                 over: false,
                 ended: None,
                 label: None,
-                links: HashSet::new(),
-                watching: HashMap::new(),
-                watchers: HashMap::new(),
+                witness: None,
+                ties: None,
             }),
         }
     }
@@ -223,7 +256,14 @@ impl Process {
     }
 
     pub(crate) fn set_label(&self, label: &str) {
-        self.inner.lock().label = Some(label.into());
+        let old = self.inner.lock().label.replace(Box::new(label.to_owned()));
+        drop(old);
+    }
+
+    /// It has started well: whoever started it need not be told of its end.
+    pub(crate) fn forget_witness(&self) {
+        let witness = self.inner.lock().witness.take();
+        drop(witness);
     }
 
     /// A signal that is already here, or a question for one who `answers`.

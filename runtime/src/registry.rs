@@ -1,7 +1,6 @@
 //! The registry: names for addresses, unique, typed, released when their process ends for any cause.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -9,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::address::Address;
 use crate::error::NameError;
 use crate::name::Name;
-use crate::pid::Pid;
+use crate::pid::{Pid, SerialMap};
 use crate::process::context::Context;
 use crate::process::home::Home;
 use crate::process::kernel::{Kernel, Part};
@@ -21,7 +20,7 @@ use local::{Binding, Entry, Names};
 /// Shares of the names, so that those who look up do not meet at one lock.
 const SHARES: usize = 64;
 
-type Lives = HashMap<Pid, Vec<Name>>;
+type Lives = SerialMap<Pid, Vec<Name>>;
 
 /// A lock in a cache line pair of its own.
 #[derive(Default)]

@@ -190,9 +190,11 @@ impl<M> DueFrame<M> {
     }
 }
 
-/// The bounded lane of room frames of one mailbox.
-pub(crate) struct FrameLane<M> {
-    frames: VecDeque<Frame<M>>,
+/// The bounded lane of room frames of one mailbox; there once a frame has come.
+pub(crate) struct FrameLane<M>(Option<Box<Frames<M>>>);
+
+struct Frames<M> {
+    queue: VecDeque<Frame<M>>,
     missed: u64,
     missed_total: u64,
 }
@@ -201,30 +203,26 @@ impl<M> fmt::Debug for FrameLane<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("FrameLane")
-            .field("len", &self.frames.len())
+            .field("len", &self.len())
             .finish_non_exhaustive()
     }
 }
 
 impl<M> FrameLane<M> {
     pub(crate) fn new() -> FrameLane<M> {
-        FrameLane {
-            frames: VecDeque::new(),
-            missed: 0,
-            missed_total: 0,
-        }
+        FrameLane(None)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.frames.len()
+        self.0.as_ref().map_or(0, |frames| frames.queue.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn missed_total(&self) -> u64 {
-        self.missed_total
+        self.0.as_ref().map_or(0, |frames| frames.missed_total)
     }
 
     /// Adds a frame. Over its bound a lane gives up its oldest, or the frame itself, as `policy` says.
@@ -234,31 +232,36 @@ impl<M> FrameLane<M> {
         bound: usize,
         policy: RoomPolicy,
     ) -> Result<Option<Frame<M>>, Frame<M>> {
-        if policy == RoomPolicy::Disconnect && self.frames.len() >= bound {
+        let frames = self.0.get_or_insert_with(|| {
+            Box::new(Frames {
+                queue: VecDeque::new(),
+                missed: 0,
+                missed_total: 0,
+            })
+        });
+        let full = frames.queue.len() >= bound;
+        if full && policy == RoomPolicy::Disconnect {
             return Err(frame);
         }
-        let dropped = if self.frames.len() >= bound {
-            self.frames.pop_front()
-        } else {
-            None
-        };
+        let dropped = if full { frames.queue.pop_front() } else { None };
         if dropped.is_some() {
-            self.missed += 1;
-            self.missed_total += 1;
+            frames.missed += 1;
+            frames.missed_total += 1;
         }
-        self.frames.push_back(frame);
+        frames.queue.push_back(frame);
         Ok(dropped)
     }
 
     /// The first frame, if `done` user messages are enough for its turn.
     pub(crate) fn pop_due(&mut self, done: u64) -> Option<DueFrame<M>> {
-        if self.frames.front()?.position > done {
+        let frames = self.0.as_mut()?;
+        if frames.queue.front()?.position > done {
             return None;
         }
-        let frame = self.frames.pop_front()?;
+        let frame = frames.queue.pop_front()?;
         Some(DueFrame {
             frame,
-            missed: std::mem::take(&mut self.missed),
+            missed: std::mem::take(&mut frames.missed),
         })
     }
 }

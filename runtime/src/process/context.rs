@@ -253,6 +253,11 @@ impl<M: Send + 'static> Context<M> {
         Poll::Ready(())
     }
 
+    /// It has started well: whoever started it need not be told of its end.
+    pub(crate) fn forget_witness(&self) {
+        self.process.forget_witness();
+    }
+
     /// A signal that is already here.
     pub(crate) fn try_signal(&self) -> Option<Signal> {
         match self.process.next_item(false)? {

@@ -21,8 +21,8 @@ pub(crate) struct Home<M> {
     life: AtomicU64,
     /// Whether that life has not ended.
     living: AtomicBool,
-    /// Stands in for the pid until the first life begins.
-    unborn: Pid,
+    /// Whether a timer was ever set for a life behind it.
+    timed: AtomicBool,
 }
 
 impl<M: Send + 'static> Home<M> {
@@ -32,7 +32,7 @@ impl<M: Send + 'static> Home<M> {
             kernel: kernel.clone(),
             life: AtomicU64::new(0),
             living: AtomicBool::new(false),
-            unborn: kernel.root(),
+            timed: AtomicBool::new(false),
         })
     }
 
@@ -44,6 +44,16 @@ impl<M: Send + 'static> Home<M> {
     /// The life is over: what is meant for it alone, its timers and its rooms, is not for the next.
     pub(crate) fn end_life(&self) {
         self.living.store(false, Ordering::Release);
+    }
+
+    /// A timer is about to be set for a life behind it.
+    pub(crate) fn expect_timer(&self) {
+        self.timed.store(true, Ordering::Release);
+    }
+
+    /// Whether a life behind it may have timers.
+    pub(crate) fn may_have_timers(&self) -> bool {
+        self.timed.load(Ordering::Acquire)
     }
 
     /// Whether this life is behind the mailbox and has not ended. Asked under the mailbox's lock, the answer holds until the mailbox is
@@ -71,7 +81,7 @@ impl<M> Home<M> {
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.life.load(Ordering::Acquire)).unwrap_or(self.unborn)
+        Pid::from_raw(self.life.load(Ordering::Acquire)).unwrap_or_else(|| self.kernel.root())
     }
 }
 

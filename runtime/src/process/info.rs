@@ -71,9 +71,8 @@ pub(crate) fn label_of(process: &Process) -> String {
     let inner = process.inner.lock();
     inner
         .label
-        .as_deref()
-        .unwrap_or_else(|| short(process.behaviour))
-        .to_owned()
+        .as_ref()
+        .map_or_else(|| short(process.behaviour).to_owned(), |label| label.to_string())
 }
 
 /// Looks at a process without disturbing it. Names are added by who knows them.
@@ -89,8 +88,11 @@ pub(crate) fn look(process: &Process, now: Duration, measures_busy: bool) -> Pro
         (false, true) => ProcessStatus::Running,
         (false, false) => ProcessStatus::Waiting,
     };
-    let mut links: Vec<Pid> = inner.links.iter().copied().collect();
-    let mut monitors: Vec<Pid> = inner.watching.values().copied().collect();
+    let (mut links, mut monitors) = (Vec::new(), Vec::new());
+    if let Some(ties) = &inner.ties {
+        ties.links.each(|pid, ()| links.push(*pid));
+        ties.watching.each(|_, pid| monitors.push(*pid));
+    }
     drop(inner);
     links.sort();
     monitors.sort();

@@ -21,7 +21,7 @@ use crate::telemetry::{Counters, count};
 use crate::timer::{Timers, driver};
 
 use super::table::Table;
-use super::{Watcher, current, exit_signal, monitors};
+use super::{Ties, Watcher, current, exit_signal, monitors};
 
 /// A concept above processes that holds something for them: names, rooms. Plugged in by `system`.
 pub(crate) trait Part: Any + Send + Sync {
@@ -188,22 +188,35 @@ impl Kernel {
     }
 
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
-    pub(crate) fn bury(&self, process: &super::Process, reason: &ExitReason) {
+    pub(crate) fn bury(&self, process: &super::Process, timed: bool, reason: &ExitReason) {
         let pid = process.pid;
         process.close();
         for part in &self.parts {
             part.process_exited(pid);
         }
-        drop(self.timers.cancel_owned(pid));
+        if timed {
+            drop(self.timers.cancel_owned(pid));
+        }
         count(&self.counters.exited);
-        let (links, watching, watchers) = process.farewell(reason);
+        let (witness, ties) = process.farewell(reason);
         self.table.remove(pid);
-        for (reference, watched) in watching {
+        let Some(ties) = ties else {
+            if let Some(witness) = witness {
+                drop(witness.send(reason.clone()));
+            }
+            return;
+        };
+        let Ties {
+            links,
+            watching,
+            watchers,
+        } = *ties;
+        for (reference, watched) in watching.into_entries() {
             if let Some(watched) = self.table.get(watched) {
                 drop(watched.remove_watcher(reference));
             }
         }
-        for notice in exit_signal::notices(links, watchers) {
+        for notice in exit_signal::notices(witness, links, watchers) {
             match notice {
                 exit_signal::Notice::Linked(peer) => {
                     if let Some(peer) = self.table.get(peer) {

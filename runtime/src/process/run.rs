@@ -58,7 +58,8 @@ impl<M: Send + 'static> Drop for Death<M> {
             self.home.clear(&reason, !supervised);
         }
         self.kept.settle(&reason);
-        self.home.kernel().bury(&self.process, &reason);
+        let timed = self.home.may_have_timers();
+        self.home.kernel().bury(&self.process, timed, &reason);
     }
 }
 

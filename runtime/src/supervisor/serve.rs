@@ -103,6 +103,7 @@ async fn live(supervisor: Supervisor, ready: Ready, mut cx: Context<Message>) ->
     }
     // Whoever started the tree may have given up waiting; the tree stands all the same.
     drop(ready.send(Ok(())));
+    cx.forget_witness();
     let reason = server.serve(&mut cx).await;
     server.stop_all(&mut cx).await;
     reason

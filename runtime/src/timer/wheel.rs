@@ -5,10 +5,9 @@
 //!
 //! Source: Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 7.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use crate::pid::Pid;
+use crate::pid::{Pid, SerialMap};
 
 use super::level::{Level, NIL, SLOT_BITS, SLOTS};
 
@@ -73,7 +72,7 @@ pub(super) struct Wheel<T> {
     overflow: u32,
     entries: Vec<Entry<T>>,
     free: u32,
-    owners: HashMap<Pid, u32>,
+    owners: SerialMap<Pid, u32>,
     len: usize,
     /// The tick the driver last said it would sleep until.
     awaited: u64,
@@ -87,7 +86,7 @@ impl<T> Wheel<T> {
             overflow: NIL,
             entries: Vec::new(),
             free: NIL,
-            owners: HashMap::new(),
+            owners: SerialMap::default(),
             len: 0,
             awaited: u64::MAX,
         }

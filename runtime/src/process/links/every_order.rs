@@ -27,7 +27,7 @@ fn trapping(linked: Pid) -> Process {
     let process = Process::new(&Birth::default(), Duration::ZERO, Arc::new(NoMailbox));
     let mut inner = process.inner.lock();
     inner.traps_exits = true;
-    inner.links.insert(linked);
+    inner.ties().links.insert(linked, ());
     drop(inner);
     process
 }
