@@ -14,7 +14,10 @@ pub(crate) struct Name(Text);
 
 #[derive(Clone)]
 enum Text {
-    Short { len: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    Short {
+        len: u8,
+        bytes: [u8; SHORT_BYTES_MAX],
+    },
     Long(Arc<str>),
 }
 

@@ -75,6 +75,8 @@ struct Inner {
     traps_exits: bool,
     /// Set when the process is over: it takes no signal and holds nothing new. Those who watch it and those it is linked to wait on.
     over: bool,
+    /// Whether a part holds something for it: a name, a room, a group, a place among the trees.
+    held: bool,
     /// Why, once everything it held is let go and those who watch it are told; nobody is added afterwards.
     ended: Option<ExitReason>,
     #[expect(
@@ -243,6 +245,7 @@ impl Process {
                 lane: SystemLane::default(),
                 traps_exits: false,
                 over: false,
+                held: false,
                 ended: None,
                 label: None,
                 witness: None,

@@ -113,7 +113,7 @@ impl Registry {
         }
         drop(names);
         // The process may have ended before its name was there to be released.
-        if !kernel.is_alive(pid) {
+        if !kernel.hold_for(pid) {
             self.process_exited(pid);
             return Err(NameError::Gone);
         }

@@ -105,10 +105,7 @@ impl<T> Slot<T> {
     }
 
     /// The result, and the timer that was kept, for the caller to cancel.
-    pub(crate) fn poll(
-        &self,
-        context: &Context<'_>,
-    ) -> Poll<(Result<T, CallError>, Option<u64>)> {
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<(Result<T, CallError>, Option<u64>)> {
         let mut held = self.state.lock();
         match &mut held.state {
             State::Waiting(waker) => {
@@ -236,12 +233,21 @@ impl Fates {
             waits: Cell::new(false),
         }
     }
+
+    #[cold]
+    fn wait_for(&self, waiting: Waiting) {
+        self.waits.set(!waiting.is_empty());
+        let before = WAITING.with(|own| own.replace(waiting));
+        drop(before);
+    }
 }
 
 #[cfg(not(all(test, mesh_loom)))]
 thread_local! {
     static FATES: Fates = const { Fates::new() };
     static WAITING: RefCell<Waiting> = const { RefCell::new(Vec::new()) };
+    /// What waited in the stretches around a nested one.
+    static STASH: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
     static AS: RefCell<Option<CallError>> = const { RefCell::new(None) };
 }
 
@@ -249,6 +255,7 @@ thread_local! {
 loom::thread_local! {
     static FATES: Fates = Fates::new();
     static WAITING: RefCell<Waiting> = RefCell::new(Vec::new());
+    static STASH: RefCell<Vec<Waiting>> = RefCell::new(Vec::new());
     static AS: RefCell<Option<CallError>> = RefCell::new(None);
 }
 
@@ -289,7 +296,9 @@ fn take_waiting(fates: &Fates) -> Waiting {
 
 /// A stretch of a process's own code. Tokens dropped inside wait for [`Holder::living`] or [`Holder::dead`].
 pub(crate) struct Holder {
-    outer: Option<(Fate, Waiting)>,
+    outer: Fate,
+    /// Whether what waited around this stretch is in `STASH`.
+    stashed: bool,
 }
 
 impl Holder {
@@ -297,61 +306,71 @@ impl Holder {
     #[inline]
     pub(crate) fn enter(kept: &mut Kept) -> Holder {
         FATES.with(|fates| {
-            let outer = take_waiting(fates);
+            let stashed = fates.waits.get();
+            if stashed {
+                let waiting = take_waiting(fates);
+                STASH.with(|stash| stash.borrow_mut().push(waiting));
+            }
             let fate = match kept.0.take() {
                 Some(waiting) => {
-                    fates.waits.set(true);
-                    WAITING.with(|own| own.replace(waiting.into_vec()));
+                    fates.wait_for(waiting.into_vec());
                     Fate::Ending
                 }
                 None => Fate::Open,
             };
             Holder {
-                outer: Some((fates.fate.replace(fate), outer)),
+                outer: fates.fate.replace(fate),
+                stashed,
             }
         })
     }
 
-    /// Whether the life is ending, and what it has dropped; `None` when that is known already.
-    #[inline]
-    fn leave(&mut self) -> Option<(Fate, Waiting)> {
-        let (fate, outer) = self.outer.take()?;
+    /// What was dropped, and whether the life is ending. The stretch around goes on.
+    #[cold]
+    fn leave(&self) -> (Fate, Waiting) {
         FATES.with(|fates| {
             let waiting = take_waiting(fates);
-            if !outer.is_empty() {
-                fates.waits.set(true);
-                WAITING.with(|own| own.replace(outer));
+            if self.stashed {
+                let outer = STASH.with(|stash| stash.borrow_mut().pop());
+                fates.wait_for(outer.unwrap_or_default());
             }
-            Some((fates.fate.replace(fate), waiting))
+            (fates.fate.replace(self.outer), waiting)
         })
     }
 
     /// The process lives on: what it dropped is not answered, unless it is ending.
     #[inline]
-    pub(crate) fn living(mut self, kept: &mut Kept) {
-        match self.leave() {
-            Some((Fate::Ending, waiting)) => kept.0 = Some(waiting.into_boxed_slice()),
-            Some((_, waiting)) if !waiting.is_empty() => settle_all(waiting),
-            _ => {}
+    pub(crate) fn living(self, kept: &mut Kept) {
+        let plain = FATES.with(|fates| {
+            let plain = !fates.waits.get() && !self.stashed && fates.fate.get() == Fate::Open;
+            if plain {
+                fates.fate.set(self.outer);
+            }
+            plain
+        });
+        if !plain {
+            match self.leave() {
+                (Fate::Ending, waiting) => kept.0 = Some(waiting.into_boxed_slice()),
+                (_, waiting) => settle_all(waiting),
+            }
         }
+        std::mem::forget(self);
     }
 
     /// The process is over: what it dropped is told when the life has been let go.
-    pub(crate) fn dead(mut self, kept: &mut Kept) {
-        if let Some((_, waiting)) = self.leave()
-            && !waiting.is_empty()
-        {
+    pub(crate) fn dead(self, kept: &mut Kept) {
+        let (_, waiting) = self.leave();
+        if !waiting.is_empty() {
             kept.0 = Some(waiting.into_boxed_slice());
         }
+        std::mem::forget(self);
     }
 }
 
 impl Drop for Holder {
-    #[inline]
     fn drop(&mut self) {
-        if let Some((_, waiting)) = self.leave() {
-            settle_all(waiting);
-        }
+        let (_, waiting) = self.leave();
+        settle_all(waiting);
     }
 }
 

@@ -57,8 +57,8 @@ impl std::error::Error for Elapsed {}
 
 /// What a timer does when it is due.
 pub(crate) trait Fire: Send {
-    /// Does it. `false` ends an interval.
-    fn fire(&mut self) -> bool;
+    /// Does it, for the life that owns the timer, if any. `false` ends an interval.
+    fn fire(&mut self, owner: Option<Pid>) -> bool;
 }
 
 pub(crate) enum Payload {

@@ -89,7 +89,7 @@ impl SystemLane {
     }
 
     /// Nobody will answer: what was asked, to be dropped outside the lock.
-    pub(crate) fn take_questions(&mut self) -> impl Sized + use<> {
+    pub(crate) fn take_questions(&mut self) -> Option<impl Sized + use<>> {
         self.questions.take()
     }
 

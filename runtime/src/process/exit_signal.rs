@@ -51,8 +51,7 @@ pub(crate) fn notices(
     watchers.sort_by_key(|(reference, watcher)| {
         (!matches!(watcher, Watcher::Dependent(_)), *reference)
     });
-    let others =
-        watchers.partition_point(|(_, watcher)| matches!(watcher, Watcher::Dependent(_)));
+    let others = watchers.partition_point(|(_, watcher)| matches!(watcher, Watcher::Dependent(_)));
     let mut notices: Vec<_> = watchers
         .into_iter()
         .map(|(reference, watcher)| match watcher {

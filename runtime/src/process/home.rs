@@ -43,23 +43,26 @@ impl<M: Send + 'static> Home<M> {
 
     /// The life is over: what is meant for it alone, its timers and its rooms, is not for the next.
     pub(crate) fn end_life(&self) {
-        self.living.store(false, Ordering::Release);
+        // Sequentially consistent, as are `timed` and the look at both: one who sets a timer sees the end, or the end sees the timer.
+        self.living.store(false, Ordering::SeqCst);
     }
 
     /// A timer is about to be set for a life behind it.
     pub(crate) fn expect_timer(&self) {
-        self.timed.store(true, Ordering::Release);
+        if !self.timed.load(Ordering::Acquire) {
+            self.timed.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Whether a life behind it may have timers.
     pub(crate) fn may_have_timers(&self) -> bool {
-        self.timed.load(Ordering::Acquire)
+        self.timed.load(Ordering::SeqCst)
     }
 
     /// Whether this life is behind the mailbox and has not ended. Asked under the mailbox's lock, the answer holds until the mailbox is
     /// cleared.
     pub(crate) fn is_life(&self, pid: Pid) -> bool {
-        self.living.load(Ordering::Acquire) && self.life.load(Ordering::Acquire) == pid.get()
+        self.living.load(Ordering::SeqCst) && self.life.load(Ordering::Acquire) == pid.get()
     }
 
     /// Empties the mailbox: calls in it end as `Exited(reason)`, and whatever panics in being dropped is contained.

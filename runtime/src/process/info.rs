@@ -69,10 +69,10 @@ fn short(behaviour: &'static str) -> &'static str {
 
 pub(crate) fn label_of(process: &Process) -> String {
     let inner = process.inner.lock();
-    inner
-        .label
-        .as_ref()
-        .map_or_else(|| short(process.behaviour).to_owned(), |label| label.to_string())
+    inner.label.as_ref().map_or_else(
+        || short(process.behaviour).to_owned(),
+        |label| label.to_string(),
+    )
 }
 
 /// Looks at a process without disturbing it. Names are added by who knows them.

@@ -25,7 +25,7 @@ use super::{Ties, Watcher, current, exit_signal, monitors};
 
 /// A concept above processes that holds something for them: names, rooms. Plugged in by `system`.
 pub(crate) trait Part: Any + Send + Sync {
-    /// A process is over; forget it.
+    /// A process is over; forget it. Told for those for which [`Kernel::hold_for`] was called.
     fn process_exited(&self, pid: Pid);
 }
 
@@ -139,6 +139,11 @@ impl Kernel {
             .is_some_and(|process| !process.inner.lock().over)
     }
 
+    /// A part holds something for a process now, and must hear of its end. `false` when it has ended already, and the part must let go itself.
+    pub(crate) fn hold_for(&self, pid: Pid) -> bool {
+        self.table.get(pid).is_some_and(|process| process.hold())
+    }
+
     /// Sends an exit signal. `Killed` cannot be trapped, as OTP's `kill`.
     pub(crate) fn exit(&self, from: Pid, to: Pid, reason: ExitReason) -> bool {
         match self.table.get(to) {
@@ -190,9 +195,10 @@ impl Kernel {
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
     pub(crate) fn bury(&self, process: &super::Process, timed: bool, reason: &ExitReason) {
         let pid = process.pid;
-        process.close();
-        for part in &self.parts {
-            part.process_exited(pid);
+        if process.close() {
+            for part in &self.parts {
+                part.process_exited(pid);
+            }
         }
         if timed {
             drop(self.timers.cancel_owned(pid));

@@ -74,15 +74,26 @@ impl Process {
         });
     }
 
-    /// Leaves the stage: takes no signal and holds nothing new from here on.
-    pub(crate) fn close(&self) {
+    /// Leaves the stage: takes no signal and holds nothing new from here on. Whether something was held for it.
+    pub(crate) fn close(&self) -> bool {
         let mut inner = self.inner.lock();
         inner.over = true;
         let wakers = [inner.lane.task.take(), inner.lane.receiver.take()];
         let questions = inner.lane.take_questions();
+        let held = inner.held;
         drop(inner);
         drop(wakers);
-        run::discard(self.pid, questions);
+        if let Some(questions) = questions {
+            run::discard(self.pid, questions);
+        }
+        held
+    }
+
+    /// Something is held for it; `false` when it is over.
+    pub(crate) fn hold(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.held = true;
+        !inner.over
     }
 
     /// Everything is let go. Hands out the witness, links, own monitors, and those who watch; nobody is added any more.

@@ -73,7 +73,10 @@ fn every_order_of_two_fates_keeps_them_apart() {
         drop(second);
         evicting.join().unwrap();
         assert_eq!(first_slot.abandon(&counters).0, Some(Err(CallError::Full)));
-        assert_eq!(second_slot.abandon(&counters).0, Some(Err(CallError::NoReply)));
+        assert_eq!(
+            second_slot.abandon(&counters).0,
+            Some(Err(CallError::NoReply))
+        );
     });
 }
 

@@ -101,7 +101,9 @@ pub(crate) fn is_spent() -> bool {
 #[inline]
 pub(crate) fn charge_message(clock: &dyn Clock) {
     SLICE.with(|slice| {
-        slice.left.set(slice.left.get().saturating_sub(REDUCTIONS_PER_MESSAGE));
+        slice
+            .left
+            .set(slice.left.get().saturating_sub(REDUCTIONS_PER_MESSAGE));
         let until_look = slice.until_look.get();
         if until_look > 0 {
             slice.until_look.set(until_look - 1);

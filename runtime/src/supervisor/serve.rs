@@ -55,7 +55,9 @@ pub(super) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some((name, address)) = &self.name {
-            self.kernel.part::<Registry>().release(name, &**address.home());
+            self.kernel
+                .part::<Registry>()
+                .release(name, &**address.home());
         }
     }
 }

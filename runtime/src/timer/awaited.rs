@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::pid::Pid;
 use crate::telemetry::Counters;
 
 use super::{Fire, Payload, TimerRef, Timers};
@@ -133,7 +134,7 @@ struct Look {
 }
 
 impl Fire for Look {
-    fn fire(&mut self) -> bool {
+    fn fire(&mut self, _owner: Option<Pid>) -> bool {
         if let Some(timers) = self.timers.upgrade() {
             let mut list = timers.lists.0[self.place].0.lock();
             // An earlier deadline may have come, and with it a timer of its own; then this one looks a second time, in vain.
@@ -154,7 +155,7 @@ struct Expiry {
 }
 
 impl Fire for Expiry {
-    fn fire(&mut self) -> bool {
+    fn fire(&mut self, _owner: Option<Pid>) -> bool {
         self.awaited.expire(&self.counters);
         false
     }
