@@ -290,14 +290,28 @@ impl<M> Mailbox<M> {
 
     /// The receiver is going: what it had taken and not handed out goes back to the front.
     pub(crate) fn give_back(&self, batch: &mut Batch<M>) {
+        if batch.queue.is_empty() {
+            return;
+        }
         let mut state = self.state.lock();
         let mut queue = std::mem::take(&mut batch.queue);
         queue.append(&mut state.inbound);
         state.inbound = queue;
-        let waker = state.receiver.take();
         self.batch_len.store(0, Ordering::Relaxed);
-        drop(state);
+    }
+
+    /// Nobody receives any more: nobody is to be woken.
+    pub(crate) fn forget_receiver(&self) {
+        let waker = self.state.lock().receiver.take();
         drop(waker);
+    }
+
+    /// The first life begins to receive: nobody has taken anything yet.
+    pub(crate) fn first_batch() -> Batch<M> {
+        Batch {
+            queue: VecDeque::new(),
+            taken: 0,
+        }
     }
 
     /// A new life begins to receive.
@@ -315,9 +329,10 @@ impl<M> Mailbox<M> {
         state.closed |= close;
         let messages = std::mem::take(&mut state.inbound);
         let frames = std::mem::replace(&mut state.frames, FrameLane::new());
+        let waker = state.receiver.take();
         self.frames_len.store(0, Ordering::Relaxed);
         drop(state);
-        drop(frames);
+        drop((frames, waker));
         if let Some(space) = &self.space {
             space.notify_waiters();
         }

@@ -168,25 +168,27 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: Into<ExitReason>,
 {
-    let kernel = home.kernel().clone();
+    let kernel = home.kernel();
     let process = Arc::new(Process::new(&birth, kernel.clock().now(), home.clone()));
     let pid = process.pid;
     count(&kernel.counters().spawned);
-    home.begin_life(pid);
+    let first = home.begin_life(pid);
     kernel.table().insert(process.clone());
-    process.inner.lock().witness = birth.witness;
+    if birth.witness.is_some() {
+        process.inner.lock().witness = birth.witness;
+    }
     if let Some(owner) = birth.owner {
-        monitors::depend(&kernel, &process, owner);
+        monitors::depend(kernel, &process, owner);
     }
     if let Some(parent) = birth.parent {
         if let Some(reference) = birth.monitor {
-            monitors::watch_as(&kernel, parent, pid, reference);
+            monitors::watch_as(kernel, parent, pid, reference);
         }
         if birth.linked {
-            links::link(&kernel, parent, pid);
+            links::link(kernel, parent, pid);
         }
     }
-    let context = Context::new(home.clone(), process.clone());
+    let context = Context::new(home.clone(), process.clone(), first);
     let mode = run::Mode {
         supervised: birth.supervised,
         keeps_mailbox: birth.keeps_mailbox,

@@ -6,7 +6,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::exit::ExitReason;
-use crate::mailbox::Batch;
+use crate::mailbox::{Batch, Mailbox};
 use crate::mailbox::lanes::{LaneItem, Question};
 use crate::pid::Pid;
 use crate::reference::Ref;
@@ -66,8 +66,12 @@ impl<M: Send + 'static> Drop for Context<M> {
 }
 
 impl<M: Send + 'static> Context<M> {
-    pub(crate) fn new(home: Arc<Home<M>>, process: Arc<Process>) -> Context<M> {
-        let batch = home.mailbox.batch();
+    pub(crate) fn new(home: Arc<Home<M>>, process: Arc<Process>, first: bool) -> Context<M> {
+        let batch = if first {
+            Mailbox::first_batch()
+        } else {
+            home.mailbox.batch()
+        };
         Context {
             home,
             process,

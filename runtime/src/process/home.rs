@@ -36,9 +36,11 @@ impl<M: Send + 'static> Home<M> {
         })
     }
 
-    pub(crate) fn begin_life(&self, pid: Pid) {
-        self.life.store(pid.get(), Ordering::Release);
+    /// Whether this life is the first.
+    pub(crate) fn begin_life(&self, pid: Pid) -> bool {
+        let before = self.life.swap(pid.get(), Ordering::AcqRel);
         self.living.store(true, Ordering::Release);
+        before == 0
     }
 
     /// The life is over: what is meant for it alone, its timers and its rooms, is not for the next.
@@ -68,6 +70,9 @@ impl<M: Send + 'static> Home<M> {
     /// Empties the mailbox: calls in it end as `Exited(reason)`, and whatever panics in being dropped is contained.
     pub(crate) fn clear(&self, reason: &ExitReason, close: bool) {
         let remains = self.mailbox.clear(close);
+        if remains.messages.is_empty() {
+            return;
+        }
         reply_to::settling(CallError::Exited(reason.clone()), || {
             for message in remains.messages {
                 let counters = self.kernel.counters();

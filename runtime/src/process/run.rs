@@ -54,7 +54,9 @@ impl<M: Send + 'static> Drop for Death<M> {
             keeps_mailbox,
         } = self.mode;
         self.home.end_life();
-        if !(supervised && keeps_mailbox) {
+        if supervised && keeps_mailbox {
+            self.home.mailbox.forget_receiver();
+        } else {
             self.home.clear(&reason, !supervised);
         }
         self.kept.settle(&reason);
