@@ -138,27 +138,35 @@ pub(crate) fn start<A: Actor>(
         ..birth
     });
     starting(spawn(home, birth, move |context| {
-        live::<A>(Box::new((args, ready, context)))
+        live::<A>(args, ready, context)
     }))
 }
 
-/// Boxed, because an async function keeps its arguments' room for as long as it runs.
-async fn live<A: Actor>(start: Box<(A::Args, Ready, Context<A::Message>)>) -> ExitReason {
-    let (args, ready, mut context) = *start;
-    let cx = &mut context;
-    let begun = run::isolate(pin!(Some(A::init(args, cx)))).await;
-    let mut actor = match begun {
-        Ok(Ok(actor)) => actor,
-        Ok(Err(reason)) | Err(reason) => return reason,
-    };
-    // The starter may have given up waiting; the process lives all the same.
-    drop(ready.send(Ok(())));
-    cx.forget_witness();
-    let served = run::isolate(pin!(Some(serve(&mut actor, cx)))).await;
-    let (Ok(reason) | Err(reason)) = served;
-    reply_to::begin_to_end();
-    let cleaned = run::isolate(pin!(Some(actor.terminate(&reason, cx)))).await;
-    cleaned.err().unwrap_or(reason)
+/// A block that uses what it has caught where it lies: an async function would keep its arguments a second time for as long as it runs.
+fn live<A: Actor>(
+    args: A::Args,
+    ready: Ready,
+    mut context: Context<A::Message>,
+) -> impl Future<Output = ExitReason> + Send {
+    async move {
+        let cx = &mut context;
+        let mut actor = match begin::<A>(args, cx).await {
+            Ok(actor) => actor,
+            Err(reason) => return reason,
+        };
+        // The starter may have given up waiting; the process lives all the same.
+        drop(ready.send(Ok(())));
+        cx.forget_witness();
+        let served = run::isolate(pin!(Some(serve(&mut actor, cx)))).await;
+        let (Ok(reason) | Err(reason)) = served;
+        reply_to::begin_to_end();
+        let cleaned = run::isolate(pin!(Some(actor.terminate(&reason, cx)))).await;
+        cleaned.err().unwrap_or(reason)
+    }
+}
+
+async fn begin<A: Actor>(args: A::Args, cx: &mut Context<A::Message>) -> Result<A, ExitReason> {
+    run::isolate(pin!(Some(A::init(args, cx)))).await.flatten()
 }
 
 async fn serve<A: Actor>(actor: &mut A, cx: &mut Context<A::Message>) -> ExitReason {

@@ -188,19 +188,18 @@ where
             links::link(kernel, parent, pid);
         }
     }
-    let context = Context::new(home.clone(), process.clone(), first);
     let mode = run::Mode {
         supervised: birth.supervised,
         keeps_mailbox: birth.keeps_mailbox,
+        first,
     };
     let death = run::Death::new(home.clone(), process, mode);
     let behaviour = birth.behaviour;
     let span = tracing::debug_span!(target: PROCESS_PANICKED, "process", process.pid = %pid, process.behaviour = behaviour);
-    let life = run::live(Box::new(run::Start {
-        body,
-        context,
+    let life = run::live(run::Start {
+        body: Some(body),
         death,
-    }));
+    });
     // Without a subscriber that wants it, a task carries no span.
     kernel.scheduler().spawn(if span.is_disabled() {
         Box::pin(life)

@@ -43,7 +43,11 @@ pub(crate) enum LaneItem {
 /// The system lane of one life: what must get through a flooded mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct SystemLane {
-    signals: VecDeque<(Signal, bool)>,
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in every process for what is rarely there"
+    )]
+    signals: Option<Box<VecDeque<(Signal, bool)>>>,
     #[expect(
         clippy::box_collection,
         reason = "eight bytes in every process for what is almost never there"
@@ -59,7 +63,9 @@ pub(crate) struct SystemLane {
 impl SystemLane {
     /// Queues a signal; `linked` tells a link's exit signal from one that was sent. Returns whom to wake.
     pub(crate) fn push(&mut self, signal: Signal, linked: bool) -> [Option<Waker>; 2] {
-        self.signals.push_back((signal, linked));
+        self.signals
+            .get_or_insert_default()
+            .push_back((signal, linked));
         self.listeners()
     }
 
@@ -77,7 +83,11 @@ impl SystemLane {
 
     /// The next signal or, for one who `answers`, the next question.
     pub(crate) fn next(&mut self, answers: bool) -> Option<LaneItem> {
-        if let Some((signal, _)) = self.signals.pop_front() {
+        let signal = self
+            .signals
+            .as_mut()
+            .and_then(|signals| signals.pop_front());
+        if let Some((signal, _)) = signal {
             return Some(LaneItem::Signal(signal));
         }
         let questions = self.questions.as_mut().filter(|_| answers)?;
@@ -94,7 +104,7 @@ impl SystemLane {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.signals.len()
+        self.signals.as_ref().map_or(0, |signals| signals.len())
             + self
                 .questions
                 .as_ref()
@@ -115,14 +125,22 @@ impl SystemLane {
 
     /// Takes back the exit signals a link has left, as `unlink` promises.
     pub(crate) fn forget_link(&mut self, peer: Pid) {
-        self.signals.retain(|(signal, linked)| {
-            !(*linked && matches!(signal, Signal::Exit { from, .. } if *from == peer))
+        self.retain(|signal, linked| {
+            !(linked && matches!(signal, Signal::Exit { from, .. } if *from == peer))
         });
     }
 
     /// Takes back the `Down` of a monitor, as `demonitor` promises.
     pub(crate) fn forget_monitor(&mut self, monitor: Ref) {
-        self.signals.retain(|(signal, _)| !matches!(signal, Signal::Down { reference, .. } if *reference == monitor));
+        self.retain(
+            |signal, _| !matches!(signal, Signal::Down { reference, .. } if *reference == monitor),
+        );
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Signal, bool) -> bool) {
+        if let Some(signals) = &mut self.signals {
+            signals.retain(|(signal, linked)| keep(signal, *linked));
+        }
     }
 }
 

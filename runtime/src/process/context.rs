@@ -6,8 +6,8 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::exit::ExitReason;
-use crate::mailbox::{Batch, Mailbox};
 use crate::mailbox::lanes::{LaneItem, Question};
+use crate::mailbox::{Batch, Mailbox};
 use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::reply_to;

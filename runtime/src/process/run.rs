@@ -22,6 +22,8 @@ use super::{Process, info};
 pub(crate) struct Mode {
     pub(crate) supervised: bool,
     pub(crate) keeps_mailbox: bool,
+    /// Whether it is the first behind its mailbox.
+    pub(crate) first: bool,
 }
 
 /// Ends the life exactly once, also when the executor drops the task before it is done.
@@ -29,7 +31,9 @@ pub(crate) struct Death<M: Send + 'static> {
     home: Arc<Home<M>>,
     process: Arc<Process>,
     mode: Mode,
-    reason: Option<ExitReason>,
+    /// Whether the reason is known; if not, the executor has dropped the task.
+    over: bool,
+    reason: ExitReason,
     /// Callers to tell, after the mailbox is cleared: what they send then is for the next life.
     kept: Kept,
 }
@@ -40,7 +44,8 @@ impl<M: Send + 'static> Death<M> {
             home,
             process,
             mode,
-            reason: None,
+            over: false,
+            reason: ExitReason::normal(),
             kept: Kept::default(),
         }
     }
@@ -48,10 +53,15 @@ impl<M: Send + 'static> Death<M> {
 
 impl<M: Send + 'static> Drop for Death<M> {
     fn drop(&mut self) {
-        let reason = self.reason.take().unwrap_or_else(ExitReason::killed);
+        let reason = if self.over {
+            std::mem::replace(&mut self.reason, ExitReason::normal())
+        } else {
+            ExitReason::killed()
+        };
         let Mode {
             supervised,
             keeps_mailbox,
+            ..
         } = self.mode;
         self.home.end_life();
         if supervised && keeps_mailbox {
@@ -65,67 +75,80 @@ impl<M: Send + 'static> Drop for Death<M> {
     }
 }
 
-/// What a life begins with. Boxed on its way into the task, because an async function keeps its arguments' room for as long as it runs.
-///
-/// The burial is the last field, so that a task which the executor drops unpolled lets go of its body first.
+/// What a life begins with. The burial is the last field, so that a task which the executor drops unpolled lets go of its body first.
 pub(crate) struct Start<M: Send + 'static, F> {
-    pub(crate) body: F,
-    pub(crate) context: Context<M>,
+    pub(crate) body: Option<F>,
     pub(crate) death: Death<M>,
 }
 
-/// Runs one life from its first poll to its burial.
-pub(crate) async fn live<M, F, Fut>(start: Box<Start<M, F>>)
+/// Runs one life from its first poll to its burial. A block that uses what it has caught where it lies: an async function would keep its
+/// arguments a second time for as long as it runs.
+pub(crate) fn live<M, F, Fut>(mut start: Start<M, F>) -> impl Future<Output = ()> + Send
 where
     M: Send + 'static,
     F: FnOnce(Context<M>) -> Fut + Send + 'static,
     Fut: Future + Send + 'static,
     Fut::Output: Into<ExitReason>,
 {
-    let Start {
-        body,
-        context,
-        mut death,
-    } = *start;
-    let reason = match death.begin(body, context) {
-        Ok(future) => {
-            let mut future = pin!(Some(future));
-            std::future::poll_fn(|task| death.poll(future.as_mut(), task)).await
-        }
-        Err(reason) => reason,
-    };
-    if reason.is_panic() {
-        death.tell_panic(&reason);
+    async move {
+        // Catches the whole, and with it the order of its fields.
+        let _ = &start;
+        let mut future = pin!(start.begin());
+        std::future::poll_fn(|task| start.death.poll(future.as_mut(), task)).await;
     }
-    death.reason = Some(reason);
+}
+
+impl<M: Send + 'static, F> Start<M, F> {
+    /// Calls the body, in the name of the process; `None` when it panics, or when the process was interrupted before it ran.
+    fn begin<Fut>(&mut self) -> Option<Fut>
+    where
+        F: FnOnce(Context<M>) -> Fut,
+    {
+        let body = self.body.take()?;
+        self.death.begin(body)
+    }
 }
 
 impl<M: Send + 'static> Death<M> {
-    /// Calls the body, in the name of the process. The reason when it panics, or when the process was interrupted before it ran.
-    fn begin<F, Fut>(&mut self, body: F, context: Context<M>) -> Result<Fut, ExitReason>
+    fn begin<F, Fut>(&mut self, body: F) -> Option<Fut>
     where
         F: FnOnce(Context<M>) -> Fut,
     {
         let process = &*self.process;
-        let _running = Running::enter(process.pid);
+        let running = Running::enter(process.pid);
         let holder = Holder::enter(&mut self.kept);
         let begun = if process.is_interrupted()
             && let Some(reason) = process.interruption()
         {
-            Err(contain(process.pid, || drop((body, context)))
-                .err()
-                .unwrap_or(reason))
+            Err(contain(process.pid, || drop(body)).err().unwrap_or(reason))
         } else {
             process.turn_poll_phase();
+            let context = Context::new(self.home.clone(), self.process.clone(), self.mode.first);
             let begun = catch_unwind(AssertUnwindSafe(|| body(context))).map_err(described);
             process.turn_poll_phase();
             begun
         };
-        match &begun {
-            Ok(_) => holder.living(&mut self.kept),
-            Err(_) => holder.dead(&mut self.kept),
+        match begun {
+            Ok(future) => {
+                holder.living(&mut self.kept);
+                Some(future)
+            }
+            Err(reason) => {
+                holder.dead(&mut self.kept);
+                drop(running);
+                self.is_over(reason);
+                None
+            }
         }
-        begun
+    }
+
+    /// The reason is known.
+    fn is_over(&mut self, reason: ExitReason) {
+        if reason.is_panic() {
+            self.tell_panic(&reason);
+        }
+        self.reason = reason;
+        self.over = true;
     }
 
     /// One poll, in the name of the process. When that is over, the state goes as well.
@@ -133,11 +156,14 @@ impl<M: Send + 'static> Death<M> {
         &mut self,
         mut future: Pin<&mut Option<Fut>>,
         task: &mut std::task::Context<'_>,
-    ) -> Poll<ExitReason>
+    ) -> Poll<()>
     where
         Fut: Future,
         Fut::Output: Into<ExitReason>,
     {
+        if self.over {
+            return Poll::Ready(());
+        }
         let process = &*self.process;
         let kernel = self.home.kernel();
         let running = Running::enter(process.pid);
@@ -170,7 +196,8 @@ impl<M: Send + 'static> Death<M> {
         let reason = dropped.err().unwrap_or(reason);
         holder.dead(&mut self.kept);
         drop(running);
-        Poll::Ready(reason)
+        self.is_over(reason);
+        Poll::Ready(())
     }
 
     #[cold]
