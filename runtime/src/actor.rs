@@ -143,6 +143,10 @@ pub(crate) fn start<A: Actor>(
 }
 
 /// A block that uses what it has caught where it lies: an async function would keep its arguments a second time for as long as it runs.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps its arguments twice"
+)]
 fn live<A: Actor>(
     args: A::Args,
     ready: Ready,

@@ -236,7 +236,7 @@ impl<M> Mailbox<M> {
 
     /// A frame's turn has come when every message sent before it is out.
     #[cold]
-    fn due_frame(&self, state: &mut State<M>, batch: &mut Batch<M>) -> Option<lanes::DueFrame<M>> {
+    fn due_frame(&self, state: &mut State<M>, batch: &Batch<M>) -> Option<lanes::DueFrame<M>> {
         let done = if batch.queue.is_empty() && state.inbound.is_empty() {
             u64::MAX
         } else {

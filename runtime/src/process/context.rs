@@ -221,7 +221,7 @@ impl<M: Send + 'static> Context<M> {
         &mut self,
         began: &mut bool,
         answers: bool,
-        context: &mut std::task::Context<'_>,
+        context: &std::task::Context<'_>,
     ) -> Poll<Work<M>> {
         ready!(self.ready(began, context));
         if let Some(item) = self.process.next_item(answers) {

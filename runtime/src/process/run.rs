@@ -83,6 +83,10 @@ pub(crate) struct Start<M: Send + 'static, F> {
 
 /// Runs one life from its first poll to its burial. A block that uses what it has caught where it lies: an async function would keep its
 /// arguments a second time for as long as it runs.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps its arguments twice"
+)]
 pub(crate) fn live<M, F, Fut>(mut start: Start<M, F>) -> impl Future<Output = ()> + Send
 where
     M: Send + 'static,

@@ -9,6 +9,10 @@ const LISTED_MAX: usize = 8;
 /// A map of few entries, almost always.
 pub(crate) enum Few<K, V> {
     Listed(Vec<(K, V)>),
+    #[expect(
+        clippy::box_collection,
+        reason = "no larger than the list, which is the rule"
+    )]
     Hashed(Box<HashMap<K, V>>),
 }
 
