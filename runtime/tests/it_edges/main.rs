@@ -5,4 +5,5 @@
 mod http;
 mod postgres;
 mod support;
+mod tls;
 mod ws;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::site::PATIENCE;
@@ -15,9 +15,9 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// A TCP connection and what has been read of it.
-pub(crate) struct Raw {
-    stream: TcpStream,
+/// A connection and what has been read of it.
+pub(crate) struct Raw<S = TcpStream> {
+    stream: S,
     read: Vec<u8>,
 }
 
@@ -25,6 +25,12 @@ impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Raw {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Raw::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    pub(crate) fn over(stream: S) -> Raw<S> {
         Raw {
             stream,
             read: Vec::new(),
@@ -83,7 +89,7 @@ impl Raw {
     }
 
     /// The stream, for a client that knows more.
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> S {
         self.stream
     }
 
