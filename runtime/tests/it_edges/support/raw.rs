@@ -48,8 +48,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         self.answer().await.expect("an answer")
     }
 
-    /// The next answer; `None` when the stream ends before it.
-    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+    /// The head of the next answer, in lower case; `None` when the stream ends before it.
+    pub(crate) async fn head(&mut self) -> Option<String> {
         let end = loop {
             if let Some(end) = self
                 .read
@@ -60,9 +60,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
             }
             self.fill().await?;
         };
-        let head = String::from_utf8(self.read.drain(..end).collect())
-            .unwrap()
-            .to_lowercase();
+        let head = String::from_utf8(self.read.drain(..end).collect()).unwrap();
+        Some(head.to_lowercase())
+    }
+
+    /// The next answer; `None` when the stream ends before it.
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+        let head = self.head().await?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let len = head
             .lines()
