@@ -8,3 +8,4 @@ mod postgres;
 mod support;
 mod tls;
 mod ws;
+mod ws_conformance;
