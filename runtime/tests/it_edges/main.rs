@@ -5,6 +5,7 @@
 mod http;
 mod http_conformance;
 mod postgres;
+mod postgres_chaos;
 mod support;
 mod tls;
 mod ws;

@@ -2,5 +2,6 @@
 
 pub(crate) mod certificate;
 pub(crate) mod database;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod site;

@@ -119,6 +119,11 @@ impl Database {
         config
     }
 
+    /// The socket it listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path().join(".s.PGSQL.5432")
+    }
+
     fn path(&self) -> &Path {
         self.directory.path()
     }
