@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::net::TcpListener;
 
 use bytes::Bytes;
+use mesh_runtime::http::Tls;
 use mesh_runtime::postgres::Pool;
 use mesh_runtime::{ChildSpec, System, http, ws};
 use warp::filters::BoxedFilter;
@@ -45,15 +46,23 @@ impl std::fmt::Debug for Parts {
     }
 }
 
-/// The HTTP branch of the tree: listener and connections, on a socket that is bound already.
+/// Where the listener listens: a socket that is bound already, and the certificate to serve it with.
+#[derive(Debug)]
+pub struct Socket {
+    /// Bound, so that a start that fails for it fails early.
+    pub listener: TcpListener,
+    /// `None` serves without TLS.
+    pub tls: Option<Tls>,
+}
+
+/// The HTTP branch of the tree: listener and connections.
 #[must_use]
-pub fn child(listener: TcpListener, parts: &Parts) -> ChildSpec {
-    http::server(
-        SUPERVISOR,
-        listener,
-        routes(parts),
-        http::Options::default(),
-    )
+pub fn child(socket: Socket, parts: &Parts) -> ChildSpec {
+    let options = http::Options {
+        tls: socket.tls,
+        ..http::Options::default()
+    };
+    http::server(SUPERVISOR, socket.listener, routes(parts), options)
 }
 
 /// Everything that is answered; never rejects.

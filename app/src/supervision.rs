@@ -17,7 +17,6 @@
 
 mod live;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use warp::{Filter, Reply};
 
 use crate::api::{Api, State};
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, Socket};
 use crate::ingestion::{self, DoorLimits, SpoolOptions};
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
@@ -59,7 +58,7 @@ pub fn tree(
     system: &System,
     config: &Config,
     database: &Database,
-    listener: TcpListener,
+    socket: Socket,
     workers: usize,
 ) -> Supervisor {
     let pool = pool::named(system);
@@ -106,7 +105,7 @@ pub fn tree(
         .child(streaming::child())
         .child(processing::child(workers))
         .child(ingestion::child(ingestion.processes))
-        .child(http::child(listener, &parts))
+        .child(http::child(socket, &parts))
 }
 
 fn storage(database: &Database) -> ChildSpec {
