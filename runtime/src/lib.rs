@@ -103,6 +103,8 @@ mod timer;
 pub mod http;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "http-tls", feature = "postgres-tls"))]
+mod tls;
 #[cfg(feature = "ws")]
 pub mod ws;
 
