@@ -166,10 +166,10 @@ where
         supervised: birth.supervised,
         keeps_mailbox: birth.keeps_mailbox,
     };
+    let behaviour = process.behaviour;
     let death = run::Death::new(home.clone(), process, mode);
-    kernel
-        .scheduler()
-        .spawn(Box::pin(run::live(body, context, death)));
+    let task = Box::pin(run::live(body, context, death));
+    kernel.scheduler().spawn_process(pid, behaviour, task);
     pid
 }
 

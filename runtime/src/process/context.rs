@@ -179,19 +179,21 @@ impl<M: Send + 'static> Context<M> {
     /// Cancel safety: a dropped future has taken nothing.
     pub async fn receive_event(&mut self) -> Event<M> {
         pay_for_message(&self.process, self.home.kernel()).await;
-        std::future::poll_fn(|context| {
-            if let Some(signal) = self.process.next_signal() {
-                return Poll::Ready(Event::Signal(signal));
-            }
-            if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
-                self.process.took_message();
-                return Poll::Ready(Event::Message(message));
-            }
-            self.process
-                .poll_signal(context)
-                .map_or(Poll::Pending, |signal| Poll::Ready(Event::Signal(signal)))
-        })
-        .await
+        std::future::poll_fn(|context| self.poll_event(context)).await
+    }
+
+    /// What is here, or the task is kept to be woken.
+    pub(crate) fn poll_event(&mut self, context: &std::task::Context<'_>) -> Poll<Event<M>> {
+        if let Some(signal) = self.process.next_signal() {
+            return Poll::Ready(Event::Signal(signal));
+        }
+        if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
+            self.process.took_message();
+            return Poll::Ready(Event::Message(message));
+        }
+        self.process
+            .poll_signal(context)
+            .map_or(Poll::Pending, |signal| Poll::Ready(Event::Signal(signal)))
     }
 
     /// A signal that is already here.

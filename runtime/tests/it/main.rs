@@ -9,10 +9,17 @@ mod jobs;
 mod links;
 mod mailbox_order;
 mod monitors;
+mod probe;
 mod public_api;
 mod registry;
 mod rooms;
 mod service_calls;
+#[cfg(feature = "sim")]
+mod sim;
+#[cfg(feature = "sim")]
+mod sim_check;
+#[cfg(feature = "sim")]
+mod sim_network;
 mod stuck;
 mod supervisor_back_off;
 mod supervisor_intensity;
