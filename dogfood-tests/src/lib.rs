@@ -2,7 +2,7 @@
 //! an SDK and an operator would.
 //!
 //! Against the runtime: [`seed`] decides, [`stage`] is what a suite plays on, [`machine`] what it costs, [`report`] what it found;
-//! [`suites`] are the suites.
+//! [`suites`] are the suites. [`laboratory`] holds those that run in the runtime's laboratory, where a seed decides everything.
 //!
 //! Against `mesher`:
 //! Modules in the order a suite uses them:
@@ -17,6 +17,7 @@ pub mod browser;
 pub mod http;
 pub mod kill_nine;
 pub mod kill_processes;
+pub mod laboratory;
 pub mod load;
 pub mod machine;
 pub mod operator;

@@ -17,7 +17,7 @@ mod rooms;
 mod scheduler;
 mod services;
 mod shutdown;
-mod supervision;
+pub(crate) mod supervision;
 mod timers;
 
 /// No run takes longer; one that does hangs, which is a broken promise too.
