@@ -11,7 +11,7 @@ use dogfood_tests::{Fault, browser, kill_nine, kill_processes, machine, sdks, th
 const HEAD: &str = "\
 Attacks the runtime, and Mesher on it, and says for each promise whether it held on this machine.
 
-usage: cargo run -p dogfood-tests --release -- SUITE [options]
+usage: cargo run -p dogfood-tests --release -- SUITE... [options]
 
 Against the runtime, through its public interface (a promise's number, such as E1, is that of runtime/docs/SEMANTICS.md):";
 
@@ -20,6 +20,7 @@ const TAIL: &str = "  all              each of these in turn
   --count N        how large; the default fits this machine: at most a quarter of its free memory, and a build
                    without optimisation does a twentieth
   --seed N         the same random decisions again, as DOGFOOD_SEED=N; the operating system's part of chance remains
+  --rounds N       so many times, small as in `cargo test`, each with a fresh seed (or, after --seed, the numbers that follow it)
   --json           one JSON object a suite, one a line, and no progress
 
 A suite prints figures (times, threads of the operating system, resident memory, seconds of processors) and then a
@@ -55,11 +56,7 @@ fn main() -> ExitCode {
         ["browser"] => browser::run(),
         [] | ["help"] => return help(),
         words if words.iter().any(|word| ["-h", "--help"].contains(word)) => return help(),
-        ["all", options @ ..] => return run_suites(SUITES, options),
-        [name, options @ ..] => match SUITES.iter().find(|suite| suite.name == *name) {
-            Some(suite) => return run_suites(std::slice::from_ref(suite), options),
-            None => return misunderstood(name),
-        },
+        words => return run_suites(words),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,6 +71,7 @@ fn main() -> ExitCode {
 struct Options {
     count: Option<u64>,
     seed: Option<u64>,
+    rounds: Option<u64>,
     json: bool,
 }
 
@@ -91,6 +89,7 @@ fn options(words: &[&str]) -> Result<Options, String> {
         match *word {
             "--count" => options.count = Some(number()?),
             "--seed" => options.seed = Some(number()?),
+            "--rounds" => options.rounds = Some(number()?),
             "--json" => options.json = true,
             other => return Err((*other).to_owned()),
         }
@@ -98,12 +97,35 @@ fn options(words: &[&str]) -> Result<Options, String> {
     Ok(options)
 }
 
-fn run_suites(suites: &'static [Suite], words: &[&str]) -> ExitCode {
-    let options = match options(words) {
-        Ok(options) => options,
+/// The suites that are named, until the first option.
+fn named_suites<'a>(words: &'a [&'a str]) -> Result<(Vec<&'static Suite>, &'a [&'a str]), String> {
+    let first_option = words.iter().position(|word| word.starts_with("--"));
+    let (names, options) = words.split_at(first_option.unwrap_or(words.len()));
+    let mut suites = Vec::new();
+    for name in names {
+        let fits = |suite: &&Suite| *name == "all" || suite.name == *name;
+        let before = suites.len();
+        suites.extend(SUITES.iter().filter(fits));
+        if suites.len() == before {
+            return Err((*name).to_owned());
+        }
+    }
+    Ok((suites, options))
+}
+
+fn run_suites(words: &[&str]) -> ExitCode {
+    let understood = named_suites(words).and_then(|(suites, words)| Ok((suites, options(words)?)));
+    let (suites, options) = match understood {
+        Ok(understood) => understood,
         Err(word) => return misunderstood(&word),
     };
+    if suites.is_empty() {
+        return misunderstood(words[0]);
+    }
     let seed = options.seed.unwrap_or_else(|| Seed::from_env().number());
+    if let Some(rounds) = options.rounds {
+        return run_rounds(&suites, rounds, seed, options.count);
+    }
     let mut broken = Vec::new();
     for suite in suites {
         let count = options.count.unwrap_or_else(|| suite.count_here());
@@ -139,6 +161,45 @@ fn run_suites(suites: &'static [Suite], words: &[&str]) -> ExitCode {
         eprintln!("  {command}");
     }
     ExitCode::FAILURE
+}
+
+/// Runs the suites again and again, small, and prints a line for each; the report only of what broke.
+fn run_rounds(suites: &[&'static Suite], rounds: u64, first: u64, count: Option<u64>) -> ExitCode {
+    let mut seeds = Seed::new(first);
+    let mut broken = Vec::new();
+    for round in 1..=rounds {
+        for suite in suites {
+            let (seed, count) = (seeds.next_u64(), count.unwrap_or(suite.count_small));
+            let report = suite.run(count, seed, false);
+            let verdict = if report.holds() { "holds" } else { "BROKEN" };
+            println!(
+                "round {round:>3} {:<12} seed {seed:<20} {verdict} {} invariants, {:.1} s",
+                suite.name,
+                report.verdicts.len(),
+                report.usage.wall_seconds
+            );
+            if !report.holds() {
+                println!("{}", report.text());
+                broken.push(format!(
+                    "cargo run -p dogfood-tests --release -- {} --count {count} --seed {seed}",
+                    suite.name
+                ));
+            }
+        }
+    }
+    println!(
+        "{rounds} rounds of {} suites: {} broke an invariant",
+        suites.len(),
+        broken.len()
+    );
+    for command in &broken {
+        eprintln!("  {command}");
+    }
+    if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn run_kill_nine(rounds: u32) -> Result<(), Fault> {

@@ -2,7 +2,8 @@
 //!
 //! [`server`] is the child specification of a small tree: a supervisor named as asked, under it `<id>.connections` (a
 //! dynamic supervisor, one temporary child for each connection) and `<id>.listener` (the accept loop). A listener that
-//! crashes is restarted on the same bound socket and the connections live on. HTTP/1.1 and HTTP/2 (prior knowledge), without TLS.
+//! crashes is restarted on the same bound socket and the connections live on. HTTP/1.1 and HTTP/2 (by prior
+//! knowledge, or by ALPN); TLS with the feature `http-tls` and `Options::tls`.
 //!
 //! When the server is stopped it accepts no more, finishes the requests in hand within
 //! [`Options::drain_timeout`], tells WebSockets to go away, and closes what is left.
@@ -30,8 +31,11 @@ pub(crate) mod activity;
 mod body;
 mod connection;
 mod gate;
+mod io;
 mod limits;
 mod listener;
+#[cfg(feature = "http-tls")]
+mod tls;
 pub(crate) mod upgrade;
 
 use std::net::SocketAddr;
@@ -43,6 +47,11 @@ use tower_service::Service;
 use warp::{Filter, Rejection, Reply};
 
 pub use limits::Options;
+#[cfg(feature = "http-tls")]
+pub use tls::Tls;
+
+#[cfg(feature = "http-tls")]
+pub use crate::tls::TlsError;
 
 use crate::{ChildSpec, DynamicSupervisor, ShutdownType, Strategy, Supervisor};
 use connection::{Handler, PeerAddress, Server};
@@ -69,6 +78,8 @@ where
     let handler = erase(filter);
     let connections = format!("{id}.connections");
     let listener = format!("{id}.listener");
+    #[cfg(feature = "http-tls")]
+    let certificate = format!("{id}.certificate");
     ChildSpec::supervisor(id, move || {
         let server = Arc::new(Server {
             handler: handler.clone(),
@@ -80,8 +91,10 @@ where
             draining: watch::Sender::new(false),
         });
         let (bound, name) = (bound.clone(), connections.clone());
-        Supervisor::new(Strategy::OneForOne)
-            .child(ChildSpec::dynamic(&connections, DynamicSupervisor::new()))
+        let tree = Supervisor::new(Strategy::OneForOne);
+        #[cfg(feature = "http-tls")]
+        let tree = with_certificate_keeper(tree, &certificate, &options);
+        tree.child(ChildSpec::dynamic(&connections, DynamicSupervisor::new()))
             .child(
                 ChildSpec::process(&listener, move |cx| {
                     listener::run(cx, bound.clone(), name.clone(), server.clone())
@@ -89,6 +102,16 @@ where
                 .shutdown(ShutdownType::Timeout(options.drain_timeout + STOP_GRACE)),
             )
     })
+}
+
+#[cfg(feature = "http-tls")]
+fn with_certificate_keeper(tree: Supervisor, id: &str, options: &Options) -> Supervisor {
+    match options.tls.clone() {
+        Some(tls) => tree.child(ChildSpec::process(id, move |cx| {
+            tls::keep_current(cx, tls.clone())
+        })),
+        None => tree,
+    }
 }
 
 fn erase<F>(filter: F) -> Handler

@@ -65,10 +65,10 @@
 //! | mailbox | [`Capacity`], [`Overflow`] |
 //! | timer | [`Context::send_after`], [`Context::send_interval`], [`System::sleep`], [`System::timeout`] |
 //! | registry | [`System::register`], [`System::whereis`] |
-//! | room | [`Rooms`], [`RoomMessage`] |
+//! | room | [`Rooms`], [`RoomMessage`], [`RoomPolicy`] |
 //! | group, worker pool | [`Groups`] |
 //! | task | [`Job`], [`System::blocking`] |
-//! | observer | [`System::inspect`], [`Inspection`] |
+//! | observer, `sys:get_state` | [`System::inspect`], [`Inspection`], [`Address::get_state`] |
 //!
 //! What is promised, with the test that proves it, is in `docs/SEMANTICS.md`; what differs from OTP in `docs/OTP_MAP.md`; how other
 //! libraries do in the same scenarios in `docs/CONFORMANCE.md`. Each of Mesh's words has its example in the README.
@@ -106,6 +106,8 @@ pub mod http;
 pub mod postgres;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(any(feature = "http-tls", feature = "postgres-tls"))]
+mod tls;
 #[cfg(feature = "ws")]
 pub mod ws;
 
@@ -124,8 +126,9 @@ pub use process::context::{Context, Event};
 pub use process::info::{ProcessInfo, ProcessStatus};
 pub use reference::Ref;
 pub use reply_to::ReplyTo;
-pub use room::{BroadcastReport, RoomError, RoomMessage, Rooms};
+pub use room::{BroadcastReport, RoomError, RoomMessage, RoomPolicy, Rooms};
 pub use scheduler::{Scheduler, Task, TokioScheduler};
+pub use service::state::StateError;
 pub use signal::Signal;
 pub use supervisor::{
     AutoShutdown, ChildCounts, ChildInfo, ChildSpec, ChildType, DynamicSupervisor, RestartType,

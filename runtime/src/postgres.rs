@@ -8,10 +8,13 @@
 //! connection's driver (it ends with its connection), the attempts to connect, the reaper of idle connections. Waiting for a connection has its
 //! deadline on the wheel.
 //!
-//! Connections are made without TLS.
+//! Connections are made without TLS, unless the feature `postgres-tls` is on and `Options::tls` says whom to trust.
 
 mod connection;
+mod connector;
 mod life;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 mod transaction;
 
 use std::error::Error;
@@ -22,8 +25,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use connection::Client;
+#[cfg(feature = "postgres-tls")]
+pub use tls::Tls;
 pub use transaction::TransactionFuture;
 
+#[cfg(feature = "postgres-tls")]
+pub use crate::tls::TlsError;
 use crate::{Address, ChildSpec, Context, System};
 use life::{Life, Message};
 
@@ -55,6 +62,9 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// A connection is replaced at this age; not zero. Default 30 min.
     pub lifetime_max: Duration,
+    /// Connect with TLS where the configuration's `sslmode` allows it, trusting these. Default none: without TLS.
+    #[cfg(feature = "postgres-tls")]
+    pub tls: Option<Tls>,
 }
 
 impl Default for Options {
@@ -66,6 +76,8 @@ impl Default for Options {
             connect_timeout: CONNECT_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             lifetime_max: LIFETIME_MAX,
+            #[cfg(feature = "postgres-tls")]
+            tls: None,
         }
     }
 }

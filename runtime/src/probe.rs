@@ -14,7 +14,7 @@ use crate::exit::ExitReason;
 use crate::limits::PROBE_PATIENCE;
 use crate::mailbox::Capacity;
 use crate::pid::Pid;
-use crate::process::context::{Context, Event};
+use crate::process::context::{Context, Event, Work};
 use crate::process::home::Home;
 use crate::process::{Birth, links, monitors, spawn};
 use crate::reference::Ref;
@@ -256,12 +256,13 @@ impl<M: Send + 'static> Probe<M> {
         let context = &mut self.context;
         // Not `receive_event`: the budget is that of processes, and this is none.
         let event = poll_fn(|task| match context {
-            Some(context) => context.poll_event(task),
+            Some(context) => context.poll_work(task, false),
             None => Poll::Pending,
         });
         match timer::timeout(kernel.timers(), left, event).await {
-            Ok(Event::Message(message)) => self.messages.push_back(message),
-            Ok(Event::Signal(signal)) => self.signals.push_back(signal),
+            Ok(Work::Event(Event::Message(message))) => self.messages.push_back(message),
+            Ok(Work::Event(Event::Signal(signal))) => self.signals.push_back(signal),
+            Ok(Work::Question(_)) => unreachable!("it was not asked for one"),
             Err(_) => return false,
         }
         true

@@ -353,7 +353,7 @@ impl World {
     }
 
     /// Takes both out of what was seen, once the one did not come after the other.
-    fn nothing_after(&mut self, agent: usize, last: &Seen, late: &Seen) {
+    fn nothing_after(&self, agent: usize, last: &Seen, late: &Seen) {
         if !self.model.alive[agent] {
             return;
         }

@@ -187,7 +187,9 @@ async fn intervals(sim: &Sim, system: &System, exact: bool) {
         move |mut cx: Context<(Duration, Address<Heard>)>| async move {
             let (period, to) = cx.receive().await;
             let own = cx.spawn_link(move |cx: Context<Fired>| stamp(cx, to));
-            let timer = cx.send_interval(&own, period, Fired(0));
+            let timer = cx
+                .send_interval(&own, period, Fired(0))
+                .expect("it is a period");
             let _ = cx.receive().await;
             cx.cancel(timer);
             let _ = cx.receive().await;

@@ -20,7 +20,7 @@ macro_rules! words {
 const RUNTIME: Table = &[
     // Layer 0: words.
     ("limits", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["pid"]),
     ("clock", &[]),
     ("entropy", &[]),
     ("sync", &[]),
@@ -65,11 +65,14 @@ const RUNTIME: Table = &[
         ],
     ),
     // Layer 2: processes.
-    ("process", words!("mailbox", "scheduler", "timer")),
+    ("process", words!("mailbox", "scheduler", "timer", "sync")),
     ("address", words!("mailbox", "timer", "process")),
     // Layer 3: behaviours.
     ("actor", words!("mailbox", "process", "address")),
-    ("service", words!("timer", "process", "address", "actor")),
+    (
+        "service",
+        words!("mailbox", "timer", "process", "address", "actor"),
+    ),
     (
         "job",
         words!("mailbox", "timer", "process", "address", "actor"),

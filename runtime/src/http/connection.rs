@@ -21,6 +21,7 @@ use warp::reply::Response;
 use super::activity::{Activity, Stream, Watchdog};
 use super::body::{RequestBody, ResponseBody};
 use super::gate::{Gate, Permit};
+use super::io::Io;
 use super::limits::{HEADER_BYTES_MIN, HEADER_COUNT_MAX, Options, STREAMS_MAX};
 use super::upgrade::Takeover;
 use crate::process::run::isolate;
@@ -80,9 +81,12 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     } = accepted;
     cx.set_label("http connection");
     let system = cx.system();
+    let Some(io) = secure(tcp, &server, &system).await else {
+        return;
+    };
     let activity = Arc::new(Activity::new(system.clone()));
     let takeover = Takeover::default();
-    let stream = Stream::new(tcp, activity.clone(), permit);
+    let stream = Stream::new(io, activity.clone(), permit);
     let builder = builder(&server.options, system.clone());
     let mut connection = pin!(builder.serve_connection_with_upgrades(
         TokioIo::new(stream),
@@ -126,6 +130,33 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
             tracing::warn!(http.error = %error, "an upgraded connection found nobody to take it over");
         }
     }
+}
+
+/// The stream to speak HTTP on: the socket itself, or what the TLS handshake makes of it.
+#[cfg(feature = "http-tls")]
+async fn secure(tcp: TcpStream, server: &Server, system: &System) -> Option<Io> {
+    let Some(tls) = &server.options.tls else {
+        return Some(Io::Plain(tcp));
+    };
+    let mut drained = server.draining.subscribe();
+    let limit = server.options.header_timeout;
+    let outcome = tokio::select! {
+        outcome = system.timeout(limit, tls.acceptor().accept(tcp)) => outcome,
+        // Nobody has asked for anything yet.
+        _ = drained.wait_for(|draining| *draining) => return None,
+    };
+    match outcome {
+        Ok(Ok(stream)) => return Some(Io::Secure(Box::new(stream))),
+        Ok(Err(error)) => tracing::debug!(tls.error = %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+    None
+}
+
+#[cfg(not(feature = "http-tls"))]
+#[expect(clippy::unused_async, reason = "the form it has with TLS")]
+async fn secure(tcp: TcpStream, _server: &Server, _system: &System) -> Option<Io> {
+    Some(Io::Plain(tcp))
 }
 
 fn builder(options: &Options, system: System) -> auto::Builder<Streams> {

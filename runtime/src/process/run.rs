@@ -84,6 +84,7 @@ where
             drop(running);
             return Poll::Ready(reason);
         }
+        let began = kernel.measures_busy().then(|| kernel.clock().now());
         let slice = budget::begin();
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let body = body
@@ -93,6 +94,9 @@ where
             body.poll(task)
         }));
         let spent = budget::end(slice);
+        if let Some(began) = began {
+            process.was_busy(kernel.clock().now().saturating_sub(began));
+        }
         let interruption = process.leave_poll(spent);
         let reason = match (polled, interruption) {
             (Ok(Poll::Pending), None) => {

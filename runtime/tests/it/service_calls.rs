@@ -315,7 +315,7 @@ impl Wake for CallsAgain {
             first.is_pending(),
             "a process that is to start again keeps what it is sent"
         );
-        *self.again.lock().unwrap() = Some(again);
+        *self.again.lock().expect("nobody panics with it") = Some(again);
     }
 }
 

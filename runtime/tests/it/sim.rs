@@ -198,7 +198,9 @@ fn program_without_an_end_is_an_error() {
     let system = sim.system("lab");
     let error = sim.try_run(async {
         let _ticker = system.spawn(|mut cx: Context<()>| async move {
-            cx.send_interval(&cx.address(), Duration::from_secs(1), ());
+            let period = Duration::from_secs(1);
+            cx.send_interval(&cx.address(), period, ())
+                .expect("a second is a period");
             while cx.receive_timeout(Duration::MAX).await.is_some() {}
         });
         std::future::pending::<()>().await;

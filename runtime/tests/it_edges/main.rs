@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod http;
+mod http_conformance;
 mod postgres;
+mod postgres_chaos;
 mod support;
+mod tls;
 mod ws;
+mod ws_conformance;
