@@ -81,6 +81,12 @@ impl Check {
         }
     }
 
+    /// So many seeds, whatever `MESH_SEEDS` says.
+    pub fn seeds(mut self, seeds: u64) -> Check {
+        self.seeds = seeds;
+        self
+    }
+
     /// The seeds that follow from this number, always the same.
     pub fn base(mut self, base: u64) -> Check {
         self.base = base;
