@@ -85,6 +85,7 @@ pub mod limits;
 mod mailbox;
 mod name;
 mod pid;
+mod probe;
 mod process;
 mod reference;
 mod registry;
@@ -103,6 +104,8 @@ mod timer;
 pub mod http;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[cfg(any(feature = "http-tls", feature = "postgres-tls"))]
 mod tls;
 #[cfg(feature = "ws")]
@@ -118,6 +121,7 @@ pub use group::Groups;
 pub use job::{Job, JobError, JobOwner};
 pub use mailbox::{Capacity, Overflow};
 pub use pid::Pid;
+pub use probe::Probe;
 pub use process::context::{Context, Event};
 pub use process::info::{ProcessInfo, ProcessStatus};
 pub use reference::Ref;

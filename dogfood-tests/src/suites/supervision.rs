@@ -12,7 +12,7 @@ use crate::seed::Seed;
 use crate::stage::{Stage, Tally, now, pause, until, within};
 use crate::wait::PATIENCE;
 
-mod model;
+pub(crate) mod model;
 
 use model::{How, Model, Step};
 

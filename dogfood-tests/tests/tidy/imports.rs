@@ -49,7 +49,10 @@ const RUNTIME: Table = &[
             "telemetry",
         ],
     ),
-    ("scheduler", &["clock", "limits", "telemetry"]),
+    (
+        "scheduler",
+        &["pid", "exit", "clock", "limits", "telemetry"],
+    ),
     (
         "timer",
         &[
@@ -103,6 +106,15 @@ const RUNTIME: Table = &[
             "group",
             "room"
         ),
+    ),
+    // For tests: a process that is read, and the laboratory, behind its feature.
+    (
+        "probe",
+        words!("mailbox", "timer", "process", "address", "system"),
+    ),
+    (
+        "sim",
+        words!("scheduler", "process", "address", "system", "probe"),
     ),
     // The edges, behind features: they stand on what users have, and the core does not know them.
     ("http", EDGE),

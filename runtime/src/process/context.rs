@@ -203,19 +203,25 @@ impl<M: Send + 'static> Context<M> {
     /// As [`Context::receive_event`]; for one who `answers` also the next question, after the signals.
     pub(crate) async fn receive_work(&mut self, answers: bool) -> Work<M> {
         pay_for_message(&self.process, self.home.kernel()).await;
-        std::future::poll_fn(|context| {
-            if let Some(item) = self.process.next_item(answers) {
-                return Poll::Ready(item.into());
-            }
-            if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
-                self.process.took_message();
-                return Poll::Ready(Work::Event(Event::Message(message)));
-            }
-            self.process
-                .poll_item(context, answers)
-                .map_or(Poll::Pending, |item| Poll::Ready(item.into()))
-        })
-        .await
+        std::future::poll_fn(|context| self.poll_work(context, answers)).await
+    }
+
+    /// What is here, or the task is kept to be woken.
+    pub(crate) fn poll_work(
+        &mut self,
+        context: &std::task::Context<'_>,
+        answers: bool,
+    ) -> Poll<Work<M>> {
+        if let Some(item) = self.process.next_item(answers) {
+            return Poll::Ready(item.into());
+        }
+        if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
+            self.process.took_message();
+            return Poll::Ready(Work::Event(Event::Message(message)));
+        }
+        self.process
+            .poll_item(context, answers)
+            .map_or(Poll::Pending, |item| Poll::Ready(item.into()))
     }
 
     /// A signal that is already here.

@@ -195,6 +195,7 @@ impl Kernel {
         }
         drop(self.timers.cancel_owned(pid));
         count(&self.counters.exited);
+        self.scheduler.ended(pid, reason);
         let (links, watching, watchers) = process.farewell(reason);
         self.table.remove(pid);
         for (reference, watched) in watching {
