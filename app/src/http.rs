@@ -46,23 +46,14 @@ impl std::fmt::Debug for Parts {
     }
 }
 
-/// Where the listener listens: a socket that is bound already, and the certificate to serve it with.
-#[derive(Debug)]
-pub struct Socket {
-    /// Bound, so that a start that fails for it fails early.
-    pub listener: TcpListener,
-    /// `None` serves without TLS.
-    pub tls: Option<Tls>,
-}
-
-/// The HTTP branch of the tree: listener and connections.
+/// The HTTP branch of the tree: listener and connections, on a socket that is bound already, with TLS if there is a certificate.
 #[must_use]
-pub fn child(socket: Socket, parts: &Parts) -> ChildSpec {
+pub fn child(listener: TcpListener, tls: Option<Tls>, parts: &Parts) -> ChildSpec {
     let options = http::Options {
-        tls: socket.tls,
+        tls,
         ..http::Options::default()
     };
-    http::server(SUPERVISOR, socket.listener, routes(parts), options)
+    http::server(SUPERVISOR, listener, routes(parts), options)
 }
 
 /// Everything that is answered; never rejects.

@@ -17,15 +17,17 @@
 
 mod live;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_runtime::http::Tls;
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use warp::{Filter, Reply};
 
 use crate::api::{Api, State};
 use crate::config::Config;
-use crate::http::{self, Socket};
+use crate::http;
 use crate::ingestion::{self, DoorLimits, SpoolOptions};
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
@@ -58,7 +60,8 @@ pub fn tree(
     system: &System,
     config: &Config,
     database: &Database,
-    socket: Socket,
+    listener: TcpListener,
+    tls: Option<Tls>,
     workers: usize,
 ) -> Supervisor {
     let pool = pool::named(system);
@@ -105,7 +108,7 @@ pub fn tree(
         .child(streaming::child())
         .child(processing::child(workers))
         .child(ingestion::child(ingestion.processes))
-        .child(http::child(socket, &parts))
+        .child(http::child(listener, tls, &parts))
 }
 
 fn storage(database: &Database) -> ChildSpec {

@@ -16,7 +16,6 @@ use super::connect::{self, Session};
 use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config, TlsFiles};
 use crate::domain::wall;
-use crate::http::Socket;
 use crate::storage::database::Database;
 use crate::storage::projects::ProjectRow;
 use crate::storage::secret::Secret;
@@ -41,8 +40,7 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
         ))
     })?;
     let tls = config.tls.as_ref().map(certificate).transpose()?;
-    let socket = Socket { listener, tls };
-    connect::runtime()?.block_on(run(config, socket))
+    connect::runtime()?.block_on(run(config, listener, tls))
 }
 
 fn certificate(files: &TlsFiles) -> Result<Tls, Failure> {
@@ -68,7 +66,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-async fn run(config: Config, socket: Socket) -> Result<(), Failure> {
+async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let system = System::builder()
@@ -84,7 +82,7 @@ async fn run(config: Config, socket: Socket) -> Result<(), Failure> {
     if let Database::Embedded(cluster) = &database {
         tracing::info!("{}", cluster.description());
     }
-    let stopped = match start(&system, &config, socket, first).await {
+    let stopped = match start(&system, &config, (listener, tls), first).await {
         Ok((root, welcome)) => {
             welcome.print(&config);
             tokio::select! {
@@ -110,12 +108,12 @@ async fn run(config: Config, socket: Socket) -> Result<(), Failure> {
 async fn start(
     system: &System,
     config: &Config,
-    socket: Socket,
+    (listener, tls): (TcpListener, Option<Tls>),
     mut session: Session,
 ) -> Result<(Pid, Welcome), Failure> {
     let project = connect::ensure_first_project(system, &mut session.client).await?;
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let tree = supervision::tree(system, config, &session.database, socket, workers);
+    let tree = supervision::tree(system, config, &session.database, listener, tls, workers);
     let root = system.supervise(tree).await.map_err(|error| {
         Failure::new(format!(
             "cannot start: {error}; if another mesher uses the data directory, stop it, or choose another directory with MESHER_DATA_DIR"

@@ -18,10 +18,9 @@ const ANYWHERE: [(&str, &str, &str); 8] = [
 const NOTES: [(&str, &str); 3] = [("TO", "DO"), ("FIX", "ME"), ("XX", "X")];
 
 /// In Rust code: the vocabulary has another word.
-const CODE: [(&str, &str); 5] = [
+const CODE: [(&str, &str); 4] = [
     ("ActorRef", "Address"),
     ("ActorId", "Pid"),
-    ("tokio_rustls", "the runtime's http, which owns TLS"),
     ("UnboundedSender", "a bounded mailbox"),
     ("unbounded_channel", "a bounded mailbox"),
 ];
