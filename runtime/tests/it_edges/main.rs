@@ -4,6 +4,8 @@
 
 mod http;
 mod http_conformance;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod postgres;
 mod postgres_chaos;
 mod support;
