@@ -25,6 +25,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use connection::Client;
+pub use connector::Driver;
 #[cfg(feature = "postgres-tls")]
 pub use tls::Tls;
 pub use transaction::TransactionFuture;
@@ -144,6 +145,30 @@ pub fn pool(id: &str, config: tokio_postgres::Config, options: Options) -> Child
     ChildSpec::process(id, move |cx: Context<Message>| {
         life::run(cx, config.clone(), options.clone())
     })
+}
+
+/// One connection without a pool, for what must not share one: a migration under a lock of its session, a command.
+///
+/// The caller runs the [`Driver`], as a process of its own (`cx.spawn_link`, [`System::spawn`]); without it the client waits for ever. Of the
+/// options only `connect_timeout` and `tls` count.
+///
+/// # Errors
+/// [`PoolError::Database`] with what the server or the driver said, [`PoolError::Unavailable`] when it did not answer in time.
+///
+/// # Cancel safety
+/// Safe: the connection is given up.
+pub async fn connect(
+    system: &System,
+    config: &tokio_postgres::Config,
+    options: &Options,
+) -> Result<(tokio_postgres::Client, Driver), PoolError> {
+    let connecting = connector::connect(config, options);
+    match system.timeout(options.connect_timeout, connecting).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(PoolError::Unavailable(
+            "no answer within the connect timeout".to_owned(),
+        )),
+    }
 }
 
 /// Client side of a pool.

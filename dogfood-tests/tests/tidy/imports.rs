@@ -117,6 +117,7 @@ const RUNTIME: Table = &[
         words!("scheduler", "process", "address", "system", "probe"),
     ),
     // The edges, behind features: they stand on what users have, and the core does not know them.
+    ("tls", words!()),
     ("http", EDGE),
     ("postgres", EDGE),
     (
@@ -145,7 +146,8 @@ const EDGE: &[&str] = words!(
     "supervisor",
     "registry",
     "room",
-    "system"
+    "system",
+    "tls"
 );
 
 const APP: Table = &[

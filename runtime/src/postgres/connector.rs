@@ -1,5 +1,8 @@
 //! How a connection is made: with TLS or without, as the options say.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use bb8::ManageConnection;
 use bb8_postgres::PostgresConnectionManager;
 use tokio_postgres::{CancelToken, Client, Config, Error, NoTls};
@@ -7,6 +10,9 @@ use tokio_postgres::{CancelToken, Client, Config, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Options;
+
+/// What carries the bytes of a connection; it ends with it.
+pub type Driver = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Makes connections, and asks the server to cancel what runs on them.
 #[derive(Clone)]
@@ -48,4 +54,22 @@ impl Connector {
             Self::Secure(_, tls) => token.cancel_query(tls.clone()).await,
         }
     }
+}
+
+/// One connection without a pool.
+pub(super) async fn connect(
+    config: &Config,
+    #[cfg_attr(
+        not(feature = "postgres-tls"),
+        expect(unused_variables, reason = "TLS is their only say")
+    )]
+    options: &Options,
+) -> Result<(Client, Driver), Error> {
+    #[cfg(feature = "postgres-tls")]
+    if let Some(tls) = &options.tls {
+        let (client, driver) = config.connect(tls.connector()).await?;
+        return Ok((client, Box::pin(driver)));
+    }
+    let (client, driver) = config.connect(NoTls).await?;
+    Ok((client, Box::pin(driver)))
 }

@@ -262,6 +262,37 @@ async fn the_database_is_reached_through_tls() {
 }
 
 #[tokio::test]
+async fn one_connection_goes_through_tls_too() {
+    let certificate = Certificate::new();
+    let database = Database::secured(&certificate);
+    let mut config = database.secure_config();
+    config.ssl_mode(SslMode::Require);
+    let options = postgres::Options {
+        tls: Some(postgres::Tls::authority(certificate.chain()).unwrap()),
+        connect_timeout: PATIENCE,
+        ..postgres::Options::default()
+    };
+    let system = System::new();
+    let (client, driver) = postgres::connect(&system, &config, &options).await.unwrap();
+    let _driver = Job::spawn(&system, driver);
+    assert!(
+        client
+            .query_one(ENCRYPTED, &[])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+    let without = postgres::Options {
+        tls: None,
+        ..options
+    };
+    assert!(matches!(
+        postgres::connect(&system, &config, &without).await,
+        Err(PoolError::Database(_))
+    ));
+}
+
+#[tokio::test]
 async fn a_database_nobody_vouches_for_is_refused() {
     let (certificate, stranger) = (Certificate::new(), Certificate::new());
     let database = Database::secured(&certificate);
