@@ -71,7 +71,7 @@
 //! | observer, `sys:get_state` | [`System::inspect`], [`Inspection`], [`Address::get_state`] |
 //!
 //! What is promised, with the test that proves it, is in `docs/SEMANTICS.md`; what differs from OTP in `docs/OTP_MAP.md`; how other
-//! libraries do in the same scenarios in `docs/CONFORMANCE.md`. Each of Mesh's words has its example in the README.
+//! libraries do in the same scenarios in `docs/CONFORMANCE.md`; how to test in microseconds, under a seed, in `docs/TESTING.md`. Each of Mesh's words has its example in the README.
 
 mod actor;
 mod address;
@@ -141,3 +141,8 @@ pub use timer::{Elapsed, TimerRef};
 #[cfg(all(doctest, feature = "http", feature = "ws", feature = "postgres"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the page on testing.
+#[cfg(all(doctest, feature = "sim"))]
+#[doc = include_str!("../docs/TESTING.md")]
+struct Testing;

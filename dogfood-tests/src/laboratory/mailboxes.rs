@@ -23,7 +23,7 @@ struct World {
     bound: usize,
     policy: Overflow,
     target: Address<u64>,
-    hand: mpsc::UnboundedSender<Take>,
+    hand: mpsc::Sender<Take>,
     probe: Probe<u64>,
     /// What waits, by the model; under `DropOldest` what may.
     waiting: VecDeque<u64>,
@@ -38,7 +38,7 @@ struct World {
     asked: Option<Take>,
 }
 
-async fn receiver(mut cx: Context<u64>, mut hand: mpsc::UnboundedReceiver<Take>, to: Address<u64>) {
+async fn receiver(mut cx: Context<u64>, mut hand: mpsc::Receiver<Take>, to: Address<u64>) {
     while let Some(take) = hand.recv().await {
         let taken = match take {
             Take::Next => cx.receive().await,
@@ -73,7 +73,7 @@ pub(super) async fn play(sim: Sim) {
         Capacity::bounded(bound).overflow(policy)
     };
     let probe = Probe::start(&system);
-    let (hand, told) = mpsc::unbounded_channel();
+    let (hand, told) = mpsc::channel(1);
     let to = probe.address();
     let target = system.spawn_with(capacity, move |cx: Context<u64>| receiver(cx, told, to));
     let mut world = World {
@@ -155,7 +155,9 @@ impl World {
         } else {
             (Take::Next, Take::Next)
         };
-        self.hand.send(told).expect("the receiver lives");
+        self.hand
+            .try_send(told)
+            .expect("the receiver took what it was told before");
         self.asked = Some(asked);
     }
 

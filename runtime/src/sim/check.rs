@@ -17,15 +17,17 @@ const LINES_SHOWN: usize = 60;
 /// `MESH_SEED=N` runs that one seed instead, `MESH_SEEDS=N` another number of them. The test prints its first seed.
 ///
 /// ```
-/// use mesh_runtime::{Context, sim};
+/// use mesh_runtime::{Context, ReplyTo, sim};
+///
+/// async fn echo(mut cx: Context<ReplyTo<u8>>) {
+///     loop {
+///         cx.receive().await.reply(7);
+///     }
+/// }
 ///
 /// sim::check(50, async |sim| {
 ///     let system = sim.system("one");
-///     let echo = system.spawn(|mut cx: Context<mesh_runtime::ReplyTo<u8>>| async move {
-///         loop {
-///             cx.receive().await.reply(7);
-///         }
-///     });
+///     let echo = system.spawn(echo);
 ///     assert_eq!(echo.call(|to| to).await, Ok(7));
 /// });
 /// ```

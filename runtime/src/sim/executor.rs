@@ -47,7 +47,8 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(lab) = self.lab.upgrade() {
-            lab.state.lock().wake(self.task);
+            let now = lab.now();
+            lab.state.lock().wake(now, self.task);
         }
     }
 }
@@ -87,6 +88,7 @@ impl Lab {
                     steps: 0,
                     steps_max: SIM_STEPS_MAX,
                     turn_cost_max: SIM_TURN_COST_MAX,
+                    in_hand: None,
                     closed: false,
                 }),
                 replay,
@@ -231,7 +233,8 @@ impl Lab {
 
     /// A turn has cost a little time.
     fn pass(&self) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.in_hand = None;
         let most = u64::try_from(state.turn_cost_max.as_nanos()).unwrap_or(u64::MAX);
         let cost = state.order.cost(most);
         drop(state);
@@ -323,7 +326,7 @@ impl Lab {
         match fault {
             Fault::Panic(_) => {
                 state.slots[task].panics = true;
-                state.wake(task);
+                state.wake(now, task);
             }
             Fault::Stall(_, length) => {
                 state.ready.retain(|ready| *ready != task);

@@ -75,6 +75,8 @@ pub(super) struct State {
     pub(super) steps: u64,
     pub(super) steps_max: u64,
     pub(super) turn_cost_max: Duration,
+    /// Whose turn it is.
+    pub(super) in_hand: Option<usize>,
     pub(super) closed: bool,
 }
 
@@ -99,13 +101,16 @@ pub(super) struct Turn {
 }
 
 impl State {
-    pub(super) fn wake(&mut self, task: usize) {
+    pub(super) fn wake(&mut self, now: Duration, task: usize) {
         if let Some(slot) = self.slots.get_mut(task)
             && !slot.queued
             && !slot.over
         {
             slot.queued = true;
             self.ready.push_back(task);
+            if !self.closed {
+                self.recorder.write(now, What::Woken(task, self.in_hand));
+            }
         }
     }
 
@@ -209,6 +214,7 @@ impl State {
             }
         }
         slot.queued = false;
+        self.in_hand = Some(number);
         self.recorder.write(now, What::Runs(number));
         if number == BODY {
             return Step::Body(slot.waker.clone());

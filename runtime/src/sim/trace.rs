@@ -35,6 +35,8 @@ impl fmt::Display for Who {
 pub(super) enum What {
     Spawned(usize, &'static str),
     Runs(usize),
+    /// Somebody can run again, because of the one whose turn it is, if it is anybody's.
+    Woken(usize, Option<usize>),
     Ended(usize, Box<str>),
     Jumped,
     /// Somebody, and what is said of them.
@@ -92,6 +94,7 @@ impl Recorder {
         let (kind, task, text): (u8, usize, &str) = match &what {
             What::Spawned(task, behaviour) => (0, *task, behaviour),
             What::Runs(task) => (1, *task, ""),
+            What::Woken(task, by) => (6 + u8::from(by.is_some()), *task, ""),
             What::Ended(task, reason) => (2, *task, reason),
             What::Jumped => (3, 0, ""),
             What::Of(task, text) => (4, *task, text),
@@ -100,6 +103,9 @@ impl Recorder {
         hasher.write_u8(kind);
         hasher.write_usize(task);
         hasher.write(text.as_bytes());
+        if let What::Woken(_, Some(by)) = &what {
+            hasher.write_usize(*by);
+        }
         self.fingerprint = hasher.finish();
         if self.lines.len() == SIM_TRACE_LINES_MAX {
             self.lines.pop_front();
@@ -162,6 +168,10 @@ impl Recorder {
                 )
             }
             What::Runs(task) => format!("{stamp}  {} runs", self.who[*task]),
+            What::Woken(task, None) => format!("{stamp}    {} can go on", self.who[*task]),
+            What::Woken(task, Some(by)) => {
+                format!("{stamp}    {} wakes {}", self.who[*by], self.who[*task])
+            }
             What::Ended(task, reason) => format!("{stamp}  {} ends: {reason}", self.who[*task]),
             What::Jumped => format!("{stamp}  nobody can run: the clock jumps here"),
             What::Of(task, text) => format!("{stamp}  {} {text}", self.who[*task]),
