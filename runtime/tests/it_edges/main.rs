@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "metrics")]
+mod edge_metrics;
 mod http;
 mod http_conformance;
-#[cfg(feature = "metrics")]
-mod metrics;
 mod postgres;
 mod postgres_chaos;
 mod support;
