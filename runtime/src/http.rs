@@ -34,6 +34,7 @@ mod gate;
 mod io;
 mod limits;
 mod listener;
+mod route;
 #[cfg(feature = "http-tls")]
 mod tls;
 pub(crate) mod upgrade;
@@ -47,6 +48,7 @@ use tower_service::Service;
 use warp::{Filter, Rejection, Reply};
 
 pub use limits::Options;
+pub use route::named;
 #[cfg(feature = "http-tls")]
 pub use tls::Tls;
 
@@ -76,12 +78,16 @@ where
 {
     let bound = Arc::new(listener);
     let handler = erase(filter);
+    #[cfg(feature = "metrics")]
+    let name: Arc<str> = id.into();
     let connections = format!("{id}.connections");
     let listener = format!("{id}.listener");
     #[cfg(feature = "http-tls")]
     let certificate = format!("{id}.certificate");
     ChildSpec::supervisor(id, move || {
         let server = Arc::new(Server {
+            #[cfg(feature = "metrics")]
+            id: name.clone(),
             handler: handler.clone(),
             options: options.clone(),
             gate: Arc::new(Gate::new(
@@ -90,14 +96,14 @@ where
             )),
             draining: watch::Sender::new(false),
         });
-        let (bound, name) = (bound.clone(), connections.clone());
+        let (bound, children) = (bound.clone(), connections.clone());
         let tree = Supervisor::new(Strategy::OneForOne);
         #[cfg(feature = "http-tls")]
         let tree = with_certificate_keeper(tree, &certificate, &options);
         tree.child(ChildSpec::dynamic(&connections, DynamicSupervisor::new()))
             .child(
                 ChildSpec::process(&listener, move |cx| {
-                    listener::run(cx, bound.clone(), name.clone(), server.clone())
+                    listener::run(cx, bound.clone(), children.clone(), server.clone())
                 })
                 .shutdown(ShutdownType::Timeout(options.drain_timeout + STOP_GRACE)),
             )

@@ -126,7 +126,7 @@ pub use process::context::{Context, Event};
 pub use process::info::{ProcessInfo, ProcessStatus};
 pub use reference::Ref;
 pub use reply_to::ReplyTo;
-pub use room::{BroadcastReport, RoomError, RoomMessage, RoomPolicy, Rooms};
+pub use room::{BroadcastReport, RoomMessage, RoomPolicy, Rooms};
 pub use scheduler::{Scheduler, Task, TokioScheduler};
 pub use service::state::StateError;
 pub use signal::Signal;

@@ -223,6 +223,34 @@ impl Pool {
     /// # Cancel safety
     /// Safe: the place in the queue is given up, a connection already assigned goes back.
     pub async fn get(&self) -> Result<Client, PoolError> {
+        #[cfg(feature = "metrics")]
+        let began = self.shared.system.clock().now();
+        let lent = self.checkout().await;
+        #[cfg(feature = "metrics")]
+        self.tell(began, &lent);
+        lent
+    }
+
+    #[cfg(feature = "metrics")]
+    fn tell(&self, began: Duration, lent: &Result<Client, PoolError>) {
+        let outcome = match lent {
+            Ok(_) => "lent",
+            Err(PoolError::Timeout) => "timeout",
+            Err(PoolError::Closed) => "closed",
+            Err(PoolError::Unavailable(_) | PoolError::Database(_)) => "unavailable",
+        };
+        let pool = self.shared.id.clone();
+        let waited = self.shared.system.clock().now().saturating_sub(began);
+        metrics::counter!(
+            crate::telemetry::POSTGRES_CHECKOUTS,
+            "pool" => pool.clone(), "outcome" => outcome
+        )
+        .increment(1);
+        metrics::histogram!(crate::telemetry::POSTGRES_SECONDS, "pool" => pool)
+            .record(waited.as_secs_f64());
+    }
+
+    async fn checkout(&self) -> Result<Client, PoolError> {
         let life = self.life().await?;
         let deadline = self
             .shared

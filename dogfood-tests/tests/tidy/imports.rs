@@ -20,12 +20,12 @@ macro_rules! words {
 const RUNTIME: Table = &[
     // Layer 0: words.
     ("limits", &[]),
-    ("telemetry", &["pid"]),
     ("clock", &[]),
     ("entropy", &[]),
     ("sync", &[]),
     ("node_id", &[]),
     ("pid", &["node_id"]),
+    ("telemetry", &["pid"]),
     ("name", &["limits"]),
     ("reference", &["pid"]),
     ("exit", &["pid"]),

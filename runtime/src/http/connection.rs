@@ -23,6 +23,8 @@ use super::body::{RequestBody, ResponseBody};
 use super::gate::{Gate, Permit};
 use super::io::Io;
 use super::limits::{HEADER_BYTES_MIN, HEADER_COUNT_MAX, Options, STREAMS_MAX};
+#[cfg(feature = "metrics")]
+use super::route::Measured;
 use super::upgrade::Takeover;
 use crate::process::run::isolate;
 use crate::{ChildSpec, Context, ExitReason, RestartType, ShutdownType, SupervisorHandle, System};
@@ -38,6 +40,9 @@ pub(super) struct PeerAddress(pub(super) SocketAddr);
 
 /// What all connections of one server share.
 pub(super) struct Server {
+    /// What it is registered as.
+    #[cfg(feature = "metrics")]
+    pub(super) id: Arc<str>,
     pub(super) handler: Handler,
     pub(super) options: Options,
     pub(super) gate: Arc<Gate>,
@@ -189,6 +194,11 @@ async fn answer(
 ) -> Result<hyper::Response<impl Body<Data = Bytes, Error = warp::Error> + use<>>, Infallible> {
     let in_hand = activity.request();
     let options = &server.options;
+    #[cfg(feature = "metrics")]
+    let (measured, clock) = (
+        Measured::begin(request.method(), system.clock().now()),
+        system.clone(),
+    );
     let response = if request.body().size_hint().lower() > options.body_bytes_max {
         bare(StatusCode::PAYLOAD_TOO_LARGE)
     } else {
@@ -200,6 +210,8 @@ async fn answer(
             .await
             .unwrap_or_else(|reason| panicked(options, &reason))
     };
+    #[cfg(feature = "metrics")]
+    measured.end(&server.id, &response, clock.clock().now());
     Ok(response.map(|body| ResponseBody::new(body, in_hand)))
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "metrics")]
+mod edge_metrics;
 mod http;
 mod http_conformance;
 mod postgres;
