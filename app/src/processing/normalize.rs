@@ -6,6 +6,7 @@ mod event;
 mod exceptions;
 mod json;
 mod native;
+mod parser;
 mod stack_text;
 mod value;
 mod values;
@@ -106,8 +107,7 @@ fn finish(given: Map<'_>, context: &EventContext) -> Result<RawEvent, InvalidEve
     };
     let (event_id, event) = event::normalize(given, &context);
     let mut json = Vec::with_capacity(JSON_BYTES_GUESS);
-    serde_json::to_writer(&mut json, &event)
-        .map_err(|error| InvalidEvent::Json(error.to_string()))?;
+    event.write(&mut json);
     let payload = compress(&json).map_err(|error| InvalidEvent::Compression(error.to_string()))?;
     Ok(RawEvent {
         event_id,

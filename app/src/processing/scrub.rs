@@ -52,32 +52,36 @@ pub fn is_secret_key(key: &str) -> bool {
     }
     let mut name = [0_u8; 64];
     let mut len = 0;
-    for byte in key.bytes().filter(u8::is_ascii_alphanumeric) {
+    for byte in key.bytes() {
         name[len] = byte.to_ascii_lowercase();
-        len += 1;
+        len += usize::from(byte.is_ascii_alphanumeric());
     }
     let name = &name[..len];
-    // Every key of every event comes here; most places of most keys begin none of the parts.
-    let holds_part = |(at, first): (usize, &u8)| {
-        SECRET_PART_STARTS[usize::from(*first)]
+    // Every key of every event comes here; few places of few keys begin as one of the parts does.
+    let holds_part = |(at, pair): (usize, &[u8; 2])| {
+        SECRET_PART_STARTS[usize::from(pair[0] & 31)][usize::from(pair[1] & 31)]
             && SECRET_PARTS
                 .iter()
                 .any(|part| name[at..].starts_with(part.as_bytes()))
     };
-    name.iter().enumerate().any(holds_part)
-        || SECRET_WORDS.iter().any(|word| word.as_bytes() == name)
+    name.array_windows().enumerate().any(holds_part)
+        || (len <= SECRET_WORD_BYTES_MAX && SECRET_WORDS.iter().any(|word| word.as_bytes() == name))
 }
 
-/// The letters that [`SECRET_PARTS`] begin with.
-const SECRET_PART_STARTS: [bool; 256] = {
-    let mut starts = [false; 256];
+/// Which two letters [`SECRET_PARTS`] begin with, by their places in the alphabet.
+const SECRET_PART_STARTS: [[bool; 32]; 32] = {
+    let mut starts = [[false; 32]; 32];
     let mut at = 0;
     while at < SECRET_PARTS.len() {
-        starts[SECRET_PARTS[at].as_bytes()[0] as usize] = true;
+        let part = SECRET_PARTS[at].as_bytes();
+        starts[(part[0] & 31) as usize][(part[1] & 31) as usize] = true;
         at += 1;
     }
     starts
 };
+
+/// No word of [`SECRET_WORDS`] is longer.
+const SECRET_WORD_BYTES_MAX: usize = 10;
 
 /// What a text would have to hold for one of the searches to find anything.
 #[derive(Clone, Copy, Debug, Default)]
@@ -338,6 +342,9 @@ mod tests {
             "credit_card",
         ] {
             assert!(is_secret_key(key), "{key}");
+        }
+        for word in super::SECRET_WORDS.into_iter().chain(super::SECRET_PARTS) {
+            assert!(is_secret_key(word), "{word}");
         }
         for key in [
             "author",

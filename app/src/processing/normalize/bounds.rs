@@ -13,6 +13,8 @@ use crate::processing::scrub;
 pub(super) const EXCEPTIONS_MAX: usize = 50;
 /// The most frames of a stack; both ends are kept.
 pub(super) const FRAMES_MAX: usize = 250;
+/// The most frames of all exceptions together, and of all threads; where there are more, each stack has an equal share.
+pub(super) const FRAMES_ALL_MAX: usize = 1000;
 /// The most threads.
 pub(super) const THREADS_MAX: usize = 100;
 /// The most breadcrumbs; the latest are kept.

@@ -171,7 +171,7 @@ fn stacks<'a>(given: &mut Map<'a>, out: &mut Map<'a>, notes: &mut Notes) {
         out.push("exception", exceptions);
     }
     let mut stack = take(given, "stacktrace")
-        .and_then(|stack| exceptions::stacktrace(stack, notes, "stacktrace"));
+        .and_then(|stack| exceptions::stacktrace(stack, bounds::FRAMES_MAX, notes, "stacktrace"));
     if let Some(threads) = take(given, "threads") {
         let (threads, crashed) = exceptions::threads(threads, notes);
         let has_stack = |exception: &Value<'_>| exception.get("stacktrace").is_some();

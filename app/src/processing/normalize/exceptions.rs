@@ -24,9 +24,10 @@ pub(super) fn exceptions<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Valu
     let mut entries = list(value);
     let mut below = Notes::new();
     let cut = bounds::trim_middle(&mut entries, bounds::EXCEPTIONS_MAX);
+    let frames_max = frames_max(&entries);
     let mut values = Vec::with_capacity(entries.len());
     for entry in entries {
-        if let Some((entry, entry_note)) = exception(entry) {
+        if let Some((entry, entry_note)) = exception(entry, frames_max) {
             note(&mut below, || values.len().to_string(), entry_note);
             values.push(entry);
         }
@@ -40,7 +41,30 @@ pub(super) fn exceptions<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Valu
     (!values.is_empty()).then(|| Value::wrapped("values", values))
 }
 
-fn exception(value: Value<'_>) -> Option<(Value<'_>, Note)> {
+/// How many frames each stack of these exceptions or threads may keep.
+fn frames_max(entries: &[Value<'_>]) -> usize {
+    let lens = || {
+        let stacks = |entry: &Value<'_>| STACKS.map(|key| entry.get(key).map_or(0, frames_len));
+        let lens = entries.iter().flat_map(stacks);
+        lens.map(|len| len.min(bounds::FRAMES_MAX))
+            .filter(|len| *len > 0)
+    };
+    if lens().sum::<usize>() <= bounds::FRAMES_ALL_MAX {
+        bounds::FRAMES_MAX
+    } else {
+        bounds::FRAMES_ALL_MAX / lens().count()
+    }
+}
+
+fn frames_len(stack: &Value<'_>) -> usize {
+    let frames = stack.get("frames").unwrap_or(stack);
+    frames.as_array().map_or(0, <[_]>::len)
+}
+
+/// Where an exception may carry a stack.
+const STACKS: [&str; 2] = ["stacktrace", "raw_stacktrace"];
+
+fn exception(value: Value<'_>, frames_max: usize) -> Option<(Value<'_>, Note)> {
     let mut given = match value {
         Value::Object(given) => given,
         scalar => {
@@ -70,9 +94,9 @@ fn exception(value: Value<'_>) -> Option<(Value<'_>, Note)> {
         );
         out.push("value", value);
     }
-    for key in ["stacktrace", "raw_stacktrace"] {
+    for key in STACKS {
         if let Some(stack) =
-            take(&mut given, key).and_then(|stack| stacktrace(stack, &mut notes, key))
+            take(&mut given, key).and_then(|stack| stacktrace(stack, frames_max, &mut notes, key))
         {
             out.push(key, stack);
         }
@@ -120,7 +144,12 @@ fn mechanism(value: Value<'_>) -> Value<'_> {
 }
 
 /// A stack trace: an object with frames, or the list of frames itself; `None` if it has no frame.
-pub(super) fn stacktrace<'a>(value: Value<'a>, notes: &mut Notes, key: &str) -> Option<Value<'a>> {
+pub(super) fn stacktrace<'a>(
+    value: Value<'a>,
+    frames_max: usize,
+    notes: &mut Notes,
+    key: &str,
+) -> Option<Value<'a>> {
     let frames = match value {
         Value::Object(mut given) => take(&mut given, "frames")?,
         frames => frames,
@@ -129,7 +158,7 @@ pub(super) fn stacktrace<'a>(value: Value<'a>, notes: &mut Notes, key: &str) -> 
         return None;
     };
     let mut below = Notes::new();
-    let cut = bounds::trim_middle(&mut frames, bounds::FRAMES_MAX);
+    let cut = bounds::trim_middle(&mut frames, frames_max);
     let mut kept = Vec::with_capacity(frames.len());
     for given in frames {
         let Value::Object(given) = given else {
@@ -226,13 +255,14 @@ pub(super) fn threads<'a>(
     let mut values: Vec<Value<'_>> = Vec::new();
     let mut entries = list(value);
     bounds::trim_middle(&mut entries, bounds::THREADS_MAX);
+    let frames_max = frames_max(&entries);
     for entry in entries {
         let Value::Object(mut given) = entry else {
             continue;
         };
         let mut thread_notes = Notes::new();
         let stack = take(&mut given, "stacktrace")
-            .and_then(|stack| stacktrace(stack, &mut thread_notes, "stacktrace"));
+            .and_then(|stack| stacktrace(stack, frames_max, &mut thread_notes, "stacktrace"));
         let mut out = Map::new();
         for key in ["id", "name", "state"] {
             if let Some(mut name) = take(&mut given, key).and_then(word) {

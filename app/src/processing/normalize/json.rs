@@ -4,6 +4,9 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
+
+use super::parser;
 use super::value::Value;
 
 /// Deeper values are cut off by the repair; the parser itself refuses at 128.
@@ -24,12 +27,21 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, String> {
 /// Parses a text as [`parse`] does.
 pub(super) fn parse_text(text: &str) -> Result<Value<'_>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(text).or_else(|_| {
-        let repaired = repair(text);
-        let value: Value<'_> =
-            serde_json::from_str(&repaired).map_err(|error| error.to_string())?;
-        Ok(value.into_owned())
-    })
+    if let Some(value) = parser::parse(text) {
+        return Ok(value);
+    }
+    let repaired = repair(text);
+    match parser::parse(&repaired) {
+        Some(value) => Ok(value.into_owned()),
+        None => Err(complaint(&repaired)),
+    }
+}
+
+/// What serde's parser, which says where and why, says of a text that ours refuses.
+fn complaint(text: &str) -> String {
+    serde_json::from_str::<IgnoredAny>(text)
+        .err()
+        .map_or_else(|| "not readable".to_owned(), |error| error.to_string())
 }
 
 /// One scan that mends what a parser would refuse; what it cannot mend stays for the parser to name.

@@ -6,11 +6,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use foldhash::fast::RandomState;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Number;
 
-/// A text, borrowed where the bytes hold it as it is.
+/// A text, borrowed where the bytes hold it as it is, without an escape; [`Value::write`] relies on it.
 pub(super) type Text<'a> = Cow<'a, str>;
 
 /// Any JSON value; no text in it holds NUL.
@@ -124,7 +122,8 @@ impl<'a> Map<'a> {
         self.drop_copies();
     }
 
-    fn drop_copies(&mut self) {
+    /// Of several entries with one key keeps the last.
+    pub(super) fn drop_copies(&mut self) {
         let entries = &self.entries;
         let is_unique = if entries.len() <= SMALL_LEN_MAX {
             (1..entries.len()).all(|at| entries[..at].iter().all(|(key, _)| *key != entries[at].0))
@@ -260,7 +259,9 @@ impl From<Value<'_>> for serde_json::Value {
 /// As JSON.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        let mut json = Vec::new();
+        self.write(&mut json);
+        f.write_str(&String::from_utf8_lossy(&json))
     }
 }
 
@@ -306,126 +307,65 @@ impl<'a> From<Map<'a>> for Value<'a> {
     }
 }
 
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Value<'_> {
+    /// Appends this value as JSON.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Value::Null => serializer.serialize_unit(),
-            Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Number(number) => number.serialize(serializer),
-            Value::String(text) => serializer.serialize_str(text),
-            Value::Array(list) => serializer.collect_seq(list),
-            Value::Object(map) => map.serialize(serializer),
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Bool(true) => out.extend_from_slice(b"true"),
+            Value::Bool(false) => out.extend_from_slice(b"false"),
+            Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Value::String(text) => write_text(text, out),
+            Value::Array(list) => {
+                out.push(b'[');
+                for (at, value) in list.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    value.write(out);
+                }
+                out.push(b']');
+            }
+            Value::Object(map) => map.write(out),
         }
     }
 }
 
-impl Serialize for Map<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.entries.len()))?;
-        for (key, value) in &self.entries {
-            map.serialize_entry(key, value)?;
+impl Map<'_> {
+    /// Appends this object as JSON.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (at, (key, value)) in self.entries.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_text(key, out);
+            out.push(b':');
+            value.write(out);
         }
-        map.end()
+        out.push(b'}');
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value<'a>, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value<'de>, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::String(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::String(Cow::Owned(without_nul(text))))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(value) = access.next_element()? {
-            list.push(value);
+/// A borrowed text stands in JSON, or in this program, as it is: it holds nothing that would need an escape.
+fn write_text(text: &Text<'_>, out: &mut Vec<u8>) {
+    match text {
+        Cow::Borrowed(text) => {
+            debug_assert!(
+                !text
+                    .bytes()
+                    .any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')),
+                "a text that needs escapes is borrowed: {text:?}"
+            );
+            out.push(b'"');
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'"');
         }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
-        let mut map = Map::with_capacity(8);
-        while let Some((Key(key), value)) = access.next_entry()? {
-            map.entries.push((key, value));
+        Cow::Owned(text) => {
+            serde_json::to_writer(&mut *out, text).expect("a vector takes every text");
         }
-        map.drop_copies();
-        Ok(Value::Object(map))
     }
 }
-
-/// A key of an object. A type of its own, for serde's `Cow` copies every text.
-struct Key<'a>(Text<'a>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key<'a>, D::Error> {
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-struct KeyVisitor;
-
-impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Key<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-        Ok(Key(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-        Ok(Key(Cow::Owned(without_nul(text))))
-    }
-}
-
-/// The database's texts cannot hold NUL. Only an escape makes one, and a text with an escape is never borrowed.
-fn without_nul(text: &str) -> String {
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}")
-    } else {
-        text.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
@@ -433,7 +373,7 @@ mod tests {
     use super::{Map, Value};
 
     fn read(json: &str) -> Value<'_> {
-        serde_json::from_str(json).unwrap()
+        crate::processing::normalize::parser::parse(json).unwrap()
     }
 
     #[test]
