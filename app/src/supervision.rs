@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use mesh_runtime::http::Tls;
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use warp::{Filter, Reply};
 
@@ -65,6 +66,7 @@ pub fn tree(
     config: &Config,
     database: &Database,
     listener: TcpListener,
+    tls: Option<Tls>,
     workers: usize,
 ) -> Supervisor {
     let pool = pool::named(system);
@@ -128,7 +130,7 @@ pub fn tree(
         .child(streaming::child())
         .child(processing::child(workers))
         .child(ingestion::child(ingestion.processes))
-        .child(http::child(listener, &parts))
+        .child(http::child(listener, tls, &parts))
 }
 
 fn storage(database: &Database) -> ChildSpec {

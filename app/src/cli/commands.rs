@@ -46,8 +46,13 @@ pub(super) async fn own_dsn(system: &System, config: &Config) -> Result<Dsn, Fai
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
     };
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     Ok(Dsn {
-        scheme: "http".to_owned(),
+        scheme: scheme.to_owned(),
         public_key,
         authority: SocketAddr::new(ip, config.listen.port()).to_string(),
         path: String::new(),
