@@ -1,0 +1,2 @@
+//! Placeholder of the counter.
+fn main() {}
