@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::contender::{Broadcasts, Member};
+use crate::contenders::actix::Actix;
+use crate::contenders::bastion::Bastion;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
+use crate::contenders::xtra::Xtra;
 use crate::measure::{Countdown, millions, rate};
 use crate::row::{Bar, Better, Contender, Row, Scale};
 
@@ -22,6 +27,12 @@ pub(crate) const ROW: Row = Row {
     contenders: &[
         Contender::run("mesh", run::<Mesh>),
         Contender::run("tokio Vec of senders", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::run("xtra", run::<Xtra>),
+        Contender::run("bastion", run::<Bastion>),
+        Contender::erlang("broadcast", [10_000, 100]),
     ],
 };
 

@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::contender::Echoes;
+use crate::contenders::actix::Actix;
+use crate::contenders::bastion::Bastion;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::{Tokio, TokioTimeout};
+use crate::contenders::xtra::Xtra;
 use crate::measure::rate;
 use crate::row::{Bar, Better, Contender, Row, Scale};
 
@@ -26,6 +31,12 @@ pub(crate) const ROW: Row = Row {
         Contender::run("mesh", run::<Mesh>),
         Contender::run("tokio mpsc + oneshot", run::<Tokio>),
         Contender::run("tokio with timeout", run::<TokioTimeout>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::run("xtra", run::<Xtra>),
+        Contender::run("bastion", run::<Bastion>),
+        Contender::erlang("call", [100_000, 500]),
     ],
 };
 

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::contender::{Births, Crashes};
+use crate::contenders::bastion::Bastion;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
 use crate::measure::rate;
 use crate::row::{Bar, Better, Contender, Row, Scale};
@@ -22,6 +25,12 @@ pub(crate) const ROW: Row = Row {
     contenders: &[
         Contender::run("mesh", run::<Mesh>),
         Contender::run("tokio bare respawn", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::lacks("actix", "a panic ends the thread with all its actors"),
+        Contender::lacks("xtra", "no supervision"),
+        Contender::run("bastion", run::<Bastion>),
+        Contender::erlang("crash", [20_000, 50]),
     ],
 };
 

@@ -2,8 +2,13 @@
 
 use super::tell::pour;
 use crate::contender::Sinks;
+use crate::contenders::actix::Actix;
+use crate::contenders::bastion::Bastion;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::{Mesh, MeshBounded};
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::{Tokio, TokioBounded, TokioMany};
+use crate::contenders::xtra::Xtra;
 use crate::measure::{millions, rate};
 use crate::row::{Bar, Better, Contender, Row, Scale};
 
@@ -22,6 +27,12 @@ pub(crate) const ROW: Row = Row {
         Contender::run("tokio recv_many", run::<TokioMany>),
         Contender::run("mesh bounded", run::<MeshBounded>),
         Contender::run("tokio bounded", run::<TokioBounded>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::run("xtra", run::<Xtra>),
+        Contender::run("bastion", run::<Bastion>),
+        Contender::erlang("fan-in", [100_000, 500]),
     ],
 };
 

@@ -1,8 +1,13 @@
 //! Row 5b: how many bytes of resident memory does an idle process hold?
 
 use crate::contender::{Life, Spawns};
+use crate::contenders::actix::Actix;
+use crate::contenders::bastion::Bastion;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
+use crate::contenders::xtra::Xtra;
 use crate::measure::{Countdown, resident_bytes};
 use crate::row::{Bar, Better, Contender, Row, Scale};
 
@@ -21,6 +26,12 @@ pub(crate) const ROW: Row = Row {
     contenders: &[
         Contender::run("mesh", run::<Mesh>),
         Contender::run("tokio", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::run("xtra", run::<Xtra>),
+        Contender::run("bastion", run_few),
+        Contender::erlang("idle-memory", [100_000, 2_000]),
     ],
 };
 
@@ -28,7 +39,12 @@ fn run<L: Spawns>(scale: Scale) -> Vec<f64> {
     idle::<L>(scale.of(100_000, 2_000))
 }
 
-pub(super) fn idle<L: Spawns>(count: u64) -> Vec<f64> {
+/// For those that start processes in quadratic time.
+fn run_few(scale: Scale) -> Vec<f64> {
+    idle::<Bastion>(scale.of(500, 50))
+}
+
+fn idle<L: Spawns>(count: u64) -> Vec<f64> {
     let work = move |library: L| async move {
         let begun = Countdown::of(count);
         let mut processes = Vec::with_capacity(usize::try_from(count).expect("small"));

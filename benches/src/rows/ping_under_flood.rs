@@ -7,8 +7,13 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use crate::contender::{FLOOD, Floods};
+use crate::contenders::actix::Actix;
+use crate::contenders::bastion::Bastion;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
+use crate::contenders::xtra::Xtra;
 use crate::measure::percentile;
 use crate::row::{Bar, Better, Contender, Row, Scale};
 
@@ -24,6 +29,12 @@ pub(crate) const ROW: Row = Row {
     contenders: &[
         Contender::run("mesh", run::<Mesh>),
         Contender::run("tokio", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::run("xtra", run::<Xtra>),
+        Contender::run("bastion", run::<Bastion>),
+        Contender::erlang("ping-under-flood", [20_000, 100]),
     ],
 };
 

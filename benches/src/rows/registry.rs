@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::contender::Names;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
 use crate::measure::{Chance, millions, rate};
 use crate::row::{Bar, Better, Contender, Row, Scale};
@@ -21,6 +23,12 @@ pub(crate) const ROW: Row = Row {
     contenders: &[
         Contender::run("mesh", run::<Mesh>),
         Contender::run("DashMap of senders", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::lacks("actix", "no names, one actor of a type"),
+        Contender::lacks("xtra", "no names"),
+        Contender::lacks("bastion", "no names, `Distributor`s are groups"),
+        Contender::erlang("registry", [100_000, 100]),
     ],
 };
 

@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::contender::{Life, Spawns};
+use crate::contenders::actix::Actix;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
+use crate::contenders::xtra::Xtra;
 use crate::measure::{Countdown, millions, rate};
 use crate::row::{Bar, Better, Contender, Row, Scale};
 
@@ -25,6 +29,12 @@ pub(crate) const ROW: Row = Row {
     contenders: &[
         Contender::run("mesh", run::<Mesh>),
         Contender::run("tokio", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::run("xtra", run::<Xtra>),
+        Contender::lacks("bastion", "starts groups in quadratic time"),
+        Contender::erlang("spawn-stop", [50, 1]),
     ],
 };
 

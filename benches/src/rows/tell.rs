@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::contender::{Sinks, Tally};
+use crate::contenders::actix::Actix;
+use crate::contenders::bastion::Bastion;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::{Mesh, MeshBounded, MeshClosure};
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::{Tokio, TokioBounded, TokioMany};
+use crate::contenders::xtra::Xtra;
 use crate::measure::{millions, rate};
 use crate::row::{Bar, Better, Contender, Row, Scale};
 
@@ -29,6 +34,12 @@ pub(crate) const ROW: Row = Row {
         Contender::run("mesh closure", run::<MeshClosure>),
         Contender::run("mesh bounded", run::<MeshBounded>),
         Contender::run("tokio bounded", run::<TokioBounded>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::run("xtra", run::<Xtra>),
+        Contender::run("bastion", run::<Bastion>),
+        Contender::erlang("tell", [1_000_000, 2_000]),
     ],
 };
 

@@ -2,7 +2,9 @@
 
 use super::timer_insert::each_turn;
 use crate::contender::Timers;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
 use crate::contenders::tokio_raw::delay_queue::Queue;
 use crate::row::{Bar, Better, Contender, Row, Scale};
@@ -20,6 +22,12 @@ pub(crate) const ROW: Row = Row {
         Contender::run("mesh", run::<Mesh>),
         Contender::run("DelayQueue", run::<Queue>),
         Contender::run("tokio task + sleep", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::lacks("actix", "searches a list for each, in quadratic time"),
+        Contender::lacks("xtra", "no timers"),
+        Contender::lacks("bastion", "no timers"),
+        Contender::erlang("timer-cancel", [200_000, 1_000]),
     ],
 };
 

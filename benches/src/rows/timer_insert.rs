@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::contender::{TimerCost, Timers};
+use crate::contenders::actix::Actix;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
 use crate::contenders::tokio_raw::delay_queue::Queue;
 use crate::measure::{Chance, millions, rate};
@@ -22,6 +25,12 @@ pub(crate) const ROW: Row = Row {
         Contender::run("mesh", run::<Mesh>),
         Contender::run("DelayQueue", run::<Queue>),
         Contender::run("tokio task + sleep", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::lacks("xtra", "no timers"),
+        Contender::lacks("bastion", "no timers"),
+        Contender::erlang("timer-insert", [200_000, 1_000]),
     ],
 };
 

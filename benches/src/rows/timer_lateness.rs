@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::contender::Timers;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
 use crate::contenders::tokio_raw::delay_queue::Queue;
 use crate::measure::{Chance, percentile};
@@ -22,6 +24,15 @@ pub(crate) const ROW: Row = Row {
         Contender::run("mesh", run::<Mesh>),
         Contender::run("DelayQueue", run::<Queue>),
         Contender::run("tokio task + sleep", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::lacks(
+            "actix",
+            "looks at all its timers at each wake, in quadratic time",
+        ),
+        Contender::lacks("xtra", "no timers"),
+        Contender::lacks("bastion", "no timers"),
+        Contender::erlang("timer-lateness", [100_000, 200]),
     ],
 };
 

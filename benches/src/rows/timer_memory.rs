@@ -2,7 +2,10 @@
 
 use super::timer_insert::delays;
 use crate::contender::Timers;
+use crate::contenders::actix::Actix;
+use crate::contenders::kameo::Kameo;
 use crate::contenders::mesh::Mesh;
+use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
 use crate::contenders::tokio_raw::delay_queue::Queue;
 use crate::row::{Bar, Better, Contender, Row, Scale};
@@ -20,6 +23,12 @@ pub(crate) const ROW: Row = Row {
         Contender::run("mesh", run::<Mesh>),
         Contender::run("DelayQueue", run::<Queue>),
         Contender::run("tokio task + sleep", run::<Tokio>),
+        Contender::run("ractor", run::<Ractor>),
+        Contender::run("kameo", run::<Kameo>),
+        Contender::run("actix", run::<Actix>),
+        Contender::lacks("xtra", "no timers"),
+        Contender::lacks("bastion", "no timers"),
+        Contender::erlang("timer-memory", [200_000, 1_000]),
     ],
 };
 
