@@ -153,10 +153,12 @@ fn write(folder: &Path, results: &Results) -> io::Result<()> {
 
 /// How to repeat this run.
 fn command() -> String {
-    let profile = if cfg!(debug_assertions) {
-        ""
-    } else {
-        " --release"
+    let own = std::env::current_exe().unwrap_or_default();
+    let folder = own.parent().and_then(Path::file_name);
+    let profile = match folder.and_then(std::ffi::OsStr::to_str) {
+        None | Some("debug") => String::new(),
+        Some("release") => " --release".to_owned(),
+        Some(other) => format!(" --profile {other}"),
     };
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words = if words.is_empty() {

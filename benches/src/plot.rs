@@ -195,7 +195,8 @@ fn lines(row: &Row, result: &RowResult, figure: usize) -> Vec<Line> {
         .contenders
         .iter()
         .filter(|contender| contender.name != OURS);
-    others.filter_map(line).collect()
+    let drawable = |line: &Line| line.advantage.is_finite();
+    others.filter_map(line).filter(drawable).collect()
 }
 
 fn class(contender: &str) -> &'static str {
