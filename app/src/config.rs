@@ -17,10 +17,13 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 pub const LOG_DEFAULT: &str = "warn,mesher=info,mesh_runtime=info";
 
 /// The names of the variables that Mesher reads; any other `MESHER_…` that looks like one of these is refused.
-pub const VARIABLES: [&str; 6] = [
+pub const VARIABLES: [&str; 9] = [
     "MESHER_LISTEN",
     "MESHER_DATA_DIR",
     "MESHER_DATABASE_URL",
+    "MESHER_DATABASE_CA",
+    "MESHER_TLS_CERTIFICATE",
+    "MESHER_TLS_KEY",
     "MESHER_LOG",
     "MESHER_PUBLIC_URL",
     "MESHER_TEST_HOOKS",
@@ -37,10 +40,23 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// A PostgreSQL connection string; `None` means that Mesher runs its own cluster in `data_dir`.
     pub database_url: Option<String>,
+    /// A PEM file with the certificate authority that vouches for the server of `database_url`.
+    pub database_ca: Option<PathBuf>,
+    /// The certificate to serve with; `None` serves without TLS.
+    pub tls: Option<TlsFiles>,
     /// A `tracing` filter directive.
     pub log: String,
     /// Opens `POST /api/v1/runtime/kill`, with which the fault tests kill named processes; never on in production.
     pub test_hooks: bool,
+}
+
+/// Two PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 impl fmt::Debug for Config {
@@ -50,6 +66,8 @@ impl fmt::Debug for Config {
             .field("public_url", &self.public_url)
             .field("data_dir", &self.data_dir)
             .field("database_url", &self.database_url.as_ref().map(|_| "<set>"))
+            .field("database_ca", &self.database_ca)
+            .field("tls", &self.tls)
             .field("log", &self.log)
             .field("test_hooks", &self.test_hooks)
             .finish()
@@ -176,6 +194,19 @@ impl Config {
                 });
             }
         };
+        let file = |name: &str| variable(name).map(PathBuf::from);
+        let tls = match (file("MESHER_TLS_CERTIFICATE"), file("MESHER_TLS_KEY")) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            (certificate, _) => {
+                let names = ["MESHER_TLS_CERTIFICATE", "MESHER_TLS_KEY"];
+                return Err(ConfigError::Invalid {
+                    name: names[usize::from(certificate.is_some())],
+                    value: String::new(),
+                    expected: "the path of a PEM file, because its counterpart is set",
+                });
+            }
+        };
         Ok(Config {
             listen,
             public_url,
@@ -186,6 +217,8 @@ impl Config {
             database_url: flags
                 .database_url
                 .or_else(|| variable("MESHER_DATABASE_URL")),
+            database_ca: file("MESHER_DATABASE_CA"),
+            tls,
             log: flags
                 .log
                 .or_else(|| variable("MESHER_LOG"))
@@ -200,10 +233,11 @@ impl Config {
         if let Some(url) = &self.public_url {
             return url.clone();
         }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let derived = if self.listen.ip().is_unspecified() {
-            format!("http://localhost:{}", self.listen.port())
+            format!("{scheme}://localhost:{}", self.listen.port())
         } else {
-            format!("http://{}", self.listen)
+            format!("{scheme}://{}", self.listen)
         };
         BaseUrl::parse(&derived).expect("a socket address is a valid authority")
     }
@@ -262,6 +296,22 @@ mod tests {
         .unwrap();
         assert_eq!(config.base_url().to_string(), "http://localhost:9000");
         assert_eq!(config.data_dir, PathBuf::from("/elsewhere"));
+    }
+
+    #[test]
+    fn tls_needs_both_files_and_shows_in_links() {
+        let both = [
+            ("MESHER_TLS_CERTIFICATE", "/c.pem"),
+            ("MESHER_TLS_KEY", "/k.pem"),
+        ];
+        let config = resolve(Flags::default(), &both).unwrap();
+        assert_eq!(config.base_url().to_string(), "https://127.0.0.1:8080");
+        for (given, missing) in [(0, "MESHER_TLS_KEY"), (1, "MESHER_TLS_CERTIFICATE")] {
+            let error = resolve(Flags::default(), &both[given..=given])
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with(missing), "{error}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_runtime::http::Tls;
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use warp::{Filter, Reply};
 
@@ -60,6 +61,7 @@ pub fn tree(
     config: &Config,
     database: &Database,
     listener: TcpListener,
+    tls: Option<Tls>,
     workers: usize,
 ) -> Supervisor {
     let pool = pool::named(system);
@@ -106,7 +108,7 @@ pub fn tree(
         .child(streaming::child())
         .child(processing::child(workers))
         .child(ingestion::child(ingestion.processes))
-        .child(http::child(listener, &parts))
+        .child(http::child(listener, tls, &parts))
 }
 
 fn storage(database: &Database) -> ChildSpec {

@@ -2,16 +2,22 @@
 
 use std::env;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use dogfood_tests::laboratory::{PROGRAMS, Program};
+use dogfood_tests::report::Report;
 use dogfood_tests::seed::Seed;
+use dogfood_tests::soak::{Plan, Until};
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
-use dogfood_tests::{Fault, browser, kill_nine, kill_processes, machine, sdks, throughput};
+use dogfood_tests::{
+    Fault, browser, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+};
 
 const HEAD: &str = "\
 Attacks the runtime, and Mesher on it, and says for each promise whether it held on this machine.
 
-usage: cargo run -p dogfood-tests --release -- SUITE [options]
+usage: cargo run -p dogfood-tests --release -- SUITE... [options]
 
 Against the runtime, through its public interface (a promise's number, such as E1, is that of runtime/docs/SEMANTICS.md):";
 
@@ -20,11 +26,19 @@ const TAIL: &str = "  all              each of these in turn
   --count N        how large; the default fits this machine: at most a quarter of its free memory, and a build
                    without optimisation does a twentieth
   --seed N         the same random decisions again, as DOGFOOD_SEED=N; the operating system's part of chance remains
+  --rounds N       so many times, small as in `cargo test`, each with a fresh seed (or, after --seed, the numbers that follow it)
   --json           one JSON object a suite, one a line, and no progress
+  --report FILE    a page of HTML with verdicts, figures and plots, that needs nothing else
 
 A suite prints figures (times, threads of the operating system, resident memory, seconds of processors) and then a
 verdict for each invariant. Figures are never judged: a slow machine fails nothing. No suite runs longer than 15
 minutes; one that hangs is a broken promise. On a terminal a bar shows how far it is.
+
+In the laboratory, where a seed decides order, time and faults (a failure is shrunk and replayed by a number):
+  laboratory [PROGRAM...] [--count SEEDS] [--seed N] [--replay TEXT] [--json] [--report FILE]
+                           random programs against models, 2,000 seeds each: PROGRAMS_HERE
+  soak [--hours H] [PROGRAM...] [--seed N] [--json] [--report FILE]
+                           the same with fresh seeds for 2 hours, on every processor, until the first failure
 
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
@@ -55,11 +69,9 @@ fn main() -> ExitCode {
         ["browser"] => browser::run(),
         [] | ["help"] => return help(),
         words if words.iter().any(|word| ["-h", "--help"].contains(word)) => return help(),
-        ["all", options @ ..] => return run_suites(SUITES, options),
-        [name, options @ ..] => match SUITES.iter().find(|suite| suite.name == *name) {
-            Some(suite) => return run_suites(std::slice::from_ref(suite), options),
-            None => return misunderstood(name),
-        },
+        ["laboratory", rest @ ..] => return run_laboratory(rest, Some(2_000)),
+        ["soak", rest @ ..] => return run_laboratory(rest, None),
+        words => return run_suites(words),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,15 +86,20 @@ fn main() -> ExitCode {
 struct Options {
     count: Option<u64>,
     seed: Option<u64>,
+    rounds: Option<u64>,
     json: bool,
+    hours: Option<f64>,
+    replay: Option<String>,
+    report: Option<String>,
 }
 
 fn options(words: &[&str]) -> Result<Options, String> {
     let mut options = Options::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
         let mut number = || {
-            let value = words.next().ok_or(format!("{word} needs a number"))?;
+            let value = value()?;
             let digits = value.replace('_', "");
             digits
                 .parse()
@@ -91,20 +108,51 @@ fn options(words: &[&str]) -> Result<Options, String> {
         match *word {
             "--count" => options.count = Some(number()?),
             "--seed" => options.seed = Some(number()?),
+            "--rounds" => options.rounds = Some(number()?),
             "--json" => options.json = true,
+            "--hours" => {
+                let hours: f64 = value()?.parse().map_err(|_| "--hours".to_owned())?;
+                let fits = (0.0..=1_000.0).contains(&hours);
+                options.hours = Some(fits.then_some(hours).ok_or("--hours")?);
+            }
+            "--replay" => options.replay = Some((*value()?).to_owned()),
+            "--report" => options.report = Some((*value()?).to_owned()),
             other => return Err((*other).to_owned()),
         }
     }
     Ok(options)
 }
 
-fn run_suites(suites: &'static [Suite], words: &[&str]) -> ExitCode {
-    let options = match options(words) {
-        Ok(options) => options,
+/// The suites that are named, until the first option.
+fn named_suites<'a>(words: &'a [&'a str]) -> Result<(Vec<&'static Suite>, &'a [&'a str]), String> {
+    let first_option = words.iter().position(|word| word.starts_with("--"));
+    let (names, options) = words.split_at(first_option.unwrap_or(words.len()));
+    let mut suites = Vec::new();
+    for name in names {
+        let fits = |suite: &&Suite| *name == "all" || suite.name == *name;
+        let before = suites.len();
+        suites.extend(SUITES.iter().filter(fits));
+        if suites.len() == before {
+            return Err((*name).to_owned());
+        }
+    }
+    Ok((suites, options))
+}
+
+fn run_suites(words: &[&str]) -> ExitCode {
+    let understood = named_suites(words).and_then(|(suites, words)| Ok((suites, options(words)?)));
+    let (suites, options) = match understood {
+        Ok(understood) => understood,
         Err(word) => return misunderstood(&word),
     };
+    if suites.is_empty() {
+        return misunderstood(words[0]);
+    }
     let seed = options.seed.unwrap_or_else(|| Seed::from_env().number());
-    let mut broken = Vec::new();
+    if let Some(rounds) = options.rounds {
+        return run_rounds(&suites, rounds, seed, options.count);
+    }
+    let (mut broken, mut reports) = (Vec::new(), Vec::new());
     for suite in suites {
         let count = options.count.unwrap_or_else(|| suite.count_here());
         if !options.json {
@@ -127,6 +175,11 @@ fn run_suites(suites: &'static [Suite], words: &[&str]) -> ExitCode {
                 suite.name
             ));
         }
+        reports.push(report);
+    }
+    if let Err(fault) = write_page(options.report.as_deref(), &reports) {
+        eprintln!("FAILED: {fault}");
+        return ExitCode::FAILURE;
     }
     if broken.is_empty() {
         if !options.json {
@@ -139,6 +192,111 @@ fn run_suites(suites: &'static [Suite], words: &[&str]) -> ExitCode {
         eprintln!("  {command}");
     }
     ExitCode::FAILURE
+}
+
+/// Writes the reports as a page, when one is wanted.
+fn write_page(path: Option<&str>, reports: &[Report]) -> Result<(), Fault> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, page::page(reports)).map_err(|error| format!("{path}: {error}").into())
+}
+
+/// The programs that are named, all when none is: for a number of seeds each, or for hours.
+fn run_laboratory(words: &[&str], seeds: Option<u64>) -> ExitCode {
+    let first_option = words.iter().position(|word| word.starts_with("--"));
+    let (names, rest) = words.split_at(first_option.unwrap_or(words.len()));
+    let mut programs = Vec::new();
+    for name in names {
+        match Program::named(name) {
+            Some(program) => programs.push(program),
+            None => return misunderstood(name),
+        }
+    }
+    if names.is_empty() {
+        programs.extend(PROGRAMS);
+    }
+    let options = match options(rest) {
+        Ok(options) => options,
+        Err(word) => return misunderstood(&word),
+    };
+    let until = match (seeds, &options.replay) {
+        (_, Some(_)) => Until::Seeds(1),
+        (Some(seeds), None) => Until::Seeds(options.count.unwrap_or(seeds)),
+        (None, None) => Until::Elapsed(Duration::from_secs_f64(
+            options.hours.unwrap_or(2.0) * 3600.0,
+        )),
+    };
+    let plan = Plan {
+        programs,
+        until,
+        seed: options.seed.unwrap_or_else(|| Seed::from_env().number()),
+        replay: options.replay,
+    };
+    let json = options.json;
+    if !json {
+        println!("laboratory: {until:?}, seed {}", plan.seed);
+    }
+    let told = |line: &str| {
+        if !json {
+            println!("{line}");
+        }
+    };
+    let report = match soak::run(&plan, &told) {
+        Ok(report) => report,
+        Err(error) => return misunderstood(&error),
+    };
+    if json {
+        println!("{}", report.json());
+    } else {
+        println!("{}", report.text());
+    }
+    let holds = report.holds();
+    match write_page(options.report.as_deref(), &[report]) {
+        Ok(()) if holds => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(fault) => {
+            eprintln!("FAILED: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the suites again and again, small, and prints a line for each; the report only of what broke.
+fn run_rounds(suites: &[&'static Suite], rounds: u64, first: u64, count: Option<u64>) -> ExitCode {
+    let mut seeds = Seed::new(first);
+    let mut broken = Vec::new();
+    for round in 1..=rounds {
+        for suite in suites {
+            let (seed, count) = (seeds.next_u64(), count.unwrap_or(suite.count_small));
+            let report = suite.run(count, seed, false);
+            let verdict = if report.holds() { "holds" } else { "BROKEN" };
+            println!(
+                "round {round:>3} {:<12} seed {seed:<20} {verdict} {} invariants, {:.1} s",
+                suite.name,
+                report.verdicts.len(),
+                report.usage.wall_seconds
+            );
+            if !report.holds() {
+                println!("{}", report.text());
+                broken.push(format!(
+                    "cargo run -p dogfood-tests --release -- {} --count {count} --seed {seed}",
+                    suite.name
+                ));
+            }
+        }
+    }
+    println!(
+        "{rounds} rounds of {} suites: {} broke an invariant",
+        suites.len(),
+        broken.len()
+    );
+    for command in &broken {
+        eprintln!("  {command}");
+    }
+    if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn run_kill_nine(rounds: u32) -> Result<(), Fault> {
@@ -174,7 +332,8 @@ fn help() -> ExitCode {
             suite.count_here()
         );
     }
-    println!("{TAIL}");
+    let programs: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+    println!("{}", TAIL.replace("PROGRAMS_HERE", &programs.join(" ")));
     ExitCode::SUCCESS
 }
 

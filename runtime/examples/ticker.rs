@@ -17,7 +17,9 @@ async fn main() {
     let ticker = system.spawn(|mut cx: Context<Message>| async move {
         let me = cx.address();
         cx.send_after(&me, Duration::from_millis(25), Message::Once);
-        let interval = cx.send_interval(&me, Duration::from_millis(10), Message::Tick);
+        let interval = cx
+            .send_interval(&me, Duration::from_millis(10), Message::Tick)
+            .expect("the period is not zero");
         let never = cx.send_after(&me, Duration::from_secs(3_600), Message::Never);
         let mut ticks = 0;
         while ticks < 5 {

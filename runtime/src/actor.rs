@@ -9,7 +9,7 @@ use crate::error::StartError;
 use crate::exit::ExitReason;
 use crate::mailbox::Capacity;
 use crate::pid::Pid;
-use crate::process::context::{Context, Event};
+use crate::process::context::{Context, Event, Work};
 use crate::process::home::Home;
 use crate::process::{Birth, run, spawn};
 use crate::reply_to;
@@ -133,6 +133,7 @@ pub(crate) fn start<A: Actor>(
 ) -> Starting {
     let (birth, ready, starting) = Starting::prepare(Birth {
         behaviour: std::any::type_name::<A>(),
+        answers: true,
         ..birth
     });
     starting(spawn(home, birth, move |context| {
@@ -167,13 +168,19 @@ async fn serve<A: Actor>(actor: &mut A, cx: &mut Context<A::Message>) -> ExitRea
         return reason;
     }
     loop {
-        let flow = match cx.receive_event().await {
-            Event::Message(message) => actor.handle(message, cx).await,
+        let flow = match cx.receive_work(true).await {
+            Work::Event(Event::Message(message)) => actor.handle(message, cx).await,
             // As gen_server: the parent is obeyed, whatever the process traps.
-            Event::Signal(Signal::Exit { from, reason }) if cx.parent() == Some(from) => {
+            Work::Event(Event::Signal(Signal::Exit { from, reason }))
+                if cx.parent() == Some(from) =>
+            {
                 return reason;
             }
-            Event::Signal(signal) => actor.handle_signal(signal, cx).await,
+            Work::Event(Event::Signal(signal)) => actor.handle_signal(signal, cx).await,
+            Work::Question(question) => {
+                question.ask(actor);
+                Flow::Continue
+            }
         };
         if let Flow::Stop(reason) = flow {
             return reason;

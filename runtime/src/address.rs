@@ -15,7 +15,7 @@ use crate::process::kernel::Kernel;
 use crate::process::{Birth, run, spawn};
 use crate::reference::Ref;
 use crate::reply_to;
-use crate::telemetry::count;
+use crate::telemetry::LostTo;
 use crate::timer::{Fire, TimerRef};
 
 /// Names a mailbox; cheap to clone. For a supervised child it stays good across restarts.
@@ -99,7 +99,8 @@ impl<M: Send + 'static> Address<M> {
             Push::Full(message) => Err(SendError::Full(message)),
             Push::Gone(message) => Err(SendError::Gone(message)),
             Push::Evicted(dropped) => {
-                count(&self.kernel().counters().messages_dropped);
+                let counters = self.kernel().counters();
+                counters.dead_letter::<M>(Some(self.pid()), LostTo::Overflow);
                 // The dropped message is the user's: its calls end as Full, its panic is not the sender's.
                 reply_to::settling(CallError::Full, || run::discard(self.pid(), dropped));
                 Ok(())
@@ -146,7 +147,8 @@ impl<M: Send + 'static> Fire for Delivery<M> {
             // A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none. One whose life
             // has ended meanwhile is not for the next.
             if let Err(lost) = target.send_to_life(message, self.life) {
-                count(&target.kernel().counters().messages_dropped);
+                let counters = target.kernel().counters();
+                counters.dead_letter::<M>(Some(self.life), LostTo::Timer);
                 run::discard(self.life, lost);
             }
         }
@@ -254,17 +256,24 @@ impl<M: Send + 'static> Context<M> {
         send_after(target, delay, message)
     }
 
-    /// Sends a copy of `message` every `period`, the first after one period, without drift; missed turns are skipped.
+    /// Sends a copy of `message` every `period`, the first after one period, without drift; missed turns are skipped. A period shorter
+    /// than the wheel's tick of 1 ms is one tick.
+    ///
+    /// # Errors
+    /// `NoPeriod` gives the message back when the period is zero.
     pub fn send_interval<N: Clone + Send + 'static>(
         &mut self,
         target: &Address<N>,
         period: Duration,
         message: N,
-    ) -> TimerRef {
-        send_interval(target, period, message)
+    ) -> Result<TimerRef, SendError<N>> {
+        if period.is_zero() {
+            return Err(SendError::NoPeriod(message));
+        }
+        Ok(send_interval(target, period, message))
     }
 
-    /// Starts a closure process with its own mailbox; this process is its parent.
+    /// Starts a closure process with its own mailbox; this process is its parent. For one that never returns, see [`System::spawn`](crate::System::spawn).
     pub fn spawn<N, F, Fut>(&mut self, body: F) -> Address<N>
     where
         N: Send + 'static,

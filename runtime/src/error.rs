@@ -16,6 +16,8 @@ pub enum SendError<M> {
     NoConnection(M),
     /// The message could not be encoded for the wire.
     Encode(M),
+    /// An interval needs a period longer than zero.
+    NoPeriod(M),
 }
 
 impl<M> SendError<M> {
@@ -25,7 +27,8 @@ impl<M> SendError<M> {
             SendError::Full(message)
             | SendError::Gone(message)
             | SendError::NoConnection(message)
-            | SendError::Encode(message) => message,
+            | SendError::Encode(message)
+            | SendError::NoPeriod(message) => message,
         }
     }
 
@@ -40,6 +43,7 @@ impl<M> SendError<M> {
             SendError::Gone(_) => "process is gone",
             SendError::NoConnection(_) => "node cannot be reached",
             SendError::Encode(_) => "message cannot be encoded",
+            SendError::NoPeriod(_) => "interval has a period of zero",
         }
     }
 }
@@ -51,6 +55,7 @@ impl<M> fmt::Debug for SendError<M> {
             SendError::Gone(_) => "Gone",
             SendError::NoConnection(_) => "NoConnection",
             SendError::Encode(_) => "Encode",
+            SendError::NoPeriod(_) => "NoPeriod",
         };
         formatter.debug_tuple(name).finish_non_exhaustive()
     }
@@ -126,6 +131,8 @@ pub enum StartError {
     MaxChildren,
     /// A significant child must not be permanent, and its supervisor must have an auto-shutdown.
     Significant,
+    /// A supervisor counts its restarts in a window longer than zero; in one of zero there would be no limit.
+    Intensity,
     /// The supervisor has no child with this id.
     NotFound,
     /// The supervisor could not be asked.
@@ -154,6 +161,9 @@ impl fmt::Display for StartError {
             StartError::Significant => formatter.write_str(
                 "a significant child must not be permanent, and its supervisor must have an auto-shutdown",
             ),
+            StartError::Intensity => {
+                formatter.write_str("the window of a restart intensity must be longer than zero")
+            }
             StartError::NotFound => formatter.write_str("supervisor has no such child"),
             StartError::Supervisor(error) => write!(formatter, "supervisor: {error}"),
         }
@@ -162,19 +172,19 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// A name could not be registered or looked up.
+/// A name could not be registered or looked up, or a room or group of that name not be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
     /// Nobody has this name.
     NotFound,
-    /// The process with this name takes another type of message.
+    /// The process with this name, or the group, takes another type of message.
     WrongType,
     /// Another living process has this name.
     Taken,
     /// Empty, longer than 255 bytes, or with control characters.
     Invalid,
-    /// The process to be named has ended.
+    /// The process to be named, or to join, has ended.
     Gone,
 }
 
@@ -185,7 +195,7 @@ impl fmt::Display for NameError {
             NameError::WrongType => "process with this name takes another message type",
             NameError::Taken => "name is taken",
             NameError::Invalid => "name is invalid",
-            NameError::Gone => "process to be named has ended",
+            NameError::Gone => "process has ended",
         })
     }
 }

@@ -32,6 +32,8 @@ pub enum ExitKind {
     NoConnection,
     /// A supervisor gave up: more restarts than its intensity allows.
     RestartIntensity,
+    /// A member of a room was further behind than it may be, and had joined with `RoomPolicy::Disconnect`.
+    TooSlow,
     /// The process panicked.
     Panic {
         /// The panic's message.
@@ -87,6 +89,12 @@ impl ExitReason {
     #[must_use]
     pub fn restart_intensity() -> ExitReason {
         shared_reason!(RestartIntensity)
+    }
+
+    /// Too slow for a room.
+    #[must_use]
+    pub fn too_slow() -> ExitReason {
+        shared_reason!(TooSlow)
     }
 
     /// A panic with its message and location.
@@ -167,6 +175,7 @@ impl fmt::Display for ExitReason {
             ExitKind::NoProcess => formatter.write_str("no such process"),
             ExitKind::NoConnection => formatter.write_str("no connection"),
             ExitKind::RestartIntensity => formatter.write_str("restart intensity exceeded"),
+            ExitKind::TooSlow => formatter.write_str("too slow for a room"),
             ExitKind::Panic { message, location } => {
                 write!(formatter, "panic at {location}: {message}")
             }

@@ -27,6 +27,8 @@ pub enum JobError {
     Exited(ExitReason),
     /// It was not ready in time; it goes on and can be awaited again.
     Timeout,
+    /// It was not started: [`Job::map`] was given a limit of zero.
+    NoLimit,
 }
 
 impl fmt::Display for JobError {
@@ -34,6 +36,7 @@ impl fmt::Display for JobError {
         match self {
             JobError::Exited(reason) => write!(formatter, "job exited: {reason}"),
             JobError::Timeout => formatter.write_str("job timed out"),
+            JobError::NoLimit => formatter.write_str("job was not started: the limit is zero"),
         }
     }
 }
@@ -141,8 +144,8 @@ impl<T: Send + 'static> Job<T> {
         }
     }
 
-    /// Runs `work` on each item in a job of its own, at most `limit` of them (and at least one) at a time. The results are in the order of
-    /// the items; a panic is the result of its item alone.
+    /// Runs `work` on each item in a job of its own, at most `limit` of them at a time. The results are in the order of the items; a
+    /// panic is the result of its item alone. With a limit of zero each result is `NoLimit`.
     ///
     /// Cancel safety: a dropped future kills what it has started.
     ///
@@ -169,8 +172,11 @@ impl<T: Send + 'static> Job<T> {
         Fut: Future<Output = T> + Send + 'static,
     {
         let (kernel, owner) = (owner.kernel(), owner.owner());
+        if limit == 0 {
+            return items.into_iter().map(|_| Err(JobError::NoLimit)).collect();
+        }
         let work = Arc::new(work);
-        let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut jobs = Vec::new();
         for item in items {
             let place = places.clone().acquire_owned().await;

@@ -75,6 +75,8 @@ fn spare<M>(queue: &mut VecDeque<M>) -> Option<VecDeque<M>> {
 pub(crate) enum FramePush {
     Delivered,
     Lagging,
+    /// Too many wait, and the member is to be disconnected.
+    Overrun,
     Gone,
 }
 
@@ -146,12 +148,13 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Queues a room frame, gone unless `welcome`, asked under the lock; drops the oldest waiting frame when the member is too far behind.
+    /// Queues a room frame, gone unless `welcome`, asked under the lock. When the member is too far behind, `policy` decides.
     pub(crate) fn push_frame(
         &self,
         room: &Arc<str>,
         payload: &Bytes,
         wrap: lanes::Wrap<M>,
+        policy: lanes::RoomPolicy,
         welcome: impl FnOnce() -> bool,
     ) -> FramePush {
         let mut state = self.state.lock();
@@ -165,16 +168,21 @@ impl<M> Mailbox<M> {
             payload: payload.clone(),
             wrap,
         };
-        let dropped = state.frames.push(frame, ROOM_FRAMES_MAX);
+        let pushed = state.frames.push(frame, ROOM_FRAMES_MAX, policy);
+        if pushed.is_err() {
+            drop(state);
+            return FramePush::Overrun;
+        }
         self.frames_len.store(state.frames.len(), Ordering::Relaxed);
         let waker = state.receiver.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        match dropped {
-            None => FramePush::Delivered,
-            Some(_frame) => FramePush::Lagging,
+        match pushed {
+            Ok(None) => FramePush::Delivered,
+            Ok(Some(_)) => FramePush::Lagging,
+            Err(_) => FramePush::Overrun,
         }
     }
 

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::exit::ExitReason;
 use crate::mailbox::MailboxNumbers;
-use crate::mailbox::lanes::{SystemLane, wake_all};
+use crate::mailbox::lanes::{LaneItem, Question, SystemLane, wake_all};
 use crate::pid::Pid;
 use crate::reference::Ref;
-use crate::signal::Signal;
-use crate::telemetry::count;
+use crate::scheduler::Task;
+use crate::sync::Mutex;
+use crate::telemetry::{PROCESS_PANICKED, count};
 
 pub(crate) mod context;
 pub(crate) mod current;
@@ -38,16 +39,22 @@ pub(crate) struct Process {
     pub(crate) parent: Option<Pid>,
     /// What inspection calls it: the behaviour's type.
     pub(crate) behaviour: &'static str,
+    /// Whether it is an actor, which answers questions about its state.
+    pub(crate) answers: bool,
     pub(crate) started: Duration,
     pub(crate) restarts: u32,
     pub(crate) handled: AtomicU64,
     pub(crate) reductions: AtomicU64,
+    /// Time on a worker in microseconds; stays zero unless the system measures it.
+    pub(crate) busy_us: AtomicU64,
+    /// The panic that ended the last life of this child that panicked; normal when none did.
+    pub(crate) last_panic: ExitReason,
     /// Odd while a worker polls it. Only its own worker writes.
     poll_phase: AtomicU64,
     /// Whether it has taken a message and not yet asked for the next.
     in_message: AtomicBool,
     mailbox: Arc<dyn MailboxView>,
-    /// Signals that wait; lets the process skip the lock between messages.
+    /// Signals and questions that wait; lets the process skip the lock between messages.
     signals: AtomicUsize,
     interrupted: AtomicBool,
     inner: Mutex<Inner>,
@@ -91,6 +98,8 @@ pub(crate) enum Watcher {
 pub(crate) struct Birth {
     pub(crate) parent: Option<Pid>,
     pub(crate) behaviour: &'static str,
+    /// Whether it is an actor.
+    pub(crate) answers: bool,
     /// Linked from the first moment.
     pub(crate) linked: bool,
     /// The parent monitors it from the first moment.
@@ -100,6 +109,8 @@ pub(crate) struct Birth {
     /// What waits in the mailbox is for the next life.
     pub(crate) keeps_mailbox: bool,
     pub(crate) restarts: u32,
+    /// How the last of the lives before it that panicked did.
+    pub(crate) last_panic: Option<ExitReason>,
     /// Told the exit reason, whatever it is.
     pub(crate) witness: Option<oneshot::Sender<ExitReason>>,
     /// The life must not outlive this process.
@@ -121,10 +132,13 @@ where
         pid: Pid::next(),
         parent: birth.parent,
         behaviour: birth.behaviour,
+        answers: birth.answers,
         started: kernel.clock().now(),
         restarts: birth.restarts,
         handled: AtomicU64::new(0),
         reductions: AtomicU64::new(0),
+        busy_us: AtomicU64::new(0),
+        last_panic: birth.last_panic.unwrap_or_else(ExitReason::normal),
         poll_phase: AtomicU64::new(0),
         in_message: AtomicBool::new(false),
         mailbox: home.clone(),
@@ -166,10 +180,17 @@ where
         supervised: birth.supervised,
         keeps_mailbox: birth.keeps_mailbox,
     };
+    let behaviour = process.behaviour;
     let death = run::Death::new(home.clone(), process, mode);
-    kernel
-        .scheduler()
-        .spawn(Box::pin(run::live(body, context, death)));
+    let life = run::live(body, context, death);
+    let span = tracing::debug_span!(target: PROCESS_PANICKED, "process", process.pid = %pid, process.behaviour = behaviour);
+    // Without a subscriber that wants it, a task carries no span.
+    let task: Task = if span.is_disabled() {
+        Box::pin(life)
+    } else {
+        Box::pin(life.instrument(span))
+    };
+    kernel.scheduler().spawn_process(pid, behaviour, task);
     pid
 }
 
@@ -182,19 +203,23 @@ impl Process {
         self.inner.lock().label = Some(label.into());
     }
 
-    /// A signal that is already here.
-    pub(crate) fn next_signal(&self) -> Option<Signal> {
+    /// A signal that is already here, or a question for one who `answers`.
+    pub(crate) fn next_item(&self, answers: bool) -> Option<LaneItem> {
         if self.signals.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.take_signal(&mut self.inner.lock())
+        self.take_item(&mut self.inner.lock(), answers)
     }
 
-    /// The next signal, or the waker is kept.
-    pub(crate) fn poll_signal(&self, context: &std::task::Context<'_>) -> Option<Signal> {
+    /// The next item of the system lane, or the waker is kept.
+    pub(crate) fn poll_item(
+        &self,
+        context: &std::task::Context<'_>,
+        answers: bool,
+    ) -> Option<LaneItem> {
         let mut inner = self.inner.lock();
-        if let Some(signal) = self.take_signal(&mut inner) {
-            return Some(signal);
+        if let Some(item) = self.take_item(&mut inner, answers) {
+            return Some(item);
         }
         let old = inner.lane.receiver.replace(context.waker().clone());
         drop(inner);
@@ -202,10 +227,16 @@ impl Process {
         None
     }
 
-    fn take_signal(&self, inner: &mut Inner) -> Option<Signal> {
-        let signal = inner.lane.next();
+    fn take_item(&self, inner: &mut Inner, answers: bool) -> Option<LaneItem> {
+        let item = inner.lane.next(answers);
         self.signals.store(inner.lane.len(), Ordering::Release);
-        signal
+        item
+    }
+
+    /// Puts a question to an actor, ahead of its messages. `false` when the process is over.
+    pub(crate) fn ask(&self, question: Question) -> bool {
+        self.with_lane(|inner| (inner.lane.push_question(question), ()))
+            .is_some()
     }
 
     /// Changes the system lane, then wakes whom the change concerns, outside the lock. `None` when the process is over.
@@ -250,6 +281,12 @@ impl Process {
         let mut inner = self.inner.lock();
         inner.running = false;
         inner.lane.interruption().cloned()
+    }
+
+    /// Notes time on a worker.
+    fn was_busy(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.busy_us.fetch_add(us, Ordering::Relaxed);
     }
 
     fn turn_poll_phase(&self) {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::CallError;
 use crate::sync::Mutex;
-use crate::telemetry::{Counters, count};
+use crate::telemetry::{Counters, LostTo};
 
 /// Answers one call. Carried by the call's message; may be kept and used later, from anywhere.
 ///
@@ -46,7 +46,7 @@ impl<T: Send + 'static> ReplyTo<T> {
         if let Some(slot) = self.0.take()
             && !slot.settle(Ok(value))
         {
-            count(&slot.counters.late_replies);
+            slot.counters.dead_letter::<T>(None, LostTo::LateReply);
         }
     }
 }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::address::Address;
+use crate::error::NameError;
+use crate::exit::ExitReason;
 use crate::mailbox::FramePush;
-pub use crate::mailbox::lanes::RoomMessage;
+pub use crate::mailbox::lanes::{RoomMessage, RoomPolicy};
 use crate::name::Name;
 use crate::pid::Pid;
 use crate::process::home::Home;
@@ -32,27 +34,6 @@ impl fmt::Debug for Rooms {
     }
 }
 
-/// A room could not be joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RoomError {
-    /// The member has ended.
-    Gone,
-    /// Empty, longer than 255 bytes, or with control characters.
-    Invalid,
-}
-
-impl fmt::Display for RoomError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            RoomError::Gone => "member has ended",
-            RoomError::Invalid => "room name is invalid",
-        })
-    }
-}
-
-impl std::error::Error for RoomError {}
-
 /// What became of one broadcast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -61,16 +42,21 @@ pub struct BroadcastReport {
     pub delivered: usize,
     /// Of these, members that lost their oldest waiting frame for it and will be told.
     pub lagging: usize,
+    /// Members that were too far behind, had joined with [`RoomPolicy::Disconnect`], and were put out of the room by this frame.
+    pub disconnected: usize,
 }
 
 /// A member without its message type.
 pub(crate) trait Member: Send + Sync {
     fn deliver(&self, room: &Arc<str>, payload: &Bytes) -> FramePush;
+    /// Tells it that it was put out of a room.
+    fn disconnect(&self);
 }
 
 struct RoomMember<M> {
     home: Arc<Home<M>>,
     life: Pid,
+    policy: RoomPolicy,
     wrap: fn(RoomMessage) -> M,
 }
 
@@ -78,7 +64,14 @@ impl<M: Send + 'static> Member for RoomMember<M> {
     fn deliver(&self, room: &Arc<str>, payload: &Bytes) -> FramePush {
         self.home
             .mailbox
-            .push_frame(room, payload, self.wrap, || self.home.is_life(self.life))
+            .push_frame(room, payload, self.wrap, self.policy, || {
+                self.home.is_life(self.life)
+            })
+    }
+
+    fn disconnect(&self) {
+        let kernel = self.home.kernel();
+        kernel.exit(kernel.root(), self.life, ExitReason::too_slow());
     }
 }
 
@@ -99,7 +92,8 @@ impl Rooms {
 
     /// Adds the life behind `member` to a room; `wrap` turns the room's messages into its own. Joining twice changes nothing.
     ///
-    /// Broadcasts wait in a bounded queue of their own beside the mailbox, in order with the messages sent to it.
+    /// Broadcasts wait in a bounded queue of their own beside the mailbox, in order with the messages sent to it. A member that is too slow
+    /// loses the oldest, see [`RoomPolicy::DropOldest`].
     ///
     /// # Errors
     /// `Gone` when the member has ended, `Invalid` when `room` cannot be a name.
@@ -108,9 +102,24 @@ impl Rooms {
         room: &str,
         member: &Address<M>,
         wrap: fn(RoomMessage) -> M,
-    ) -> Result<(), RoomError> {
+    ) -> Result<(), NameError> {
+        self.join_with(room, member, RoomPolicy::DropOldest, wrap)
+    }
+
+    /// As [`Rooms::join`], and says what becomes of the member when it is too slow for this room. A member's rooms share its queue: whose
+    /// frame finds it full decides.
+    ///
+    /// # Errors
+    /// As [`Rooms::join`].
+    pub fn join_with<M: Send + 'static>(
+        &self,
+        room: &str,
+        member: &Address<M>,
+        policy: RoomPolicy,
+        wrap: fn(RoomMessage) -> M,
+    ) -> Result<(), NameError> {
         if Name::new(room).is_none() {
-            return Err(RoomError::Invalid);
+            return Err(NameError::Invalid);
         }
         self.counters
             .get_or_init(|| member.kernel().counters().clone());
@@ -118,12 +127,13 @@ impl Rooms {
         let entry = Arc::new(RoomMember {
             home: member.home().clone(),
             life,
+            policy,
             wrap,
         });
         self.members.lock().join(room, life, entry);
         if !member.kernel().is_alive(life) {
             self.process_exited(life);
-            return Err(RoomError::Gone);
+            return Err(NameError::Gone);
         }
         Ok(())
     }
@@ -134,7 +144,7 @@ impl Rooms {
         left.is_some()
     }
 
-    /// Sends bytes to every member. Never waits: a member too far behind loses its oldest frame and is told how many.
+    /// Sends bytes to every member. Never waits: of a member too far behind, its [`RoomPolicy`] decides.
     pub fn broadcast(&self, room: &str, payload: Bytes) -> BroadcastReport {
         self.send(room, &payload, None)
     }
@@ -148,9 +158,20 @@ impl Rooms {
         let Some((room, members)) = self.members.lock().snapshot(room) else {
             return BroadcastReport::default();
         };
-        let report = broadcast::fan_out(&room, payload, &members, except);
+        let (mut report, overrun) = broadcast::fan_out(&room, payload, &members, except);
+        for (pid, member) in overrun.into_iter().map(|at| &members[at]) {
+            // Of two broadcasts at the same time, one puts it out and tells it.
+            if self.leave(&room, *pid) {
+                report.disconnected += 1;
+                member.disconnect();
+            }
+        }
         if let Some(counters) = self.counters.get() {
             count_by(&counters.room_frames_missed, report.lagging as u64);
+            count_by(
+                &counters.room_members_disconnected,
+                report.disconnected as u64,
+            );
         }
         report
     }

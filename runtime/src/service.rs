@@ -24,3 +24,4 @@
 //! ```
 
 mod call;
+pub(crate) mod state;

@@ -62,7 +62,8 @@ impl Supervisor {
         self
     }
 
-    /// Gives up when there are more than `max_restarts` restarts within any window of `within`.
+    /// Gives up when there are more than `max_restarts` restarts within any window of `within`. With zero restarts the first crash is the
+    /// end, as in OTP; a window of zero is refused at the start with `StartError::Intensity`.
     #[must_use]
     pub fn intensity(mut self, max_restarts: u32, within: Duration) -> Supervisor {
         self.max_restarts = max_restarts;

@@ -23,12 +23,16 @@ use crate::registry::Registry;
 use crate::room::Rooms;
 use crate::scheduler::{Scheduler, TokioScheduler};
 use crate::supervisor::{Supervisor, SupervisorHandle, start_tree};
+use crate::telemetry::DeadLetters;
 use crate::timer::{self, Elapsed, TimerRef};
 
 mod inspect;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod root;
 mod stop;
 mod stuck;
+mod text;
 
 pub use inspect::{Inspection, RoomInfo, SystemCounts};
 use root::Trees;
@@ -57,6 +61,9 @@ pub struct SystemBuilder {
     entropy: Option<Arc<dyn Entropy>>,
     scheduler: Option<Arc<dyn Scheduler>>,
     stuck_after: Option<Duration>,
+    measures_busy: bool,
+    #[cfg(feature = "metrics")]
+    metrics_every: Option<Duration>,
 }
 
 impl SystemBuilder {
@@ -90,10 +97,18 @@ impl SystemBuilder {
 
     /// Reports, in the log and in the counts, a process that holds a worker, or works on one message, longer than `limit` (and no longer
     /// unnoticed than twice that). The one who looks needs a worker itself: on a runtime with one worker, a process that holds it is not
-    /// seen.
+    /// seen. A limit shorter than the wheel's tick of 1 ms is one tick.
     #[must_use]
     pub fn stuck_after(mut self, limit: Duration) -> SystemBuilder {
         self.stuck_after = Some(limit);
+        self
+    }
+
+    /// Measures how long each process is on a worker, for [`ProcessInfo::busy_us`](crate::ProcessInfo::busy_us). Costs two looks at the clock
+    /// each time a process runs; OTP's microstate accounting.
+    #[must_use]
+    pub fn measure_busy(mut self) -> SystemBuilder {
+        self.measures_busy = true;
         self
     }
 
@@ -118,6 +133,13 @@ impl SystemBuilder {
         let kernel = Kernel::new(name, clock, entropy, scheduler, parts);
         if let Some(limit) = self.stuck_after {
             stuck::watch(&kernel, limit);
+        }
+        if self.measures_busy {
+            kernel.measure_busy();
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(period) = self.metrics_every {
+            metrics::record_every(&kernel, period);
         }
         System { kernel }
     }
@@ -145,13 +167,34 @@ impl System {
         SystemBuilder::default()
     }
 
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
+    }
+
     /// The system's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.kernel.name()
     }
 
-    /// Starts a closure process. It ends when the closure returns.
+    /// Starts a closure process. It ends when the closure returns, and what it returns is its exit reason: `()`, an [`ExitReason`], or a
+    /// `Result<(), ExitReason>`.
+    ///
+    /// One that never returns has the type `!`, which is none of these. Say so with an `async` closure and its type:
+    ///
+    /// ```
+    /// # use mesh_runtime::{Context, ExitReason, System};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let system = System::new();
+    /// let echo = system.spawn(async move |mut cx: Context<String>| -> ExitReason {
+    ///     loop {
+    ///         println!("{}", cx.receive().await);
+    ///     }
+    /// });
+    /// # assert!(echo.is_alive());
+    /// # }
+    /// ```
     pub fn spawn<M, F, Fut>(&self, body: F) -> Address<M>
     where
         M: Send + 'static,
@@ -360,6 +403,13 @@ impl System {
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, JobError> {
         job::blocking(&self.kernel, work).await
+    }
+
+    /// Subscribes to dead letters: messages that were accepted and that nobody will handle. At most `bound` of them, and at least one, wait
+    /// for the subscriber; what comes while so many wait is counted by [`DeadLetters::missed`] and not kept.
+    #[must_use]
+    pub fn dead_letters(&self, bound: usize) -> DeadLetters {
+        self.kernel.counters().dead_letters(bound)
     }
 
     /// A look at every process, without disturbing any.

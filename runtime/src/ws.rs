@@ -64,6 +64,7 @@ use warp::{Filter, Rejection, Reply};
 pub use connection::Connection;
 pub use frame::{Close, Frame};
 
+use crate::RoomPolicy;
 use crate::http::upgrade::Takeover;
 use handshake::Refusal;
 
@@ -100,10 +101,13 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Longest wait for the answer to a ping; then the connection closes 1001. Default 10 s.
     pub pong_timeout: Duration,
-    /// Frames that may wait for a slow peer, at least 1; the oldest make room. Default 256.
+    /// Frames that may wait for a slow peer, at least 1. Default 256.
     pub queue_max: usize,
     /// Bytes of frames that may wait for a slow peer; one frame always may. Default 4 MiB.
     pub queue_bytes_max: usize,
+    /// What becomes of a peer for which more waits: the oldest frames make room and it is told how many it missed, or the connection
+    /// closes 1013. Default `DropOldest`.
+    pub slow_peer: RoomPolicy,
     /// Longest wait for a close frame to be sent and answered. Default 5 s.
     pub close_timeout: Duration,
     /// Whose pages may connect. Default [`Origins::SameHost`].
@@ -118,6 +122,7 @@ impl Default for Options {
             pong_timeout: PONG_TIMEOUT,
             queue_max: QUEUE_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
+            slow_peer: RoomPolicy::DropOldest,
             close_timeout: CLOSE_TIMEOUT,
             origins: Origins::SameHost,
         }

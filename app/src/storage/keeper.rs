@@ -36,7 +36,8 @@ impl Actor for Keeper {
         cx: &mut Context<KeeperMessage>,
     ) -> Result<Self, ExitReason> {
         let address = cx.address();
-        cx.send_interval(&address, INTERVAL, KeeperMessage::Look);
+        cx.send_interval(&address, INTERVAL, KeeperMessage::Look)
+            .expect("the interval is not zero");
         Ok(Keeper {
             cluster,
             last_error: None,

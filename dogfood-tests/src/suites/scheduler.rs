@@ -324,7 +324,8 @@ async fn blocking(stage: Stage, system: System) {
     let ticked = ticks.clone();
     system.spawn(async move |mut cx: Context<()>| -> ExitReason {
         let me = cx.address();
-        cx.send_interval(&me, Duration::from_millis(1), ());
+        cx.send_interval(&me, Duration::from_millis(1), ())
+            .expect("the period is not zero");
         loop {
             cx.receive().await;
             ticked.add();

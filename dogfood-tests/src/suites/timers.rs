@@ -286,7 +286,9 @@ async fn intervals(stage: Stage, system: System) {
         system.spawn(move |mut cx: Context<u8>| async move {
             let start = now();
             let me = cx.address();
-            let timer = cx.send_interval(&me, period, 1);
+            let timer = cx
+                .send_interval(&me, period, 1)
+                .expect("the period is not zero");
             for turn in 1..=TURNS {
                 cx.receive().await;
                 if start.elapsed() < period * turn {

@@ -25,11 +25,12 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// At most `messages`, at least one; what is more is rejected unless [`Capacity::overflow`] says otherwise.
+    /// At most `messages`; what is more is rejected unless [`Capacity::overflow`] says otherwise. A mailbox of zero takes none: every message
+    /// is one too many.
     #[must_use]
     pub const fn bounded(messages: usize) -> Capacity {
         Capacity {
-            bound: if messages == 0 { 1 } else { messages },
+            bound: messages,
             policy: Overflow::Reject,
         }
     }

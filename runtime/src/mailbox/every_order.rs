@@ -9,7 +9,7 @@ use loom::future::block_on;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
-use super::lanes::RoomMessage;
+use super::lanes::{RoomMessage, RoomPolicy};
 use super::{Batch, Capacity, FramePush, Mailbox, Overflow, Push};
 
 /// Every order with at most three moments in which a thread is set aside though it could go on: more are said to find no more, and take
@@ -34,7 +34,13 @@ const FRAME: u64 = 1_000;
 
 fn broadcast(mailbox: &Mailbox<u64>) -> FramePush {
     let wrap = |_: RoomMessage| FRAME;
-    mailbox.push_frame(&Arc::from("room"), &Bytes::new(), wrap, || true)
+    mailbox.push_frame(
+        &Arc::from("room"),
+        &Bytes::new(),
+        wrap,
+        RoomPolicy::DropOldest,
+        || true,
+    )
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The lanes beside the user's messages: signals, which pass them, and room frames, which keep their place among them.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +13,42 @@ use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::signal::Signal;
 
+/// What somebody wants to know of an actor's state: run by the actor, with its state, between two messages.
+pub(crate) struct Question(Box<Ask>);
+
+type Ask = dyn FnOnce(&dyn Any) + Send;
+
+impl Question {
+    pub(crate) fn new(ask: impl FnOnce(&dyn Any) + Send + 'static) -> Question {
+        Question(Box::new(ask))
+    }
+
+    pub(crate) fn ask(self, state: &dyn Any) {
+        (self.0)(state);
+    }
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Question")
+    }
+}
+
+/// What waits in a system lane.
+pub(crate) enum LaneItem {
+    Signal(Signal),
+    Question(Question),
+}
+
 /// The system lane of one life: what must get through a flooded mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct SystemLane {
     signals: VecDeque<(Signal, bool)>,
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in every process for what is almost never there"
+    )]
+    questions: Option<Box<VecDeque<Question>>>,
     interrupt: Option<ExitReason>,
     /// The task, woken to be interrupted.
     pub(crate) task: Option<Waker>,
@@ -30,12 +63,36 @@ impl SystemLane {
         [self.receiver.take(), None]
     }
 
-    pub(crate) fn next(&mut self) -> Option<Signal> {
-        self.signals.pop_front().map(|(signal, _)| signal)
+    /// Queues a question, behind the signals. Returns whom to wake.
+    pub(crate) fn push_question(&mut self, question: Question) -> [Option<Waker>; 2] {
+        self.questions.get_or_insert_default().push_back(question);
+        [self.receiver.take(), None]
+    }
+
+    /// The next signal or, for one who `answers`, the next question.
+    pub(crate) fn next(&mut self, answers: bool) -> Option<LaneItem> {
+        if let Some((signal, _)) = self.signals.pop_front() {
+            return Some(LaneItem::Signal(signal));
+        }
+        let questions = self.questions.as_mut().filter(|_| answers)?;
+        let question = questions.pop_front();
+        if questions.is_empty() {
+            self.questions = None;
+        }
+        question.map(LaneItem::Question)
+    }
+
+    /// Nobody will answer: what was asked, to be dropped outside the lock.
+    pub(crate) fn take_questions(&mut self) -> impl Sized + use<> {
+        self.questions.take()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.signals.len()
+            + self
+                .questions
+                .as_ref()
+                .map_or(0, |questions| questions.len())
     }
 
     /// Ends the process at its next suspension. The first reason wins: a process dies once.
@@ -83,6 +140,18 @@ pub struct RoomMessage {
     pub payload: Bytes,
     /// How many earlier frames this member has missed since the last one it got.
     pub missed: u64,
+}
+
+/// What becomes of a member of a room that is too slow: one for whom [`ROOM_FRAMES_MAX`](crate::limits::ROOM_FRAMES_MAX) frames wait when
+/// the next one comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomPolicy {
+    /// It loses the frame that waits longest, and the next one it gets says how many it has missed.
+    #[default]
+    DropOldest,
+    /// It leaves the room and is told by an exit signal with the reason [`ExitKind::TooSlow`](crate::ExitKind::TooSlow), which ends a process
+    /// that does not trap exits. A WebSocket is closed 1013.
+    Disconnect,
 }
 
 /// One broadcast on its way to one member.
@@ -152,8 +221,16 @@ impl<M> FrameLane<M> {
         self.missed_total
     }
 
-    /// Adds a frame; gives back the oldest when there are more than `bound`.
-    pub(crate) fn push(&mut self, frame: Frame<M>, bound: usize) -> Option<Frame<M>> {
+    /// Adds a frame. Over its bound a lane gives up its oldest, or the frame itself, as `policy` says.
+    pub(crate) fn push(
+        &mut self,
+        frame: Frame<M>,
+        bound: usize,
+        policy: RoomPolicy,
+    ) -> Result<Option<Frame<M>>, Frame<M>> {
+        if policy == RoomPolicy::Disconnect && self.frames.len() >= bound {
+            return Err(frame);
+        }
         let dropped = if self.frames.len() >= bound {
             self.frames.pop_front()
         } else {
@@ -164,7 +241,7 @@ impl<M> FrameLane<M> {
             self.missed_total += 1;
         }
         self.frames.push_back(frame);
-        dropped
+        Ok(dropped)
     }
 
     /// The first frame, if `done` user messages are enough for its turn.

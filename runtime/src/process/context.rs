@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::exit::ExitReason;
 use crate::mailbox::Batch;
+use crate::mailbox::lanes::{LaneItem, Question};
 use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::reply_to;
@@ -33,6 +34,21 @@ pub enum Event<M> {
     Message(M),
     /// An exit it trapped, or the `Down` of a monitor.
     Signal(Signal),
+}
+
+/// What an actor has to do next.
+pub(crate) enum Work<M> {
+    Event(Event<M>),
+    Question(Question),
+}
+
+impl<M> From<LaneItem> for Work<M> {
+    fn from(item: LaneItem) -> Work<M> {
+        match item {
+            LaneItem::Signal(signal) => Work::Event(Event::Signal(signal)),
+            LaneItem::Question(question) => Work::Question(question),
+        }
+    }
 }
 
 impl<M: Send + 'static> std::fmt::Debug for Context<M> {
@@ -178,25 +194,42 @@ impl<M: Send + 'static> Context<M> {
     ///
     /// Cancel safety: a dropped future has taken nothing.
     pub async fn receive_event(&mut self) -> Event<M> {
+        match self.receive_work(false).await {
+            Work::Event(event) => event,
+            Work::Question(_) => unreachable!("it was not asked for one"),
+        }
+    }
+
+    /// As [`Context::receive_event`]; for one who `answers` also the next question, after the signals.
+    pub(crate) async fn receive_work(&mut self, answers: bool) -> Work<M> {
         pay_for_message(&self.process, self.home.kernel()).await;
-        std::future::poll_fn(|context| {
-            if let Some(signal) = self.process.next_signal() {
-                return Poll::Ready(Event::Signal(signal));
-            }
-            if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
-                self.process.took_message();
-                return Poll::Ready(Event::Message(message));
-            }
-            self.process
-                .poll_signal(context)
-                .map_or(Poll::Pending, |signal| Poll::Ready(Event::Signal(signal)))
-        })
-        .await
+        std::future::poll_fn(|context| self.poll_work(context, answers)).await
+    }
+
+    /// What is here, or the task is kept to be woken.
+    pub(crate) fn poll_work(
+        &mut self,
+        context: &std::task::Context<'_>,
+        answers: bool,
+    ) -> Poll<Work<M>> {
+        if let Some(item) = self.process.next_item(answers) {
+            return Poll::Ready(item.into());
+        }
+        if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
+            self.process.took_message();
+            return Poll::Ready(Work::Event(Event::Message(message)));
+        }
+        self.process
+            .poll_item(context, answers)
+            .map_or(Poll::Pending, |item| Poll::Ready(item.into()))
     }
 
     /// A signal that is already here.
     pub(crate) fn try_signal(&self) -> Option<Signal> {
-        self.process.next_signal()
+        match self.process.next_item(false)? {
+            LaneItem::Signal(signal) => Some(signal),
+            LaneItem::Question(_) => None,
+        }
     }
 }
 

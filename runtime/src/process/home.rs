@@ -8,6 +8,7 @@ use crate::exit::ExitReason;
 use crate::mailbox::{Capacity, Mailbox, MailboxNumbers};
 use crate::pid::Pid;
 use crate::reply_to;
+use crate::telemetry::LostTo;
 
 use super::kernel::Kernel;
 use super::{MailboxView, run};
@@ -56,6 +57,8 @@ impl<M: Send + 'static> Home<M> {
         let remains = self.mailbox.clear(close);
         reply_to::settling(CallError::Exited(reason.clone()), || {
             for message in remains.messages {
+                let counters = self.kernel.counters();
+                counters.dead_letter::<M>(Some(self.pid()), LostTo::Unread);
                 run::discard(self.pid(), message);
             }
         });

@@ -46,6 +46,8 @@ pub struct ProcessInfo {
     pub messages_handled: u64,
     /// Reductions spent.
     pub reductions: u64,
+    /// Microseconds on a worker; `None` unless the system was built with `SystemBuilder::measure_busy`.
+    pub busy_us: Option<u64>,
     /// How often its supervisor has restarted it.
     pub restarts: u32,
     /// Linked processes.
@@ -54,6 +56,8 @@ pub struct ProcessInfo {
     pub monitors: Vec<Pid>,
     /// Milliseconds since this life began.
     pub uptime_ms: u64,
+    /// Message and place of the panic that ended the last of its lives that panicked; `None` without a supervisor.
+    pub last_panic: Option<String>,
 }
 
 /// The behaviour's type without its path.
@@ -73,7 +77,7 @@ pub(crate) fn label_of(process: &Process) -> String {
 }
 
 /// Looks at a process without disturbing it. Names are added by who knows them.
-pub(crate) fn look(process: &Process, now: Duration) -> ProcessInfo {
+pub(crate) fn look(process: &Process, now: Duration, measures_busy: bool) -> ProcessInfo {
     let label = label_of(process);
     let mailbox = process.mailbox.numbers();
     let inner = process.inner.lock();
@@ -102,10 +106,15 @@ pub(crate) fn look(process: &Process, now: Duration) -> ProcessInfo {
         mailbox_dropped: mailbox.dropped,
         messages_handled: process.handled.load(Ordering::Relaxed),
         reductions: process.reductions.load(Ordering::Relaxed),
+        busy_us: measures_busy.then(|| process.busy_us.load(Ordering::Relaxed)),
         restarts: process.restarts,
         links,
         monitors,
         uptime_ms: u64::try_from(now.saturating_sub(process.started).as_millis())
             .unwrap_or(u64::MAX),
+        last_panic: process
+            .last_panic
+            .is_panic()
+            .then(|| process.last_panic.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -38,6 +39,8 @@ pub(crate) struct Kernel {
     table: Table,
     counters: Arc<Counters>,
     blocking: Blocking,
+    /// Whether the time each process is on a worker is measured.
+    measures_busy: AtomicBool,
     parts: Vec<Box<dyn Part>>,
     /// Stands for the system itself: the parent of its trees, the sender of signals from outside.
     root: Pid,
@@ -66,9 +69,18 @@ impl Kernel {
             table: Table::new(),
             counters: Arc::new(Counters::default()),
             blocking: Blocking::new(BLOCKING_THREADS_MAX),
+            measures_busy: AtomicBool::new(false),
             parts,
             root: Pid::next(),
         })
+    }
+
+    pub(crate) fn measure_busy(&self) {
+        self.measures_busy.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn measures_busy(&self) -> bool {
+        self.measures_busy.load(Ordering::Relaxed)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -183,6 +195,7 @@ impl Kernel {
         }
         drop(self.timers.cancel_owned(pid));
         count(&self.counters.exited);
+        self.scheduler.ended(pid, reason);
         let (links, watching, watchers) = process.farewell(reason);
         self.table.remove(pid);
         for (reference, watched) in watching {

@@ -5,7 +5,7 @@ use crate::pid::Pid;
 
 use super::exit_signal;
 use super::kernel::Kernel;
-use super::{Farewell, Inner, Process};
+use super::{Farewell, Inner, Process, run};
 
 /// Links two processes. When `to` is gone, `from` gets a `NoProcess` exit signal at once.
 pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
@@ -36,11 +36,7 @@ pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
 
 /// Undoes a link, and takes back the exit signal it may have left.
 pub(crate) fn unlink(kernel: &Kernel, process: &Process, peer: Pid) {
-    process.with_lane(|inner| {
-        inner.links.remove(&peer);
-        inner.lane.forget_link(peer);
-        ([None, None], ())
-    });
+    process.forget_link(peer);
     if let Some(peer) = kernel.table().get(peer) {
         both(process, &peer, |own, other| {
             // The peer may have linked anew between the two steps; then this is that link.
@@ -69,13 +65,24 @@ fn both<R>(
 }
 
 impl Process {
+    /// This side's half of `unlink`: under one lock, as the arrival of the signal is, so that it finds the link or the signal.
+    fn forget_link(&self, peer: Pid) {
+        self.with_lane(|inner| {
+            inner.links.remove(&peer);
+            inner.lane.forget_link(peer);
+            ([None, None], ())
+        });
+    }
+
     /// Leaves the stage: takes no signal and holds nothing new from here on.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.over = true;
         let wakers = [inner.lane.task.take(), inner.lane.receiver.take()];
+        let questions = inner.lane.take_questions();
         drop(inner);
         drop(wakers);
+        run::discard(self.pid, questions);
     }
 
     /// Everything is let go. Hands out links, own monitors, and those who watch; nobody is added any more.
@@ -89,3 +96,6 @@ impl Process {
         )
     }
 }
+
+#[cfg(all(test, mesh_loom))]
+mod every_order;

@@ -84,6 +84,7 @@ where
             drop(running);
             return Poll::Ready(reason);
         }
+        let began = kernel.measures_busy().then(|| kernel.clock().now());
         let slice = budget::begin();
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let body = body
@@ -93,6 +94,9 @@ where
             body.poll(task)
         }));
         let spent = budget::end(slice);
+        if let Some(began) = began {
+            process.was_busy(kernel.clock().now().saturating_sub(began));
+        }
         let interruption = process.leave_poll(spent);
         let reason = match (polled, interruption) {
             (Ok(Poll::Pending), None) => {
@@ -150,6 +154,13 @@ pub(crate) fn discard<T>(pid: Pid, value: T) {
 /// Runs a closure in the name of a process and makes a panic in it a value.
 pub(crate) fn contain<R>(pid: Pid, work: impl FnOnce() -> R) -> Result<R, ExitReason> {
     let _running = Running::enter(pid);
+    catch_unwind(AssertUnwindSafe(work)).map_err(described)
+}
+
+/// Runs what is no process's and makes a panic in it a value, which is the caller's to report.
+#[cfg(feature = "sim")]
+pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    let _quiet = current::Quiet::enter();
     catch_unwind(AssertUnwindSafe(work)).map_err(described)
 }
 

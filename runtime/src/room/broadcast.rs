@@ -10,14 +10,16 @@ use crate::pid::Pid;
 use super::BroadcastReport;
 use super::members::Snapshot;
 
+/// What became of it, and the places in `members` of those that are to be disconnected.
 pub(super) fn fan_out(
     room: &Arc<str>,
     payload: &Bytes,
     members: &Snapshot,
     except: Option<Pid>,
-) -> BroadcastReport {
+) -> (BroadcastReport, Vec<usize>) {
     let mut report = BroadcastReport::default();
-    for (pid, member) in members.iter() {
+    let mut overrun = Vec::new();
+    for (at, (pid, member)) in members.iter().enumerate() {
         if Some(*pid) == except {
             continue;
         }
@@ -27,8 +29,9 @@ pub(super) fn fan_out(
                 report.delivered += 1;
                 report.lagging += 1;
             }
+            FramePush::Overrun => overrun.push(at),
             FramePush::Gone => {}
         }
     }
-    report
+    (report, overrun)
 }

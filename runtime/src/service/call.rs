@@ -47,6 +47,7 @@ impl<M: Send + 'static> Address<M> {
                 SendError::Full(_) => CallError::Full,
                 SendError::Gone(_) => CallError::NoProcess,
                 SendError::NoConnection(_) | SendError::Encode(_) => CallError::NoConnection,
+                SendError::NoPeriod(_) => unreachable!("a call is no interval"),
             });
         }
         Answer {

@@ -33,6 +33,8 @@ pub(super) struct Child {
     pub(super) restarts: u32,
     pub(super) seat: Box<dyn Seat>,
     pub(super) kernel: Arc<Kernel>,
+    /// How the last of its lives that panicked did.
+    pub(super) last_panic: Option<ExitReason>,
     /// Why its last life ended.
     pub(super) ended: ExitReason,
 }

@@ -82,6 +82,7 @@ impl Server {
             restarts: 0,
             seat,
             kernel,
+            last_panic: None,
             ended,
         };
         let place = self.children.add(child);

@@ -78,6 +78,10 @@ async fn live(supervisor: Supervisor, ready: Ready, mut cx: Context<Message>) ->
         unnamed: 0,
         name: supervisor.name.map(|name| (name, cx.address())),
     };
+    if supervisor.within.is_zero() {
+        drop(ready.send(Err(StartError::Intensity)));
+        return ExitReason::error(StartError::Intensity);
+    }
     for spec in supervisor.children {
         let id = spec.id.clone();
         if let Err(error) = server.add_child(&mut cx, spec).await {
@@ -187,6 +191,9 @@ impl Server {
             return Ok(());
         };
         child.ended = reason.clone();
+        if reason.is_panic() {
+            child.last_panic = Some(reason.clone());
+        }
         // One for one concerns no other child, so a dynamic supervisor with very many does not list them.
         let (places, died) = if self.strategy == Strategy::OneForOne {
             (vec![place], 0)
@@ -342,6 +349,7 @@ impl Server {
             supervised: true,
             keeps_mailbox: child.keeps_mailbox,
             restarts: child.restarts,
+            last_panic: child.last_panic.clone(),
             ..Birth::default()
         };
         let starting = child
@@ -359,6 +367,12 @@ impl Server {
             }
             Err(error) => {
                 cx.unlink(child_pid);
+                if let StartError::Failed { reason, .. } = &error
+                    && reason.is_panic()
+                    && let Some(child) = self.children.get_mut(place)
+                {
+                    child.last_panic = Some(reason.clone());
+                }
                 Err(error)
             }
         }

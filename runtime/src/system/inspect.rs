@@ -1,7 +1,6 @@
 //! A read-only view of a system: its processes as a tree, its names and rooms, its counters; as data and as text.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use crate::pid::Pid;
@@ -52,8 +51,14 @@ pub struct SystemCounts {
     pub late_replies: u64,
     /// Messages dropped by an overflow policy, or by a timer that found a full mailbox.
     pub messages_dropped: u64,
+    /// Messages that waited in a mailbox when its process ended.
+    pub messages_unread: u64,
+    /// Messages that were accepted and that nobody will handle: the sum of dropped, unread and late replies.
+    pub dead_letters: u64,
     /// Room frames that members missed.
     pub room_frames_missed: u64,
+    /// Members put out of a room because they were too slow and had joined with `RoomPolicy::Disconnect`.
+    pub room_members_disconnected: u64,
     /// Processes that held a worker or one message too long, each time once; zero unless `SystemBuilder::stuck_after` was called.
     pub stuck: u64,
     /// Timers pending now.
@@ -70,7 +75,7 @@ pub(super) fn inspect(kernel: &Kernel) -> Inspection {
         .table()
         .all()
         .iter()
-        .map(|process| info::look(process, now))
+        .map(|process| info::look(process, now, kernel.measures_busy()))
         .collect();
     for process in &mut processes {
         process.names = names.remove(&process.pid).unwrap_or_default();
@@ -82,7 +87,14 @@ pub(super) fn inspect(kernel: &Kernel) -> Inspection {
         .map(|(name, members)| RoomInfo { name, members })
         .collect();
     let counters = kernel.counters();
+    let dead = [
+        &counters.messages_dropped,
+        &counters.messages_unread,
+        &counters.late_replies,
+    ];
     let counts = SystemCounts {
+        messages_unread: counters.messages_unread.load(Ordering::Relaxed),
+        dead_letters: dead.map(|dead| dead.load(Ordering::Relaxed)).iter().sum(),
         spawned: counters.spawned.load(Ordering::Relaxed),
         exited: counters.exited.load(Ordering::Relaxed),
         panicked: counters.panicked.load(Ordering::Relaxed),
@@ -90,6 +102,7 @@ pub(super) fn inspect(kernel: &Kernel) -> Inspection {
         late_replies: counters.late_replies.load(Ordering::Relaxed),
         messages_dropped: counters.messages_dropped.load(Ordering::Relaxed),
         room_frames_missed: counters.room_frames_missed.load(Ordering::Relaxed),
+        room_members_disconnected: counters.room_members_disconnected.load(Ordering::Relaxed),
         stuck: counters.stuck.load(Ordering::Relaxed),
         timers: kernel.timers().len() as u64,
     };
@@ -100,64 +113,5 @@ pub(super) fn inspect(kernel: &Kernel) -> Inspection {
         processes,
         rooms,
         counts,
-    }
-}
-
-impl fmt::Display for Inspection {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            formatter,
-            "{} up {} ms, {} processes",
-            self.name,
-            self.uptime_ms,
-            self.processes.len()
-        )?;
-        let known: HashMap<Pid, &ProcessInfo> = self
-            .processes
-            .iter()
-            .map(|process| (process.pid, process))
-            .collect();
-        let mut children: BTreeMap<Option<Pid>, Vec<&ProcessInfo>> = BTreeMap::new();
-        for process in &self.processes {
-            let parent = process.parent.filter(|parent| known.contains_key(parent));
-            children.entry(parent).or_default().push(process);
-        }
-        let mut waiting: Vec<(usize, &ProcessInfo)> = Vec::new();
-        waiting.extend(
-            children
-                .get(&None)
-                .into_iter()
-                .flatten()
-                .rev()
-                .map(|process| (0, *process)),
-        );
-        while let Some((depth, process)) = waiting.pop() {
-            let label = process.names.first().unwrap_or(&process.label);
-            write!(
-                formatter,
-                "{:indent$}{label} {} {:?}",
-                "",
-                process.pid,
-                process.status,
-                indent = depth * 2
-            )?;
-            writeln!(
-                formatter,
-                " mailbox {}/{} handled {} restarts {}",
-                process.mailbox_len,
-                process.mailbox_high_water,
-                process.messages_handled,
-                process.restarts
-            )?;
-            waiting.extend(
-                children
-                    .get(&Some(process.pid))
-                    .into_iter()
-                    .flatten()
-                    .rev()
-                    .map(|child| (depth + 1, *child)),
-            );
-        }
-        Ok(())
     }
 }

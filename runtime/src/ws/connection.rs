@@ -18,9 +18,10 @@ use super::wire::{Ending, Incoming, Wire};
 use super::{Close, Next, Options, Socket};
 use crate::limits::REDUCTIONS_PER_MESSAGE;
 use crate::process::run::isolate;
+use crate::telemetry::count;
 use crate::{
-    Address, ChildSpec, Context, Event, ExitKind, ExitReason, Pid, RestartType, RoomError,
-    ShutdownType, Signal, System, TimerRef,
+    Address, ChildSpec, Context, Event, ExitKind, ExitReason, NameError, Pid, RestartType,
+    RoomPolicy, ShutdownType, Signal, System, TimerRef,
 };
 
 /// What a callback may do: send to the peer, join rooms, set timers, tell others its address.
@@ -28,6 +29,7 @@ pub struct Connection<M: Send + 'static> {
     context: Context<M>,
     outgoing: Outgoing,
     ear: Ear,
+    slow_peer: RoomPolicy,
 }
 
 impl<M: Send + 'static> Connection<M> {
@@ -64,10 +66,10 @@ impl<M: Send + 'static> Connection<M> {
     ///
     /// # Errors
     /// As [`Rooms::join`](crate::Rooms::join).
-    pub fn join(&mut self, room: &str) -> Result<(), RoomError> {
+    pub fn join(&mut self, room: &str) -> Result<(), NameError> {
         self.system()
             .rooms()
-            .join(room, &self.ear.address(), |message| message)
+            .join_with(room, &self.ear.address(), self.slow_peer, |message| message)
     }
 
     /// Leaves a room. Whether it was joined.
@@ -151,6 +153,7 @@ async fn run<H: Socket>(
         context,
         outgoing,
         ear,
+        slow_peer: options.slow_peer,
     };
     let mut handler = match isolate(H::on_connect(args, &mut cx)).await {
         Ok(Ok(handler)) => handler,
@@ -191,6 +194,8 @@ enum Happened<M> {
     Wire(Incoming),
     Inside(Event<M>),
     Draining,
+    /// More than may wait for the peer does, and it is to be disconnected.
+    TooSlow,
 }
 
 async fn converse<H: Socket>(
@@ -217,12 +222,23 @@ async fn converse<H: Socket>(
             Happened::Inside(Event::Signal(Signal::Exit { reason, .. })) => match reason.kind() {
                 ExitKind::Normal => Ok(Next::Continue),
                 ExitKind::Shutdown => return going_away(reason),
+                ExitKind::TooSlow => return too_slow(cx, reason),
                 _ => {
                     let close = Close::new(Close::CRASHED, "internal error");
                     return Over::by_us(close, reason);
                 }
             },
             Happened::Inside(Event::Signal(_)) => Ok(Next::Continue),
+            Happened::TooSlow => {
+                count(
+                    &cx.context
+                        .home()
+                        .kernel()
+                        .counters()
+                        .room_members_disconnected,
+                );
+                return too_slow(cx, ExitReason::too_slow());
+            }
             Happened::Draining => return going_away(ExitReason::normal()),
         };
         match next {
@@ -242,6 +258,13 @@ fn going_away(reason: ExitReason) -> Over {
     )
 }
 
+/// The close frame goes before all that waits: it would wait behind what the peer does not take.
+fn too_slow<M: Send + 'static>(cx: &mut Connection<M>, reason: ExitReason) -> Over {
+    cx.outgoing.clear();
+    let close = Close::new(Close::TRY_AGAIN_LATER, "too slow for a room");
+    Over::by_us(close, reason)
+}
+
 /// Waits for what comes first. The two sides take turns in being looked at first, so that neither a talkative peer nor a flooded
 /// mailbox starves the other.
 async fn wait<M: Send + 'static>(
@@ -254,6 +277,7 @@ async fn wait<M: Send + 'static>(
         context,
         outgoing,
         ear,
+        slow_peer,
     } = cx;
     let mut inside = pin!(context.receive_event());
     let mut drained = pin!(draining.wait_for(|draining| *draining));
@@ -262,6 +286,9 @@ async fn wait<M: Send + 'static>(
             return Poll::Ready(Happened::Inside(event));
         }
         ear.poll_frames(task, outgoing);
+        if *slow_peer == RoomPolicy::Disconnect && outgoing.has_missed() {
+            return Poll::Ready(Happened::TooSlow);
+        }
         if let Poll::Ready(incoming) = wire.poll_incoming(task, outgoing) {
             return Poll::Ready(Happened::Wire(incoming));
         }

@@ -48,6 +48,8 @@ impl Close {
     pub const TOO_BIG: u16 = 1009;
     /// 1011: the handler crashed.
     pub const CRASHED: u16 = 1011;
+    /// 1013: the peer was too slow, and may connect again.
+    pub const TRY_AGAIN_LATER: u16 = 1013;
 
     /// A code and its reason.
     #[must_use]

@@ -41,6 +41,17 @@ impl Outgoing {
         }
     }
 
+    /// Whether a frame has been lost of which the peer has not been told.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed > 0
+    }
+
+    /// Forgets what waits.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        (self.bytes, self.missed) = (0, 0);
+    }
+
     /// The next frame; before it, the word about those that were missed.
     pub(super) fn pop(&mut self) -> Option<Message> {
         if self.missed > 0 {

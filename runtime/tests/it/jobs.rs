@@ -162,7 +162,7 @@ async fn map_that_is_dropped_or_whose_owner_dies_leaves_no_job() {
     assert!(system.timeout(Duration::from_millis(2), map).await.is_err());
     until(&system, || system.inspect().processes.is_empty()).await;
     let owner = system.spawn(move |mut cx: Context<()>| async move {
-        Job::map(&mut cx, 0, 0..10, sleeps).await;
+        Job::map(&mut cx, 1, 0..10, sleeps).await;
     });
     until(&system, || system.inspect().processes.len() == 2).await;
     system.kill(owner.pid());

@@ -1,5 +1,7 @@
 //! The guarantees of `docs/SEMANTICS.md`, each proved by a test named there.
 
+mod bad_values;
+mod dead_letters;
 mod docs;
 mod exit_order;
 mod exit_reasons;
@@ -8,11 +10,21 @@ mod inspection;
 mod jobs;
 mod links;
 mod mailbox_order;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod monitors;
+mod probe;
 mod public_api;
 mod registry;
 mod rooms;
 mod service_calls;
+#[cfg(feature = "sim")]
+mod sim;
+#[cfg(feature = "sim")]
+mod sim_check;
+#[cfg(feature = "sim")]
+mod sim_network;
+mod states;
 mod stuck;
 mod supervisor_back_off;
 mod supervisor_intensity;

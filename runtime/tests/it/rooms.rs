@@ -1,9 +1,11 @@
 //! Rooms: encode once, wait for nobody, tell what was missed.
 
 use bytes::Bytes;
-use mesh_runtime::{Context, RoomError, RoomMessage, System, limits};
+use mesh_runtime::{
+    Context, Event, ExitKind, NameError, RoomMessage, RoomPolicy, Signal, System, limits,
+};
 
-use crate::support::{PATIENCE, journal, soon};
+use crate::support::{PATIENCE, journal, soon, until};
 
 enum Message {
     Frame(RoomMessage),
@@ -163,11 +165,11 @@ async fn room_is_left_on_death() {
     assert_eq!(system.rooms().members("a"), [stays.pid()]);
     assert_eq!(
         system.rooms().join("a", &gone, Message::Frame),
-        Err(RoomError::Gone)
+        Err(NameError::Gone)
     );
     assert_eq!(
         system.rooms().join("", &stays, Message::Frame),
-        Err(RoomError::Invalid)
+        Err(NameError::Invalid)
     );
     let wait = system.wait_for_exit(stays.pid());
     stays.send(Message::Direct("stop")).unwrap();
@@ -190,4 +192,69 @@ async fn broadcast_never_waits_for_a_member_that_does_not_read() {
         );
     }
     assert_eq!(deaf.len(), limits::ROOM_FRAMES_MAX);
+}
+
+#[tokio::test]
+async fn slow_member_that_chose_so_is_disconnected_and_told() {
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    // One traps and is told; one does not and ends. Neither reads.
+    let told = system.spawn(move |mut cx: Context<Message>| async move {
+        cx.trap_exit(true);
+        cx.system()
+            .rooms()
+            .join_with(
+                "room",
+                &cx.address(),
+                RoomPolicy::Disconnect,
+                Message::Frame,
+            )
+            .unwrap();
+        cx.system()
+            .rooms()
+            .join("other", &cx.address(), Message::Frame)
+            .unwrap();
+        let Message::Direct(_) = cx.receive().await else {
+            panic!("a frame before the go");
+        };
+        let Event::Signal(Signal::Exit { reason, .. }) = cx.receive_event().await else {
+            panic!("a message before the signal");
+        };
+        sender.send(reason).unwrap();
+        cx.sleep(PATIENCE).await;
+    });
+    let ended = system.spawn(|cx: Context<Message>| async move { cx.sleep(PATIENCE).await });
+    let patient = system.spawn(|cx: Context<Message>| async move { cx.sleep(PATIENCE).await });
+    let rooms = system.rooms();
+    rooms
+        .join_with("room", &ended, RoomPolicy::Disconnect, Message::Frame)
+        .unwrap();
+    rooms.join("room", &patient, Message::Frame).unwrap();
+    until(&system, || rooms.members("other").len() == 1).await;
+    told.send(Message::Direct("go")).unwrap();
+    let frame = || rooms.broadcast("room", Bytes::from_static(b"x"));
+    for number in 0..limits::ROOM_FRAMES_MAX {
+        let report = frame();
+        assert_eq!((report.delivered, report.disconnected), (3, 0), "{number}");
+    }
+    let end = system.wait_for_exit(ended.pid());
+    let report = frame();
+    assert_eq!(
+        (report.delivered, report.lagging, report.disconnected),
+        (1, 1, 2)
+    );
+    assert_eq!(seen.next(&system).await, ExitKind::TooSlow);
+    assert_eq!(soon(&system, end).await, ExitKind::TooSlow);
+    assert_eq!(rooms.members("room"), [patient.pid()]);
+    assert_eq!(
+        rooms.members("other"),
+        [told.pid()],
+        "only that room is left"
+    );
+    assert_eq!(frame().disconnected, 0, "each is disconnected once");
+    let counts = system.inspect().counts;
+    assert_eq!(
+        (counts.room_members_disconnected, counts.room_frames_missed),
+        (2, 2)
+    );
 }

@@ -85,7 +85,7 @@ async fn interval_repeats_until_it_is_cancelled() {
     system.spawn(move |mut cx: Context<u8>| async move {
         let me = cx.address();
         let start = cx.system().clock().now();
-        let timer = cx.send_interval(&me, SHORT, 1);
+        let timer = cx.send_interval(&me, SHORT, 1).unwrap();
         for turn in 1..=5_u32 {
             cx.receive().await;
             let _ = sender.send(cx.system().clock().now() >= start + SHORT * turn);
@@ -113,7 +113,7 @@ async fn timer_dies_with_its_target() {
     let system = System::new();
     let process = system.spawn(|mut cx: Context<()>| async move {
         let me = cx.address();
-        cx.send_interval(&me, PATIENCE, ());
+        cx.send_interval(&me, PATIENCE, ()).unwrap();
         cx.receive().await;
     });
     system.send_after(&process, PATIENCE, ());
@@ -182,7 +182,7 @@ async fn message_that_panics_does_not_stop_the_timers() {
     let system = System::new();
     system.spawn(|mut cx: Context<Mine>| async move {
         let me = cx.address();
-        cx.send_interval(&me, SHORT, Mine);
+        cx.send_interval(&me, SHORT, Mine).unwrap();
         cx.sleep(PATIENCE).await;
     });
     until(&system, || system.inspect().counts.timers == 2).await;

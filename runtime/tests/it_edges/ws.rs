@@ -14,6 +14,8 @@ use warp::Filter;
 use crate::support::raw::Raw;
 use crate::support::site::{PATIENCE, Site, eventually, site};
 
+mod slow;
+
 /// What the handlers of one test saw.
 #[derive(Clone, Default)]
 struct Seen(
