@@ -16,13 +16,20 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// What `MESHER_LOG` is for the server unless told otherwise: our own events from `info`, everyone else's from `warn`.
 pub const LOG_DEFAULT: &str = "warn,mesher=info,mesh_runtime=info";
 
+/// What `MESHER_RATE_LIMIT` is unless told otherwise: far above what one program sends when it is well.
+pub const RATE_LIMIT_DEFAULT: u32 = 100;
+
 /// The names of the variables that Mesher reads; any other `MESHER_…` that looks like one of these is refused.
-pub const VARIABLES: [&str; 6] = [
+pub const VARIABLES: [&str; 10] = [
     "MESHER_LISTEN",
     "MESHER_DATA_DIR",
     "MESHER_DATABASE_URL",
+    "MESHER_DATABASE_CA",
+    "MESHER_TLS_CERTIFICATE",
+    "MESHER_TLS_KEY",
     "MESHER_LOG",
     "MESHER_PUBLIC_URL",
+    "MESHER_RATE_LIMIT",
     "MESHER_TEST_HOOKS",
 ];
 
@@ -37,10 +44,25 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// A PostgreSQL connection string; `None` means that Mesher runs its own cluster in `data_dir`.
     pub database_url: Option<String>,
+    /// A PEM file with the certificate authority that vouches for the server of `database_url`.
+    pub database_ca: Option<PathBuf>,
+    /// The certificate to serve with; `None` serves without TLS.
+    pub tls: Option<TlsFiles>,
     /// A `tracing` filter directive.
     pub log: String,
+    /// Events a second for a key that has no limit of its own; 0 is no limit.
+    pub rate_limit: u32,
     /// Opens `POST /api/v1/runtime/kill`, with which the fault tests kill named processes; never on in production.
     pub test_hooks: bool,
+}
+
+/// Two PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 impl fmt::Debug for Config {
@@ -50,7 +72,10 @@ impl fmt::Debug for Config {
             .field("public_url", &self.public_url)
             .field("data_dir", &self.data_dir)
             .field("database_url", &self.database_url.as_ref().map(|_| "<set>"))
+            .field("database_ca", &self.database_ca)
+            .field("tls", &self.tls)
             .field("log", &self.log)
+            .field("rate_limit", &self.rate_limit)
             .field("test_hooks", &self.test_hooks)
             .finish()
     }
@@ -176,6 +201,27 @@ impl Config {
                 });
             }
         };
+        let rate_limit = match variable("MESHER_RATE_LIMIT") {
+            None => RATE_LIMIT_DEFAULT,
+            Some(value) => value.parse().map_err(|_| ConfigError::Invalid {
+                name: "MESHER_RATE_LIMIT",
+                value,
+                expected: "events a second for one key, such as 100, or 0 for no limit",
+            })?,
+        };
+        let file = |name: &str| variable(name).map(PathBuf::from);
+        let tls = match (file("MESHER_TLS_CERTIFICATE"), file("MESHER_TLS_KEY")) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            (certificate, _) => {
+                let names = ["MESHER_TLS_CERTIFICATE", "MESHER_TLS_KEY"];
+                return Err(ConfigError::Invalid {
+                    name: names[usize::from(certificate.is_some())],
+                    value: String::new(),
+                    expected: "the path of a PEM file, because its counterpart is set",
+                });
+            }
+        };
         Ok(Config {
             listen,
             public_url,
@@ -186,10 +232,13 @@ impl Config {
             database_url: flags
                 .database_url
                 .or_else(|| variable("MESHER_DATABASE_URL")),
+            database_ca: file("MESHER_DATABASE_CA"),
+            tls,
             log: flags
                 .log
                 .or_else(|| variable("MESHER_LOG"))
                 .unwrap_or_else(|| default_log.to_owned()),
+            rate_limit,
             test_hooks,
         })
     }
@@ -200,10 +249,11 @@ impl Config {
         if let Some(url) = &self.public_url {
             return url.clone();
         }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let derived = if self.listen.ip().is_unspecified() {
-            format!("http://localhost:{}", self.listen.port())
+            format!("{scheme}://localhost:{}", self.listen.port())
         } else {
-            format!("http://{}", self.listen)
+            format!("{scheme}://{}", self.listen)
         };
         BaseUrl::parse(&derived).expect("a socket address is a valid authority")
     }
@@ -243,6 +293,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), LISTEN_DEFAULT);
         assert_eq!(config.base_url().to_string(), "http://127.0.0.1:8080");
         assert_eq!(config.database_url, None);
+        assert_eq!(config.rate_limit, RATE_LIMIT_DEFAULT);
         assert!(!config.test_hooks);
     }
 
@@ -265,6 +316,22 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_both_files_and_shows_in_links() {
+        let both = [
+            ("MESHER_TLS_CERTIFICATE", "/c.pem"),
+            ("MESHER_TLS_KEY", "/k.pem"),
+        ];
+        let config = resolve(Flags::default(), &both).unwrap();
+        assert_eq!(config.base_url().to_string(), "https://127.0.0.1:8080");
+        for (given, missing) in [(0, "MESHER_TLS_KEY"), (1, "MESHER_TLS_CERTIFICATE")] {
+            let error = resolve(Flags::default(), &both[given..=given])
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with(missing), "{error}");
+        }
+    }
+
+    #[test]
     fn a_slip_in_a_name_is_refused_with_a_suggestion() {
         let error = resolve(Flags::default(), &[("MESHER_LISTN", "x")]).unwrap_err();
         assert_eq!(
@@ -278,6 +345,7 @@ mod tests {
         for (name, value) in [
             ("MESHER_LISTEN", "8080"),
             ("MESHER_PUBLIC_URL", "errors.example.com"),
+            ("MESHER_RATE_LIMIT", "-1"),
             ("MESHER_TEST_HOOKS", "yes"),
         ] {
             let text = resolve(Flags::default(), &[(name, value)])

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::net::TcpListener;
 
 use bytes::Bytes;
+use mesh_runtime::http::Tls;
 use mesh_runtime::postgres::Pool;
 use mesh_runtime::{ChildSpec, System, http, ws};
 use warp::filters::BoxedFilter;
@@ -45,15 +46,14 @@ impl std::fmt::Debug for Parts {
     }
 }
 
-/// The HTTP branch of the tree: listener and connections, on a socket that is bound already.
+/// The HTTP branch of the tree: listener and connections, on a socket that is bound already, with TLS if there is a certificate.
 #[must_use]
-pub fn child(listener: TcpListener, parts: &Parts) -> ChildSpec {
-    http::server(
-        SUPERVISOR,
-        listener,
-        routes(parts),
-        http::Options::default(),
-    )
+pub fn child(listener: TcpListener, tls: Option<Tls>, parts: &Parts) -> ChildSpec {
+    let options = http::Options {
+        tls,
+        ..http::Options::default()
+    };
+    http::server(SUPERVISOR, listener, routes(parts), options)
 }
 
 /// Everything that is answered; never rejects.

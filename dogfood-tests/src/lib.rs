@@ -1,8 +1,9 @@
 //! The stress and fault suites: against the runtime through its public interface, and against a real `mesher` process from outside, as
 //! an SDK and an operator would.
 //!
-//! Against the runtime: [`seed`] decides, [`stage`] is what a suite plays on, [`machine`] what it costs, [`report`] what it found;
-//! [`suites`] are the suites.
+//! Against the runtime: [`seed`] decides, [`stage`] is what a suite plays on, [`machine`] what it costs, [`report`] what it found, [`plot`] and [`page`]
+//! what it draws;
+//! [`suites`] are the suites. [`laboratory`] holds those that run in the runtime's laboratory, where a seed decides everything, and [`soak`] runs them.
 //!
 //! Against `mesher`:
 //! Modules in the order a suite uses them:
@@ -17,14 +18,18 @@ pub mod browser;
 pub mod http;
 pub mod kill_nine;
 pub mod kill_processes;
+pub mod laboratory;
 pub mod load;
 pub mod machine;
 pub mod operator;
+pub mod page;
+pub mod plot;
 pub mod postgres;
 pub mod report;
 pub mod sdks;
 pub mod seed;
 pub mod server;
+pub mod soak;
 pub mod stage;
 pub mod suites;
 pub mod throughput;

@@ -2,11 +2,17 @@
 
 use std::env;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use dogfood_tests::laboratory::{PROGRAMS, Program};
+use dogfood_tests::report::Report;
 use dogfood_tests::seed::Seed;
+use dogfood_tests::soak::{Plan, Until};
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
-use dogfood_tests::{Fault, browser, kill_nine, kill_processes, machine, sdks, throughput};
+use dogfood_tests::{
+    Fault, browser, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+};
 
 const HEAD: &str = "\
 Attacks the runtime, and Mesher on it, and says for each promise whether it held on this machine.
@@ -22,10 +28,17 @@ const TAIL: &str = "  all              each of these in turn
   --seed N         the same random decisions again, as DOGFOOD_SEED=N; the operating system's part of chance remains
   --rounds N       so many times, small as in `cargo test`, each with a fresh seed (or, after --seed, the numbers that follow it)
   --json           one JSON object a suite, one a line, and no progress
+  --report FILE    a page of HTML with verdicts, figures and plots, that needs nothing else
 
 A suite prints figures (times, threads of the operating system, resident memory, seconds of processors) and then a
 verdict for each invariant. Figures are never judged: a slow machine fails nothing. No suite runs longer than 15
 minutes; one that hangs is a broken promise. On a terminal a bar shows how far it is.
+
+In the laboratory, where a seed decides order, time and faults (a failure is shrunk and replayed by a number):
+  laboratory [PROGRAM...] [--count SEEDS] [--seed N] [--replay TEXT] [--json] [--report FILE]
+                           random programs against models, 2,000 seeds each: PROGRAMS_HERE
+  soak [--hours H] [PROGRAM...] [--seed N] [--json] [--report FILE]
+                           the same with fresh seeds for 2 hours, on every processor, until the first failure
 
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
@@ -56,6 +69,8 @@ fn main() -> ExitCode {
         ["browser"] => browser::run(),
         [] | ["help"] => return help(),
         words if words.iter().any(|word| ["-h", "--help"].contains(word)) => return help(),
+        ["laboratory", rest @ ..] => return run_laboratory(rest, Some(2_000)),
+        ["soak", rest @ ..] => return run_laboratory(rest, None),
         words => return run_suites(words),
     };
     match outcome {
@@ -73,14 +88,18 @@ struct Options {
     seed: Option<u64>,
     rounds: Option<u64>,
     json: bool,
+    hours: Option<f64>,
+    replay: Option<String>,
+    report: Option<String>,
 }
 
 fn options(words: &[&str]) -> Result<Options, String> {
     let mut options = Options::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
         let mut number = || {
-            let value = words.next().ok_or(format!("{word} needs a number"))?;
+            let value = value()?;
             let digits = value.replace('_', "");
             digits
                 .parse()
@@ -91,6 +110,13 @@ fn options(words: &[&str]) -> Result<Options, String> {
             "--seed" => options.seed = Some(number()?),
             "--rounds" => options.rounds = Some(number()?),
             "--json" => options.json = true,
+            "--hours" => {
+                let hours: f64 = value()?.parse().map_err(|_| "--hours".to_owned())?;
+                let fits = (0.0..=1_000.0).contains(&hours);
+                options.hours = Some(fits.then_some(hours).ok_or("--hours")?);
+            }
+            "--replay" => options.replay = Some((*value()?).to_owned()),
+            "--report" => options.report = Some((*value()?).to_owned()),
             other => return Err((*other).to_owned()),
         }
     }
@@ -126,7 +152,7 @@ fn run_suites(words: &[&str]) -> ExitCode {
     if let Some(rounds) = options.rounds {
         return run_rounds(&suites, rounds, seed, options.count);
     }
-    let mut broken = Vec::new();
+    let (mut broken, mut reports) = (Vec::new(), Vec::new());
     for suite in suites {
         let count = options.count.unwrap_or_else(|| suite.count_here());
         if !options.json {
@@ -149,6 +175,11 @@ fn run_suites(words: &[&str]) -> ExitCode {
                 suite.name
             ));
         }
+        reports.push(report);
+    }
+    if let Err(fault) = write_page(options.report.as_deref(), &reports) {
+        eprintln!("FAILED: {fault}");
+        return ExitCode::FAILURE;
     }
     if broken.is_empty() {
         if !options.json {
@@ -161,6 +192,72 @@ fn run_suites(words: &[&str]) -> ExitCode {
         eprintln!("  {command}");
     }
     ExitCode::FAILURE
+}
+
+/// Writes the reports as a page, when one is wanted.
+fn write_page(path: Option<&str>, reports: &[Report]) -> Result<(), Fault> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, page::page(reports)).map_err(|error| format!("{path}: {error}").into())
+}
+
+/// The programs that are named, all when none is: for a number of seeds each, or for hours.
+fn run_laboratory(words: &[&str], seeds: Option<u64>) -> ExitCode {
+    let first_option = words.iter().position(|word| word.starts_with("--"));
+    let (names, rest) = words.split_at(first_option.unwrap_or(words.len()));
+    let mut programs = Vec::new();
+    for name in names {
+        match Program::named(name) {
+            Some(program) => programs.push(program),
+            None => return misunderstood(name),
+        }
+    }
+    if names.is_empty() {
+        programs.extend(PROGRAMS);
+    }
+    let options = match options(rest) {
+        Ok(options) => options,
+        Err(word) => return misunderstood(&word),
+    };
+    let until = match (seeds, &options.replay) {
+        (_, Some(_)) => Until::Seeds(1),
+        (Some(seeds), None) => Until::Seeds(options.count.unwrap_or(seeds)),
+        (None, None) => Until::Elapsed(Duration::from_secs_f64(
+            options.hours.unwrap_or(2.0) * 3600.0,
+        )),
+    };
+    let plan = Plan {
+        programs,
+        until,
+        seed: options.seed.unwrap_or_else(|| Seed::from_env().number()),
+        replay: options.replay,
+    };
+    let json = options.json;
+    if !json {
+        println!("laboratory: {until:?}, seed {}", plan.seed);
+    }
+    let told = |line: &str| {
+        if !json {
+            println!("{line}");
+        }
+    };
+    let report = match soak::run(&plan, &told) {
+        Ok(report) => report,
+        Err(error) => return misunderstood(&error),
+    };
+    if json {
+        println!("{}", report.json());
+    } else {
+        println!("{}", report.text());
+    }
+    let holds = report.holds();
+    match write_page(options.report.as_deref(), &[report]) {
+        Ok(()) if holds => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(fault) => {
+            eprintln!("FAILED: {fault}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs the suites again and again, small, and prints a line for each; the report only of what broke.
@@ -235,7 +332,8 @@ fn help() -> ExitCode {
             suite.count_here()
         );
     }
-    println!("{TAIL}");
+    let programs: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+    println!("{}", TAIL.replace("PROGRAMS_HERE", &programs.join(" ")));
     ExitCode::SUCCESS
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::machine::Usage;
+use crate::plot::Plot;
 
 /// One invariant and whether it held.
 #[derive(Clone, Debug)]
@@ -37,6 +38,10 @@ pub struct Report {
     pub rows: Vec<(String, Value)>,
     /// Invariants, in the order they were judged.
     pub verdicts: Vec<Verdict>,
+    /// What is drawn on the page.
+    pub plots: Vec<Plot>,
+    /// Failures in full: what failed, what led to it, and how to see it again.
+    pub failures: Vec<String>,
     /// What the run cost.
     pub usage: Usage,
 }
@@ -72,6 +77,8 @@ impl Report {
             "holds": self.holds(),
             "figures": figures,
             "verdicts": verdicts,
+            "plots": self.plots.iter().map(Plot::json).collect::<Vec<_>>(),
+            "failures": self.failures,
             "usage": self.usage.json(),
         })
     }
@@ -98,11 +105,14 @@ impl Report {
                 verdict.guarantee, verdict.invariant, verdict.seen
             );
         }
+        for failure in &self.failures {
+            let _ = writeln!(out, "{failure}");
+        }
         out
     }
 }
 
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(map) => map

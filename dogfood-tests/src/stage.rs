@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mesh_runtime::System;
 use serde_json::Value;
 
+use crate::plot::Plot;
 use crate::report::{Report, Verdict, percentiles};
 use crate::seed::Seed;
 use crate::wait::PATIENCE;
@@ -76,8 +77,10 @@ impl Stage {
             .push((what.to_owned(), value.into()));
     }
 
-    /// Notes durations as percentiles.
+    /// Notes durations as percentiles, and draws them.
     pub fn durations(&self, what: &str, taken: Vec<Duration>) {
+        let plot = Plot::histogram(what, &taken);
+        lock(&self.0.report).plots.push(plot);
         self.row(what, percentiles(taken));
     }
 

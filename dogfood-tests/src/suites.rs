@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::machine::{self, Usage};
+use crate::plot::Curve;
 use crate::report::Report;
 use crate::stage::{self, Stage};
 
@@ -17,14 +18,17 @@ mod rooms;
 mod scheduler;
 mod services;
 mod shutdown;
-mod supervision;
+pub(crate) mod supervision;
 mod timers;
 
 /// No run takes longer; one that does hangs, which is a broken promise too.
 const RUN_TIME_MAX: Duration = Duration::from_secs(900);
 
-/// The same for a run of `cargo test`, which takes seconds.
-const SMALL_RUN_TIME_MAX: Duration = Duration::from_secs(120);
+/// How often the memory is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+
+/// The same for a run of `cargo test`, which takes seconds where nothing else runs.
+const SMALL_RUN_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A suite: what it is called, what it does, and how large it is.
 #[derive(Clone, Copy, Debug)]
@@ -191,7 +195,18 @@ impl Suite {
         } else {
             RUN_TIME_MAX
         };
-        let outcome = ended.recv_timeout(limit);
+        let mut memory = Curve::default();
+        let outcome = loop {
+            let seconds = start.elapsed().as_secs_f64();
+            memory.add(
+                seconds,
+                machine::resident_bytes() as f64 / f64::from(1 << 20),
+            );
+            match ended.recv_timeout(SAMPLE_EVERY.min(limit)) {
+                Err(mpsc::RecvTimeoutError::Timeout) if start.elapsed() < limit => {}
+                outcome => break outcome,
+            }
+        };
         let seen = match outcome {
             Ok(()) => "ended".to_owned(),
             Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -202,6 +217,8 @@ impl Suite {
             }
         };
         stage.judge("–", "the suite runs to its end", outcome.is_ok(), seen);
+        let mut report = stage.report();
+        report.plots.push(memory.plot("resident memory in MiB"));
         Report {
             usage: Usage {
                 wall_seconds: start.elapsed().as_secs_f64(),
@@ -210,7 +227,7 @@ impl Suite {
                 resident_bytes_max: machine::resident_bytes_max(),
                 threads: machine::threads(),
             },
-            ..stage.report()
+            ..report
         }
     }
 

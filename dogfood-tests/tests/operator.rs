@@ -6,6 +6,8 @@ mod external;
 mod life;
 #[path = "operator/settings.rs"]
 mod settings;
+#[path = "operator/tls.rs"]
+mod tls;
 
 use std::fs;
 use std::process::Command;

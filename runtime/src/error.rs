@@ -172,19 +172,19 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// A name could not be registered or looked up.
+/// A name could not be registered or looked up, or a room or group of that name not be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
     /// Nobody has this name.
     NotFound,
-    /// The process with this name takes another type of message.
+    /// The process with this name, or the group, takes another type of message.
     WrongType,
     /// Another living process has this name.
     Taken,
     /// Empty, longer than 255 bytes, or with control characters.
     Invalid,
-    /// The process to be named has ended.
+    /// The process to be named, or to join, has ended.
     Gone,
 }
 
@@ -195,7 +195,7 @@ impl fmt::Display for NameError {
             NameError::WrongType => "process with this name takes another message type",
             NameError::Taken => "name is taken",
             NameError::Invalid => "name is invalid",
-            NameError::Gone => "process to be named has ended",
+            NameError::Gone => "process has ended",
         })
     }
 }

@@ -101,14 +101,14 @@ impl Groups {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let key = hasher.finish();
-        let weight = |pid: &Pid| {
+        let weight = |joined: &members::Joined| {
             let mut hasher = DefaultHasher::new();
-            (key, pid.get()).hash(&mut hasher);
+            (key, joined.rank).hash(&mut hasher);
             hasher.finish()
         };
         let picked = self.map.lock().pick(group, |members, _| {
-            let heaviest = members.iter().max_by_key(|(pid, _)| weight(pid));
-            heaviest.map(|(_, member)| typed(member))
+            let heaviest = members.values().max_by_key(|joined| weight(joined));
+            heaviest.map(typed)
         });
         picked.flatten().unwrap_or(Err(NameError::NotFound))
     }
@@ -144,8 +144,9 @@ impl Groups {
     }
 }
 
-fn typed<M: Send + 'static>(member: &members::Member) -> Result<Address<M>, NameError> {
-    member
+fn typed<M: Send + 'static>(joined: &members::Joined) -> Result<Address<M>, NameError> {
+    joined
+        .member
         .downcast_ref::<Address<M>>()
         .cloned()
         .ok_or(NameError::WrongType)

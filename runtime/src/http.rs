@@ -2,7 +2,8 @@
 //!
 //! [`server`] is the child specification of a small tree: a supervisor named as asked, under it `<id>.connections` (a
 //! dynamic supervisor, one temporary child for each connection) and `<id>.listener` (the accept loop). A listener that
-//! crashes is restarted on the same bound socket and the connections live on. HTTP/1.1 and HTTP/2 (prior knowledge), without TLS.
+//! crashes is restarted on the same bound socket and the connections live on. HTTP/1.1 and HTTP/2 (by prior
+//! knowledge, or by ALPN); TLS with the feature `http-tls` and `Options::tls`.
 //!
 //! When the server is stopped it accepts no more, finishes the requests in hand within
 //! [`Options::drain_timeout`], tells WebSockets to go away, and closes what is left.
@@ -30,8 +31,12 @@ pub(crate) mod activity;
 mod body;
 mod connection;
 mod gate;
+mod io;
 mod limits;
 mod listener;
+mod route;
+#[cfg(feature = "http-tls")]
+mod tls;
 pub(crate) mod upgrade;
 
 use std::net::SocketAddr;
@@ -43,6 +48,12 @@ use tower_service::Service;
 use warp::{Filter, Rejection, Reply};
 
 pub use limits::Options;
+pub use route::named;
+#[cfg(feature = "http-tls")]
+pub use tls::Tls;
+
+#[cfg(feature = "http-tls")]
+pub use crate::tls::TlsError;
 
 use crate::{ChildSpec, DynamicSupervisor, ShutdownType, Strategy, Supervisor};
 use connection::{Handler, PeerAddress, Server};
@@ -67,10 +78,16 @@ where
 {
     let bound = Arc::new(listener);
     let handler = erase(filter);
+    #[cfg(feature = "metrics")]
+    let name: Arc<str> = id.into();
     let connections = format!("{id}.connections");
     let listener = format!("{id}.listener");
+    #[cfg(feature = "http-tls")]
+    let certificate = format!("{id}.certificate");
     ChildSpec::supervisor(id, move || {
         let server = Arc::new(Server {
+            #[cfg(feature = "metrics")]
+            id: name.clone(),
             handler: handler.clone(),
             options: options.clone(),
             gate: Arc::new(Gate::new(
@@ -79,16 +96,28 @@ where
             )),
             draining: watch::Sender::new(false),
         });
-        let (bound, name) = (bound.clone(), connections.clone());
-        Supervisor::new(Strategy::OneForOne)
-            .child(ChildSpec::dynamic(&connections, DynamicSupervisor::new()))
+        let (bound, children) = (bound.clone(), connections.clone());
+        let tree = Supervisor::new(Strategy::OneForOne);
+        #[cfg(feature = "http-tls")]
+        let tree = with_certificate_keeper(tree, &certificate, &options);
+        tree.child(ChildSpec::dynamic(&connections, DynamicSupervisor::new()))
             .child(
                 ChildSpec::process(&listener, move |cx| {
-                    listener::run(cx, bound.clone(), name.clone(), server.clone())
+                    listener::run(cx, bound.clone(), children.clone(), server.clone())
                 })
                 .shutdown(ShutdownType::Timeout(options.drain_timeout + STOP_GRACE)),
             )
     })
+}
+
+#[cfg(feature = "http-tls")]
+fn with_certificate_keeper(tree: Supervisor, id: &str, options: &Options) -> Supervisor {
+    match options.tls.clone() {
+        Some(tls) => tree.child(ChildSpec::process(id, move |cx| {
+            tls::keep_current(cx, tls.clone())
+        })),
+        None => tree,
+    }
 }
 
 fn erase<F>(filter: F) -> Handler

@@ -69,9 +69,10 @@
 //! | group, worker pool | [`Groups`] |
 //! | task | [`Job`], [`System::blocking`] |
 //! | observer, `sys:get_state` | [`System::inspect`], [`Inspection`], [`Address::get_state`] |
+//! | logger, dead letters, metrics | [`telemetry`], [`System::dead_letters`] |
 //!
 //! What is promised, with the test that proves it, is in `docs/SEMANTICS.md`; what differs from OTP in `docs/OTP_MAP.md`; how other
-//! libraries do in the same scenarios in `docs/CONFORMANCE.md`. Each of Mesh's words has its example in the README.
+//! libraries do in the same scenarios in `docs/CONFORMANCE.md`; how to test in microseconds, under a seed, in `docs/TESTING.md`. Each of Mesh's words has its example in the README.
 
 mod actor;
 mod address;
@@ -85,6 +86,7 @@ pub mod limits;
 mod mailbox;
 mod name;
 mod pid;
+mod probe;
 mod process;
 mod reference;
 mod registry;
@@ -103,6 +105,10 @@ mod timer;
 pub mod http;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "sim")]
+pub mod sim;
+#[cfg(any(feature = "http-tls", feature = "postgres-tls"))]
+mod tls;
 #[cfg(feature = "ws")]
 pub mod ws;
 
@@ -116,11 +122,12 @@ pub use group::Groups;
 pub use job::{Job, JobError, JobOwner};
 pub use mailbox::{Capacity, Overflow};
 pub use pid::Pid;
+pub use probe::Probe;
 pub use process::context::{Context, Event};
 pub use process::info::{ProcessInfo, ProcessStatus};
 pub use reference::Ref;
 pub use reply_to::ReplyTo;
-pub use room::{BroadcastReport, RoomError, RoomMessage, RoomPolicy, Rooms};
+pub use room::{BroadcastReport, RoomMessage, RoomPolicy, Rooms};
 pub use scheduler::{Scheduler, Task, TokioScheduler};
 pub use service::state::StateError;
 pub use signal::Signal;
@@ -135,3 +142,8 @@ pub use timer::{Elapsed, TimerRef};
 #[cfg(all(doctest, feature = "http", feature = "ws", feature = "postgres"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the page on testing.
+#[cfg(all(doctest, feature = "sim"))]
+#[doc = include_str!("../docs/TESTING.md")]
+struct Testing;

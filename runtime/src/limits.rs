@@ -43,3 +43,18 @@ pub const TIMER_TICK: Duration = Duration::from_millis(1);
 
 /// Capacity of a drained queue that is worth keeping; a larger buffer left by a flood is given back.
 pub const QUEUE_SPARE_MAX: usize = 1_024;
+
+/// Turns a laboratory gives before it says that its program does not come to an end.
+#[cfg(feature = "sim")]
+pub const SIM_STEPS_MAX: u64 = 1_000_000;
+
+/// Most virtual time one turn takes in a laboratory; each takes less or as much, drawn from the seed, so that deadlines pass during work too.
+#[cfg(feature = "sim")]
+pub const SIM_TURN_COST_MAX: Duration = Duration::from_micros(20);
+
+/// Lines a laboratory's trace keeps.
+#[cfg(feature = "sim")]
+pub const SIM_TRACE_LINES_MAX: usize = 100_000;
+
+/// How long a probe waits for what it expects, unless told.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(5);

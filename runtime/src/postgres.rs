@@ -8,10 +8,13 @@
 //! connection's driver (it ends with its connection), the attempts to connect, the reaper of idle connections. Waiting for a connection has its
 //! deadline on the wheel.
 //!
-//! Connections are made without TLS.
+//! Connections are made without TLS, unless the feature `postgres-tls` is on and `Options::tls` says whom to trust.
 
 mod connection;
+mod connector;
 mod life;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 mod transaction;
 
 use std::error::Error;
@@ -22,8 +25,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use connection::Client;
+pub use connector::Driver;
+#[cfg(feature = "postgres-tls")]
+pub use tls::Tls;
 pub use transaction::TransactionFuture;
 
+#[cfg(feature = "postgres-tls")]
+pub use crate::tls::TlsError;
 use crate::{Address, ChildSpec, Context, System};
 use life::{Life, Message};
 
@@ -55,6 +63,9 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// A connection is replaced at this age; not zero. Default 30 min.
     pub lifetime_max: Duration,
+    /// Connect with TLS where the configuration's `sslmode` allows it, trusting these. Default none: without TLS.
+    #[cfg(feature = "postgres-tls")]
+    pub tls: Option<Tls>,
 }
 
 impl Default for Options {
@@ -66,6 +77,8 @@ impl Default for Options {
             connect_timeout: CONNECT_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             lifetime_max: LIFETIME_MAX,
+            #[cfg(feature = "postgres-tls")]
+            tls: None,
         }
     }
 }
@@ -134,6 +147,30 @@ pub fn pool(id: &str, config: tokio_postgres::Config, options: Options) -> Child
     })
 }
 
+/// One connection without a pool, for what must not share one: a migration under a lock of its session, a command.
+///
+/// The caller runs the [`Driver`], as a process of its own (`cx.spawn_link`, [`System::spawn`]); without it the client waits for ever. Of the
+/// options only `connect_timeout` and `tls` count.
+///
+/// # Errors
+/// [`PoolError::Database`] with what the server or the driver said, [`PoolError::Unavailable`] when it did not answer in time.
+///
+/// # Cancel safety
+/// Safe: the connection is given up.
+pub async fn connect(
+    system: &System,
+    config: &tokio_postgres::Config,
+    options: &Options,
+) -> Result<(tokio_postgres::Client, Driver), PoolError> {
+    let connecting = connector::connect(config, options);
+    match system.timeout(options.connect_timeout, connecting).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(PoolError::Unavailable(
+            "no answer within the connect timeout".to_owned(),
+        )),
+    }
+}
+
 /// Client side of a pool.
 #[derive(Clone)]
 pub struct Pool {
@@ -186,6 +223,34 @@ impl Pool {
     /// # Cancel safety
     /// Safe: the place in the queue is given up, a connection already assigned goes back.
     pub async fn get(&self) -> Result<Client, PoolError> {
+        #[cfg(feature = "metrics")]
+        let began = self.shared.system.clock().now();
+        let lent = self.checkout().await;
+        #[cfg(feature = "metrics")]
+        self.tell(began, &lent);
+        lent
+    }
+
+    #[cfg(feature = "metrics")]
+    fn tell(&self, began: Duration, lent: &Result<Client, PoolError>) {
+        let outcome = match lent {
+            Ok(_) => "lent",
+            Err(PoolError::Timeout) => "timeout",
+            Err(PoolError::Closed) => "closed",
+            Err(PoolError::Unavailable(_) | PoolError::Database(_)) => "unavailable",
+        };
+        let pool = self.shared.id.clone();
+        let waited = self.shared.system.clock().now().saturating_sub(began);
+        metrics::counter!(
+            crate::telemetry::POSTGRES_CHECKOUTS,
+            "pool" => pool.clone(), "outcome" => outcome
+        )
+        .increment(1);
+        metrics::histogram!(crate::telemetry::POSTGRES_SECONDS, "pool" => pool)
+            .record(waited.as_secs_f64());
+    }
+
+    async fn checkout(&self) -> Result<Client, PoolError> {
         let life = self.life().await?;
         let deadline = self
             .shared

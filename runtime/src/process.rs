@@ -14,6 +14,7 @@ use crate::mailbox::MailboxNumbers;
 use crate::mailbox::lanes::{LaneItem, Question, SystemLane, wake_all};
 use crate::pid::Pid;
 use crate::reference::Ref;
+use crate::scheduler::Task;
 use crate::sync::Mutex;
 use crate::telemetry::{PROCESS_PANICKED, count};
 
@@ -193,19 +194,20 @@ where
         keeps_mailbox: birth.keeps_mailbox,
         first,
     };
+    let behaviour = process.behaviour;
     let death = run::Death::new(home.clone(), process, mode);
-    let behaviour = birth.behaviour;
     let span = tracing::debug_span!(target: PROCESS_PANICKED, "process", process.pid = %pid, process.behaviour = behaviour);
     let life = run::live(run::Start {
         body: Some(body),
         death,
     });
     // Without a subscriber that wants it, a task carries no span.
-    kernel.scheduler().spawn(if span.is_disabled() {
+    let task: Task = if span.is_disabled() {
         Box::pin(life)
     } else {
         Box::pin(life.instrument(span))
-    });
+    };
+    kernel.scheduler().spawn_process(pid, behaviour, task);
     pid
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::address::Address;
+use crate::error::NameError;
 use crate::exit::ExitReason;
 use crate::mailbox::FramePush;
 pub use crate::mailbox::lanes::{RoomMessage, RoomPolicy};
@@ -32,27 +33,6 @@ impl fmt::Debug for Rooms {
         formatter.debug_struct("Rooms").finish_non_exhaustive()
     }
 }
-
-/// A room could not be joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RoomError {
-    /// The member has ended.
-    Gone,
-    /// Empty, longer than 255 bytes, or with control characters.
-    Invalid,
-}
-
-impl fmt::Display for RoomError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            RoomError::Gone => "member has ended",
-            RoomError::Invalid => "room name is invalid",
-        })
-    }
-}
-
-impl std::error::Error for RoomError {}
 
 /// What became of one broadcast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +102,7 @@ impl Rooms {
         room: &str,
         member: &Address<M>,
         wrap: fn(RoomMessage) -> M,
-    ) -> Result<(), RoomError> {
+    ) -> Result<(), NameError> {
         self.join_with(room, member, RoomPolicy::DropOldest, wrap)
     }
 
@@ -137,9 +117,9 @@ impl Rooms {
         member: &Address<M>,
         policy: RoomPolicy,
         wrap: fn(RoomMessage) -> M,
-    ) -> Result<(), RoomError> {
+    ) -> Result<(), NameError> {
         if Name::new(room).is_none() {
-            return Err(RoomError::Invalid);
+            return Err(NameError::Invalid);
         }
         self.counters
             .get_or_init(|| member.kernel().counters().clone());
@@ -153,7 +133,7 @@ impl Rooms {
         self.members.lock().join(room, life, entry);
         if !member.kernel().hold_for(life) {
             self.process_exited(life);
-            return Err(RoomError::Gone);
+            return Err(NameError::Gone);
         }
         Ok(())
     }

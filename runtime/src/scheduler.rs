@@ -5,6 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::exit::ExitReason;
+use crate::pid::Pid;
+
 pub(crate) mod blocking;
 pub(crate) mod budget;
 
@@ -15,6 +18,17 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
     /// Runs a task.
     fn spawn(&self, task: Task);
+
+    /// Runs the task of a process. An executor that tells processes apart, as the laboratory does, overrides it.
+    fn spawn_process(&self, process: Pid, behaviour: &'static str, task: Task) {
+        let (_, _) = (process, behaviour);
+        self.spawn(task);
+    }
+
+    /// A process has ended. For an executor that keeps a record.
+    fn ended(&self, process: Pid, reason: &ExitReason) {
+        let (_, _) = (process, reason);
+    }
 
     /// Runs a closure that may block its thread, away from the workers.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send + 'static>);

@@ -167,6 +167,10 @@ impl System {
         SystemBuilder::default()
     }
 
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
+    }
+
     /// The system's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -35,6 +35,15 @@
 //! | `mesh_runtime_room_frames_missed_total` | counter | room frames that members missed |
 //! | `mesh_runtime_room_members_disconnected_total` | counter | members put out of a room |
 //!
+//! The edges tell theirs as it happens:
+//!
+//! | name | kind | what |
+//! |---|---|---|
+//! | `mesh_runtime_http_requests_total` | counter | requests answered, with the labels `server`, `route` (see `http::named`), `method` and `status` |
+//! | `mesh_runtime_http_request_seconds` | histogram | from a request's head to its answer's, with the labels `server` and `route` |
+//! | `mesh_runtime_postgres_checkouts_total` | counter | connections asked for, with the labels `pool` and `outcome` (`lent`, `timeout`, `unavailable`, `closed`) |
+//! | `mesh_runtime_postgres_wait_seconds` | histogram | how long they were waited for, with the label `pool` |
+//!
 //! **Dead letters** are messages that were accepted and that nobody will handle. They are counted in
 //! [`SystemCounts`](crate::SystemCounts), and [`System::dead_letters`](crate::System::dead_letters) subscribes to them.
 
@@ -55,6 +64,15 @@ pub const SUPERVISOR: &str = "mesh_runtime::supervisor";
 
 /// Target of the event of a process that holds a worker or one message too long.
 pub const PROCESS_STUCK: &str = "mesh_runtime::stuck";
+
+#[cfg(all(feature = "metrics", feature = "http"))]
+pub(crate) const HTTP_REQUESTS: &str = "mesh_runtime_http_requests_total";
+#[cfg(all(feature = "metrics", feature = "http"))]
+pub(crate) const HTTP_SECONDS: &str = "mesh_runtime_http_request_seconds";
+#[cfg(all(feature = "metrics", feature = "postgres"))]
+pub(crate) const POSTGRES_CHECKOUTS: &str = "mesh_runtime_postgres_checkouts_total";
+#[cfg(all(feature = "metrics", feature = "postgres"))]
+pub(crate) const POSTGRES_SECONDS: &str = "mesh_runtime_postgres_wait_seconds";
 
 /// Why nobody handles a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

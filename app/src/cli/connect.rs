@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use mesh_runtime::System;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::Failure;
 use crate::config::entropy::random_uuid;
@@ -38,15 +38,14 @@ impl Session {
     /// Starts or finds the database, connects once, and brings the schema up to date.
     pub(super) async fn open(system: &System, config: &Config) -> Result<Session, Failure> {
         let database = open_database(system, config).await?;
-        let settings = database.config();
-        let connecting = settings.connect(NoTls);
-        let (mut client, connection) = match system.timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(unreachable_database(config, &chain(&error))),
-            Err(_) => return Err(unreachable_database(config, "no answer within 10 s")),
-        };
+        let mut access = database.access();
+        access.options.connect_timeout = CONNECT_TIMEOUT;
+        let (mut client, driver) = access
+            .connect(system)
+            .await
+            .map_err(|error| unreachable_database(config, &error.to_string()))?;
         system.spawn(move |_: mesh_runtime::Context<()>| async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = driver.await {
                 tracing::debug!(%error, "the command's connection ended");
             }
         });
@@ -64,7 +63,8 @@ impl Session {
 /// Starts or finds the database without connecting.
 pub(super) async fn open_database(system: &System, config: &Config) -> Result<Database, Failure> {
     let options = Options::new(&config.data_dir).search_path(env::search_path());
-    Database::open(system, config.database_url.as_deref(), options)
+    let url = config.database_url.as_deref();
+    Database::open(system, url, config.database_ca.as_deref(), options)
         .await
         .map_err(|error| {
             if is_directory_closed(&error) {
@@ -103,17 +103,6 @@ fn unreachable_database(config: &Config, cause: &str) -> Failure {
         "its log lies in the data directory"
     };
     Failure::new(format!("cannot reach {what}: {cause}; {advice}"))
-}
-
-/// The error with its causes, in one line; the driver keeps the interesting part in the cause.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// Makes organisation and project `default` if there is no project; returns the project of that slug, if it is still there.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use mesh_runtime::http::Tls;
 use mesh_runtime::{ExitReason, Pid, System};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::connect::{self, Session};
 use crate::config::entropy::OsRandom;
-use crate::config::{BaseUrl, Config};
+use crate::config::{BaseUrl, Config, TlsFiles};
 use crate::domain::wall;
 use crate::storage::database::Database;
 use crate::storage::projects::ProjectRow;
@@ -38,7 +39,16 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
             config.data_dir.display()
         ))
     })?;
-    connect::runtime()?.block_on(run(config, listener))
+    let tls = config.tls.as_ref().map(certificate).transpose()?;
+    connect::runtime()?.block_on(run(config, listener, tls))
+}
+
+fn certificate(files: &TlsFiles) -> Result<Tls, Failure> {
+    Tls::from_pem_files(&files.certificate, &files.key).map_err(|error| {
+        Failure::new(format!(
+            "cannot serve with TLS: {error}; see MESHER_TLS_CERTIFICATE and MESHER_TLS_KEY"
+        ))
+    })
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -56,7 +66,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
+async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let system = System::builder()
@@ -72,7 +82,7 @@ async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
     if let Database::Embedded(cluster) = &database {
         tracing::info!("{}", cluster.description());
     }
-    let stopped = match start(&system, &config, listener, first).await {
+    let stopped = match start(&system, &config, (listener, tls), first).await {
         Ok((root, welcome)) => {
             welcome.print(&config);
             tokio::select! {
@@ -98,12 +108,12 @@ async fn run(config: Config, listener: TcpListener) -> Result<(), Failure> {
 async fn start(
     system: &System,
     config: &Config,
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Tls>),
     mut session: Session,
 ) -> Result<(Pid, Welcome), Failure> {
     let project = connect::ensure_first_project(system, &mut session.client).await?;
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let tree = supervision::tree(system, config, &session.database, listener, workers);
+    let tree = supervision::tree(system, config, &session.database, listener, tls, workers);
     let root = system.supervise(tree).await.map_err(|error| {
         Failure::new(format!(
             "cannot start: {error}; if another mesher uses the data directory, stop it, or choose another directory with MESHER_DATA_DIR"

@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use mesh_runtime::postgres::{self, Driver, PoolError, Tls};
 use mesh_runtime::{ChildSpec, System};
-use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config};
 
 use super::embedded::{Cluster, EmbeddedError, Options, Stopped};
 use super::{keeper, partition_manager, pool, schema_manager, writer};
@@ -25,7 +27,35 @@ pub enum Database {
 /// A given server. Its settings may hold a password and are never printed.
 #[derive(Clone)]
 pub struct External {
-    config: Config,
+    access: Access,
+    /// The certificate authority the operator named.
+    authority: Option<PathBuf>,
+}
+
+/// What it takes to connect. May hold a password and is never printed.
+#[derive(Clone)]
+pub struct Access {
+    /// Where, and as whom.
+    pub config: Config,
+    /// With TLS or without, and how long to wait.
+    pub options: postgres::Options,
+}
+
+impl Access {
+    /// One connection without a pool; the caller runs the driver.
+    ///
+    /// # Errors
+    ///
+    /// What the server said, or that it said nothing.
+    pub async fn connect(&self, system: &System) -> Result<(Client, Driver), PoolError> {
+        postgres::connect(system, &self.config, &self.options).await
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Access").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for External {
@@ -42,6 +72,8 @@ pub enum DatabaseError {
     Embedded(EmbeddedError),
     /// The URL is none.
     Url(String),
+    /// What vouches for the server cannot be read.
+    Authority(postgres::TlsError),
 }
 
 impl fmt::Display for DatabaseError {
@@ -50,7 +82,11 @@ impl fmt::Display for DatabaseError {
             DatabaseError::Embedded(error) => error.fmt(out),
             DatabaseError::Url(why) => write!(
                 out,
-                "MESHER_DATABASE_URL is not a PostgreSQL URL ({why}): write postgres://USER:PASSWORD@HOST:5432/DATABASE"
+                "MESHER_DATABASE_URL is not a PostgreSQL URL ({why}): write postgres://USER:PASSWORD@HOST:5432/DATABASE, and for TLS ?sslmode=require, with MESHER_DATABASE_CA naming the certificate authority unless the machine trusts it"
+            ),
+            DatabaseError::Authority(why) => write!(
+                out,
+                "the database's server cannot be vouched for: {why}; let MESHER_DATABASE_CA name a PEM file with its certificate authority"
             ),
         }
     }
@@ -61,12 +97,14 @@ impl std::error::Error for DatabaseError {
         match self {
             DatabaseError::Embedded(error) => Some(error),
             DatabaseError::Url(_) => None,
+            DatabaseError::Authority(error) => Some(error),
         }
     }
 }
 
 impl Database {
-    /// The server of `url`, which is only read, not called; without one, the private cluster, up and ready.
+    /// The server of `url`, which is only read, not called; without one, the private cluster, up and ready. `authority` is a PEM file with
+    /// the certificate authority that vouches for the server.
     ///
     /// # Errors
     ///
@@ -74,6 +112,7 @@ impl Database {
     pub async fn open(
         system: &System,
         url: Option<&str>,
+        authority: Option<&Path>,
         options: Options,
     ) -> Result<Database, DatabaseError> {
         let Some(url) = url else {
@@ -82,7 +121,9 @@ impl Database {
                 .map_err(DatabaseError::Embedded)?;
             return Ok(Database::Embedded(Arc::new(cluster)));
         };
+        // What libpq calls `verify-full` is what is done here under `require`.
         let mut config: Config = url
+            .replace("sslmode=verify-full", "sslmode=require")
             .parse()
             .map_err(|error: tokio_postgres::Error| DatabaseError::Url(error.to_string()))?;
         if config.get_hosts().is_empty() {
@@ -91,15 +132,26 @@ impl Database {
         if config.get_application_name().is_none() {
             config.application_name("mesher");
         }
-        Ok(Database::External(Box::new(External { config })))
+        let tls = trust(config.get_ssl_mode(), authority).map_err(DatabaseError::Authority)?;
+        let options = postgres::Options {
+            tls,
+            ..postgres::Options::default()
+        };
+        Ok(Database::External(Box::new(External {
+            access: Access { config, options },
+            authority: authority.map(Path::to_owned),
+        })))
     }
 
     /// How to connect.
     #[must_use]
-    pub fn config(&self) -> Config {
+    pub fn access(&self) -> Access {
         match self {
-            Database::Embedded(cluster) => cluster.config(),
-            Database::External(external) => external.config.clone(),
+            Database::Embedded(cluster) => Access {
+                config: cluster.config(),
+                options: postgres::Options::default(),
+            },
+            Database::External(external) => external.access.clone(),
         }
     }
 
@@ -113,8 +165,8 @@ impl Database {
         keeper
             .into_iter()
             .chain([
-                pool::child(self.config()),
-                schema_manager::child(self.config()),
+                pool::child(self.access()),
+                schema_manager::child(self.access()),
                 partition_manager::child(),
                 writer::child(),
             ])
@@ -128,7 +180,12 @@ impl Database {
             Database::Embedded(cluster) => cluster.psql_command(args),
             Database::External(external) => {
                 let mut command = Command::new("psql");
-                command.envs(client_variables(&external.config)).args(args);
+                command
+                    .envs(client_variables(&external.access.config))
+                    .args(args);
+                if let Some(authority) = &external.authority {
+                    command.env("PGSSLROOTCERT", authority);
+                }
                 command
             }
         }
@@ -149,6 +206,17 @@ impl Database {
             }
         }
         Ok(())
+    }
+}
+
+/// Whom to trust. Without a named authority TLS is used only when it is asked for: under `prefer` a server with a certificate of its own
+/// making, as Debian's comes, must go on working as it does with libpq.
+fn trust(mode: SslMode, authority: Option<&Path>) -> Result<Option<Tls>, postgres::TlsError> {
+    match (mode, authority) {
+        (SslMode::Disable, _) => Ok(None),
+        (_, Some(path)) => Tls::authority(path).map(Some),
+        (SslMode::Require, None) => Tls::system_authorities().map(Some),
+        (_, None) => Ok(None),
     }
 }
 
@@ -207,7 +275,22 @@ fn client_variables(config: &Config) -> Vec<(&'static str, OsString)> {
 
 #[cfg(test)]
 mod tests {
-    use super::client_variables;
+    use std::path::Path;
+
+    use tokio_postgres::config::SslMode;
+
+    use super::{client_variables, trust};
+
+    #[test]
+    fn tls_is_used_when_it_is_asked_for() {
+        let nowhere = Some(Path::new("/nowhere/ca.pem"));
+        assert!(trust(SslMode::Prefer, None).unwrap().is_none());
+        assert!(trust(SslMode::Disable, nowhere).unwrap().is_none());
+        for mode in [SslMode::Prefer, SslMode::Require] {
+            let error = trust(mode, nowhere).unwrap_err().to_string();
+            assert!(error.contains("/nowhere/ca.pem"), "{error}");
+        }
+    }
 
     #[test]
     fn client_programs_learn_of_the_server() {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use mesh_runtime::postgres::{self, Options, Pool};
 use mesh_runtime::{ChildSpec, System};
 
+use super::database::Access;
+
 /// The name of the pool's process.
 pub const NAME: &str = "PgPool";
 
@@ -16,13 +18,13 @@ const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pool as a child; it starts degraded while the database is away.
 #[must_use]
-pub fn child(config: tokio_postgres::Config) -> ChildSpec {
+pub fn child(access: Access) -> ChildSpec {
     let options = Options {
         size_max: SIZE_MAX,
         checkout_timeout: CHECKOUT_TIMEOUT,
-        ..Options::default()
+        ..access.options
     };
-    postgres::pool(NAME, config, options)
+    postgres::pool(NAME, access.config, options)
 }
 
 /// The pool, whatever life of it runs.

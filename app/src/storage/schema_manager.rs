@@ -1,11 +1,11 @@
 //! Migrates the database as soon as it answers, and says whether the tables are there.
 
+use std::error::Error;
 use std::time::Duration;
 
+use super::database::Access;
+use super::migrate::{self, Applied};
 use mesh_runtime::{Actor, CallError, ChildSpec, Context, ExitReason, Flow, ReplyTo, System};
-use tokio_postgres::{Config, NoTls};
-
-use super::migrate::{self, Applied, MigrateError};
 
 /// The name of the process.
 pub const NAME: &str = "SchemaManager";
@@ -16,7 +16,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Brings the tables up to date once, at start; then only answers.
 #[derive(Debug)]
 pub struct SchemaManager {
-    config: Config,
+    access: Access,
     state: SchemaState,
 }
 
@@ -39,15 +39,15 @@ pub enum SchemaManagerMessage {
 }
 
 impl Actor for SchemaManager {
-    type Args = Config;
+    type Args = Access;
     type Message = SchemaManagerMessage;
 
     async fn init(
-        config: Config,
+        access: Access,
         _cx: &mut Context<SchemaManagerMessage>,
     ) -> Result<Self, ExitReason> {
         Ok(SchemaManager {
-            config,
+            access,
             state: SchemaState::Waiting(None),
         })
     }
@@ -72,7 +72,7 @@ impl Actor for SchemaManager {
 
 impl SchemaManager {
     async fn migrate(&mut self, cx: &mut Context<SchemaManagerMessage>) {
-        match attempt(&self.config, cx).await {
+        match attempt(&self.access, cx).await {
             Ok(applied) => {
                 if !applied.names.is_empty() {
                     tracing::info!(
@@ -98,22 +98,22 @@ impl SchemaManager {
 /// Migrates on a connection of its own: were this process killed, the lock must go with the connection, and a pool would
 /// lend the connection on.
 async fn attempt(
-    config: &Config,
+    access: &Access,
     cx: &mut Context<SchemaManagerMessage>,
-) -> Result<Applied, MigrateError> {
-    let (mut client, connection) = config.connect(NoTls).await?;
+) -> Result<Applied, Box<dyn Error + Send + Sync>> {
+    let (mut client, driver) = access.connect(&cx.system()).await?;
     // Linked, so that it dies with us; it ends by itself when the client is dropped.
     cx.spawn_link(move |_: Context<()>| async move {
         // What breaks the connection is reported by the statement that was running.
-        let _ = connection.await;
+        let _ = driver.await;
     });
-    migrate::run(&mut client).await
+    Ok(migrate::run(&mut client).await?)
 }
 
 /// The schema manager as a child.
 #[must_use]
-pub fn child(config: Config) -> ChildSpec {
-    ChildSpec::worker::<SchemaManager>(NAME, config)
+pub fn child(access: Access) -> ChildSpec {
+    ChildSpec::worker::<SchemaManager>(NAME, access)
 }
 
 /// How things stand, by the schema manager's own word.

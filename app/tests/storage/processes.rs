@@ -33,7 +33,7 @@ async fn external(system: &System, database: &TestDatabase) -> Database {
         config.get_user().unwrap(),
         config.get_dbname().unwrap()
     );
-    Database::open(system, Some(&url), Options::new("unused"))
+    Database::open(system, Some(&url), None, Options::new("unused"))
         .await
         .unwrap()
 }
@@ -87,7 +87,7 @@ async fn a_database_that_is_away_is_a_state_and_not_a_crash() {
     let system = System::new();
     let dir = tempfile::tempdir().unwrap();
     let url = format!("host={} user=mesher dbname=mesher", dir.path().display());
-    let database = Database::open(&system, Some(&url), Options::new("unused"))
+    let database = Database::open(&system, Some(&url), None, Options::new("unused"))
         .await
         .unwrap();
     supervise(&system, &database).await;
@@ -207,7 +207,7 @@ async fn a_commit_that_is_not_answered_is_settled_by_the_spools_position() {
 async fn the_keeper_brings_a_killed_private_server_back() {
     let system = System::new();
     let dir = crate::cluster::data_dir();
-    let database = Database::open(&system, None, Options::new(dir.path()))
+    let database = Database::open(&system, None, None, Options::new(dir.path()))
         .await
         .unwrap();
     supervise(&system, &database).await;
@@ -246,7 +246,7 @@ async fn a_url_that_is_none_is_refused_in_one_line_without_its_password() {
         "postgres:///x",
         "postgres://u:hunter2@h:port/d",
     ] {
-        let error = Database::open(&system, Some(url), Options::new("unused"))
+        let error = Database::open(&system, Some(url), None, Options::new("unused"))
             .await
             .unwrap_err();
         assert!(matches!(error, DatabaseError::Url(_)));

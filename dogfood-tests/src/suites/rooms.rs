@@ -109,7 +109,7 @@ async fn churn(stage: Stage, system: System) {
                 within(end).await;
                 ghosts += usize::from(system.rooms().members("hall").contains(&visitor.pid()));
                 let late = system.rooms().join("hall", &visitor, |message| message);
-                ghosts += usize::from(late != Err(mesh_runtime::RoomError::Gone));
+                ghosts += usize::from(late != Err(mesh_runtime::NameError::Gone));
             }
             _ => {}
         }

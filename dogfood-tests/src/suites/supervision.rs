@@ -12,7 +12,7 @@ use crate::seed::Seed;
 use crate::stage::{Stage, Tally, now, pause, until, within};
 use crate::wait::PATIENCE;
 
-mod model;
+pub(crate) mod model;
 
 use model::{How, Model, Step};
 
@@ -258,19 +258,14 @@ async fn intensity(stage: Stage, system: System) {
             // The first crash costs one restart, and one more for each start that fails during it.
             let mut spent = 0;
             while spent <= max {
-                spent += 1 + if spent == 0 {
-                    u32::try_from(fails).unwrap_or(0)
-                } else {
-                    0
-                };
-                let before = args.starts.get();
+                let failing = if spent == 0 { fails } else { 0 };
+                spent += 1 + u32::try_from(failing).unwrap_or(0);
+                // Not before the start that succeeds: what is sent to a life that fails to start is lost with it.
+                let healed = args.starts.get() + failing + 1;
                 let _ = address.send(How::Panic);
                 if spent <= max
                     && !until(|| {
-                        args.starts.get() > before
-                            && address.is_empty()
-                            && address.is_alive()
-                            && (spent > 1 || args.starts.get() == 2 + fails || fails == 0)
+                        args.starts.get() == healed && address.is_empty() && address.is_alive()
                     })
                     .await
                 {

@@ -54,6 +54,16 @@ fn wrong_settings_are_refused_in_one_line() {
     );
     with("MESHER_LOG", "mesher=loud", &["MESHER_LOG", "expected"]);
     with("MESHER_TEST_HOOKS", "yes", &["MESHER_TEST_HOOKS", "0 or 1"]);
+    refusal(
+        mesher
+            .command(&["migrate"])
+            .env(
+                "MESHER_DATABASE_URL",
+                "postgres://u:hunter2@localhost/d?sslmode=verify-full",
+            )
+            .env("MESHER_DATABASE_CA", "/nowhere/ca.pem"),
+        &["/nowhere/ca.pem", "MESHER_DATABASE_CA"],
+    );
     for url in [
         "not a url",
         "mysql://u:hunter2@localhost/d",

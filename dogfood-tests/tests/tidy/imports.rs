@@ -20,12 +20,12 @@ macro_rules! words {
 const RUNTIME: Table = &[
     // Layer 0: words.
     ("limits", &[]),
-    ("telemetry", &["pid"]),
     ("clock", &[]),
     ("entropy", &[]),
     ("sync", &[]),
     ("node_id", &[]),
     ("pid", &["node_id"]),
+    ("telemetry", &["pid"]),
     ("name", &["limits"]),
     ("reference", &["pid"]),
     ("exit", &["pid"]),
@@ -49,7 +49,10 @@ const RUNTIME: Table = &[
             "telemetry",
         ],
     ),
-    ("scheduler", &["clock", "limits", "telemetry"]),
+    (
+        "scheduler",
+        &["pid", "exit", "clock", "limits", "telemetry"],
+    ),
     (
         "timer",
         &[
@@ -104,7 +107,17 @@ const RUNTIME: Table = &[
             "room"
         ),
     ),
+    // For tests: a process that is read, and the laboratory, behind its feature.
+    (
+        "probe",
+        words!("mailbox", "timer", "process", "address", "system"),
+    ),
+    (
+        "sim",
+        words!("scheduler", "process", "address", "system", "probe"),
+    ),
     // The edges, behind features: they stand on what users have, and the core does not know them.
+    ("tls", words!()),
     ("http", EDGE),
     ("postgres", EDGE),
     (
@@ -133,7 +146,8 @@ const EDGE: &[&str] = words!(
     "supervisor",
     "registry",
     "room",
-    "system"
+    "system",
+    "tls"
 );
 
 const APP: Table = &[
@@ -222,7 +236,14 @@ const APP: Table = &[
     ),
     (
         "cli",
-        &["config", "domain", "telemetry", "storage", "supervision"],
+        &[
+            "config",
+            "domain",
+            "protocol",
+            "telemetry",
+            "storage",
+            "supervision",
+        ],
     ),
 ];
 

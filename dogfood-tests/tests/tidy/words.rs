@@ -18,10 +18,9 @@ const ANYWHERE: [(&str, &str, &str); 8] = [
 const NOTES: [(&str, &str); 3] = [("TO", "DO"), ("FIX", "ME"), ("XX", "X")];
 
 /// In Rust code: the vocabulary has another word.
-const CODE: [(&str, &str); 5] = [
+const CODE: [(&str, &str); 4] = [
     ("ActorRef", "Address"),
     ("ActorId", "Pid"),
-    ("tokio_rustls", "the runtime's http, which owns TLS"),
     ("UnboundedSender", "a bounded mailbox"),
     ("unbounded_channel", "a bounded mailbox"),
 ];
@@ -79,8 +78,8 @@ fn code(entry: &Entry) -> Vec<String> {
         }
     }
     if entry.path.starts_with("app/") {
-        for library in ["hyper", "bb8"] {
-            if let Some(line) = line_of(&code, &format!("{library}::")) {
+        for library in ["hyper", "bb8", "bb8_postgres", "rustls", "tokio_rustls"] {
+            if let Some(line) = line_of(&code, &format!(" {library}::")) {
                 found.push(format!(
                     "{}:{line}: app names {library}; it belongs to the runtime's edges",
                     entry.path
@@ -124,7 +123,7 @@ fn a_name_with_a_better_name_is_named() {
     assert_eq!(
         code(&Entry::new(
             "app/src/a.rs",
-            "use hyper::body;\nuse bb8::Pool;"
+            "use hyper::body;\nuse tokio_rustls::server;"
         ))
         .len(),
         2

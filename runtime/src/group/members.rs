@@ -9,9 +9,16 @@ use crate::pid::Pid;
 /// An address whose message type is not written.
 pub(super) type Member = Box<dyn Any + Send + Sync>;
 
+/// A member and its place among all who ever joined, by which keys find it: the number of a pid says nothing about a system, because
+/// every system of the program draws from the same serials.
+pub(super) struct Joined {
+    pub(super) member: Member,
+    pub(super) rank: u64,
+}
+
 #[derive(Default)]
 struct Group {
-    members: BTreeMap<Pid, Member>,
+    members: BTreeMap<Pid, Joined>,
     /// How often a member was picked.
     turn: usize,
 }
@@ -20,6 +27,8 @@ struct Group {
 pub(super) struct Groups {
     groups: HashMap<Name, Group>,
     of_member: HashMap<Pid, HashSet<Name>>,
+    /// How many have joined.
+    joined: u64,
 }
 
 impl Groups {
@@ -27,11 +36,13 @@ impl Groups {
     pub(super) fn join(&mut self, name: Name, pid: Pid, member: Member) -> Option<Member> {
         let group = self.groups.entry(name.clone()).or_default();
         if let Some(other) = group.members.values().next()
-            && (**other).type_id() != (*member).type_id()
+            && (*other.member).type_id() != (*member).type_id()
         {
             return Some(member);
         }
-        group.members.entry(pid).or_insert(member);
+        let rank = self.joined;
+        self.joined += 1;
+        group.members.entry(pid).or_insert(Joined { member, rank });
         self.of_member.entry(pid).or_default().insert(name);
         None
     }
@@ -64,14 +75,14 @@ impl Groups {
         if group.members.is_empty() {
             self.groups.remove(name);
         }
-        Some(left)
+        Some(left.member)
     }
 
     /// Shows the members of a group, of whom there is one at least, and how often somebody has looked before.
     pub(super) fn pick<R>(
         &mut self,
         name: &str,
-        choose: impl FnOnce(&BTreeMap<Pid, Member>, usize) -> R,
+        choose: impl FnOnce(&BTreeMap<Pid, Joined>, usize) -> R,
     ) -> Option<R> {
         let group = self.groups.get_mut(name.as_bytes())?;
         let turn = group.turn;

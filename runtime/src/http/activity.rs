@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::gate::Permit;
+use super::io::Io;
 use super::limits::Options;
 use crate::System;
 
@@ -166,18 +166,18 @@ impl<'a> Watchdog<'a> {
     }
 }
 
-/// The TCP stream of a connection. It holds the connection's place in the gate, so that a WebSocket that took the stream over
+/// The stream of a connection. It holds the connection's place in the gate, so that a WebSocket that took the stream over
 /// still counts.
 pub(super) struct Stream {
-    tcp: TcpStream,
+    io: Io,
     activity: Arc<Activity>,
     _permit: Permit,
 }
 
 impl Stream {
-    pub(super) fn new(tcp: TcpStream, activity: Arc<Activity>, permit: Permit) -> Self {
+    pub(super) fn new(io: Io, activity: Arc<Activity>, permit: Permit) -> Self {
         Self {
-            tcp,
+            io,
             activity,
             _permit: permit,
         }
@@ -198,7 +198,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+        let outcome = Pin::new(&mut self.io).poll_read(cx, buffer);
         if outcome.is_ready() {
             self.activity.read_some();
         }
@@ -212,7 +212,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.note_write(outcome)
     }
 
@@ -221,20 +221,24 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
         self.note_write(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        let outcome = Pin::new(&mut self.io).poll_flush(cx);
+        if self.io.buffers() {
+            return self.note_write(outcome);
+        }
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

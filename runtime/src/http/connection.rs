@@ -21,7 +21,10 @@ use warp::reply::Response;
 use super::activity::{Activity, Stream, Watchdog};
 use super::body::{RequestBody, ResponseBody};
 use super::gate::{Gate, Permit};
+use super::io::Io;
 use super::limits::{HEADER_BYTES_MIN, HEADER_COUNT_MAX, Options, STREAMS_MAX};
+#[cfg(feature = "metrics")]
+use super::route::Measured;
 use super::upgrade::Takeover;
 use crate::process::run::isolate;
 use crate::{ChildSpec, Context, ExitReason, RestartType, ShutdownType, SupervisorHandle, System};
@@ -37,6 +40,9 @@ pub(super) struct PeerAddress(pub(super) SocketAddr);
 
 /// What all connections of one server share.
 pub(super) struct Server {
+    /// What it is registered as.
+    #[cfg(feature = "metrics")]
+    pub(super) id: Arc<str>,
     pub(super) handler: Handler,
     pub(super) options: Options,
     pub(super) gate: Arc<Gate>,
@@ -80,9 +86,12 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     } = accepted;
     cx.set_label("http connection");
     let system = cx.system();
+    let Some(io) = secure(tcp, &server, &system).await else {
+        return;
+    };
     let activity = Arc::new(Activity::new(system.clone()));
     let takeover = Takeover::default();
-    let stream = Stream::new(tcp, activity.clone(), permit);
+    let stream = Stream::new(io, activity.clone(), permit);
     let builder = builder(&server.options, system.clone());
     let mut connection = pin!(builder.serve_connection_with_upgrades(
         TokioIo::new(stream),
@@ -128,6 +137,33 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     }
 }
 
+/// The stream to speak HTTP on: the socket itself, or what the TLS handshake makes of it.
+#[cfg(feature = "http-tls")]
+async fn secure(tcp: TcpStream, server: &Server, system: &System) -> Option<Io> {
+    let Some(tls) = &server.options.tls else {
+        return Some(Io::Plain(tcp));
+    };
+    let mut drained = server.draining.subscribe();
+    let limit = server.options.header_timeout;
+    let outcome = tokio::select! {
+        outcome = system.timeout(limit, tls.acceptor().accept(tcp)) => outcome,
+        // Nobody has asked for anything yet.
+        _ = drained.wait_for(|draining| *draining) => return None,
+    };
+    match outcome {
+        Ok(Ok(stream)) => return Some(Io::Secure(Box::new(stream))),
+        Ok(Err(error)) => tracing::debug!(tls.error = %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+    None
+}
+
+#[cfg(not(feature = "http-tls"))]
+#[expect(clippy::unused_async, reason = "the form it has with TLS")]
+async fn secure(tcp: TcpStream, _server: &Server, _system: &System) -> Option<Io> {
+    Some(Io::Plain(tcp))
+}
+
 fn builder(options: &Options, system: System) -> auto::Builder<Streams> {
     let header_bytes_max = options.header_bytes_max.max(HEADER_BYTES_MIN);
     let mut builder = auto::Builder::new(Streams(system));
@@ -158,6 +194,11 @@ async fn answer(
 ) -> Result<hyper::Response<impl Body<Data = Bytes, Error = warp::Error> + use<>>, Infallible> {
     let in_hand = activity.request();
     let options = &server.options;
+    #[cfg(feature = "metrics")]
+    let (measured, clock) = (
+        Measured::begin(request.method(), system.clock().now()),
+        system.clone(),
+    );
     let response = if request.body().size_hint().lower() > options.body_bytes_max {
         bare(StatusCode::PAYLOAD_TOO_LARGE)
     } else {
@@ -169,6 +210,8 @@ async fn answer(
             .await
             .unwrap_or_else(|reason| panicked(options, &reason))
     };
+    #[cfg(feature = "metrics")]
+    measured.end(&server.id, &response, clock.clock().now());
     Ok(response.map(|body| ResponseBody::new(body, in_hand)))
 }
 

@@ -32,10 +32,17 @@ pub(super) const STREAMS_MAX: u32 = 128;
 /// Pause after a failed accept (usually no file descriptors left): long enough not to spin, short enough not to be felt.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often the files of a certificate are looked at: soon enough for one that is renewed a month before its end.
+#[cfg(feature = "http-tls")]
+pub(super) const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// The same at least: a pause of nothing would keep a thread busy with reading.
+#[cfg(feature = "http-tls")]
+pub(super) const CERTIFICATE_CHECK_INTERVAL_MIN: Duration = Duration::from_millis(1);
+
 /// Bounds and answers of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Open connections at most; one more is answered 503 and closed. A WebSocket counts as long as it lives. Default 10,000.
+    /// Open connections at most; one more is answered 503 (not through TLS) and closed. A WebSocket counts as long as it lives. Default 10,000.
     pub connections_max: usize,
     /// Open connections from one address at most; one more is answered 503 and closed. Default 10,000.
     pub connections_per_address_max: usize,
@@ -45,7 +52,8 @@ pub struct Options {
     pub header_bytes_max: usize,
     /// Bytes of one request's body at most; one that announces more is answered 413, reading one that has more fails. Default 64 MiB.
     pub body_bytes_max: u64,
-    /// Longest time from a request's first byte (or from the connection's start) to the end of its header; then the connection is
+    /// Longest time from a request's first byte (or from the connection's start, or the end of its TLS handshake, which may take as
+    /// long) to the end of its header; then the connection is
     /// closed. Default 10 s.
     pub header_timeout: Duration,
     /// Longest time from the end of a request's header to the end of its body; then reading the body fails. Default 60 s.
@@ -60,6 +68,18 @@ pub struct Options {
     pub panic_body: Bytes,
     /// Content type of [`panic_body`](Self::panic_body). Default `application/json`.
     pub panic_content_type: &'static str,
+    /// Serve with TLS, and nothing without it. Default none.
+    #[cfg(feature = "http-tls")]
+    pub tls: Option<super::Tls>,
+}
+
+impl Options {
+    pub(super) fn is_secure(&self) -> bool {
+        #[cfg(feature = "http-tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "http-tls"))]
+        return false;
+    }
 }
 
 impl Default for Options {
@@ -79,6 +99,8 @@ impl Default for Options {
                 br#"{"error":{"code":"internal","message":"internal error"}}"#,
             ),
             panic_content_type: "application/json",
+            #[cfg(feature = "http-tls")]
+            tls: None,
         }
     }
 }

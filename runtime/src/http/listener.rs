@@ -87,8 +87,10 @@ async fn admit(
     connections: &SupervisorHandle,
 ) {
     let Some(permit) = server.gate.admit(peer.ip()) else {
-        // A courtesy: who cannot take it at once does not get it.
-        let _ = tcp.try_write(FULL);
+        // A courtesy: who cannot take it at once does not get it. Through TLS it would cost a handshake, which is what a flood is after.
+        if !server.options.is_secure() {
+            let _ = tcp.try_write(FULL);
+        }
         return;
     };
     // Answers are written whole, so there is nothing to wait for; a socket that refuses the option works all the same.

@@ -6,11 +6,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bb8_postgres::PostgresConnectionManager;
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::{NoTls, Statement};
+use tokio_postgres::Statement;
 
+use super::connector::Connector;
 use super::life::Life;
 use crate::System;
 
@@ -84,19 +84,15 @@ impl Statements {
 
 /// Makes and judges connections for bb8.
 pub(super) struct Manager {
-    inner: PostgresConnectionManager<NoTls>,
+    connector: Connector,
     system: System,
     connect_timeout: Duration,
 }
 
 impl Manager {
-    pub(super) fn new(
-        config: tokio_postgres::Config,
-        system: System,
-        connect_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(connector: Connector, system: System, connect_timeout: Duration) -> Self {
         Self {
-            inner: PostgresConnectionManager::new(config, NoTls),
+            connector,
             system,
             connect_timeout,
         }
@@ -110,7 +106,7 @@ impl bb8::ManageConnection for Manager {
     async fn connect(&self) -> Result<Connection, ConnectionError> {
         let client = self
             .system
-            .timeout(self.connect_timeout, self.inner.connect())
+            .timeout(self.connect_timeout, self.connector.connect())
             .await
             .map_err(|_| ConnectionError::TimedOut)?
             .map_err(ConnectionError::Database)?;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio_postgres::{CancelToken, NoTls};
+use tokio_postgres::CancelToken;
 
 use super::connection::{Client, ConnectionError, Manager};
+use super::connector::Connector;
 use super::{Options, PoolError, PoolState};
 use crate::{Address, Context, ReplyTo, System};
 
@@ -107,18 +108,19 @@ pub(super) async fn run(
     config: tokio_postgres::Config,
     options: Options,
 ) {
-    let life = Arc::new(start(&cx, config, &options));
+    let connector = Connector::new(config, &options);
+    let life = Arc::new(start(&cx, connector.clone(), &options));
     let _closing = Closing(life.clone());
     probe(&mut cx, &life, options.connect_timeout);
     loop {
         match cx.receive_timeout(PROBE_INTERVAL).await {
             Some(Message::Life(to)) => to.reply(life.clone()),
             Some(Message::Cancel(token)) => {
-                let system = cx.system();
+                let (system, connector) = (cx.system(), connector.clone());
                 cx.spawn_link(move |_: Context<()>| async move {
                     // A server that cannot be reached has no statement to stop.
                     let _ = system
-                        .timeout(CANCEL_TIMEOUT, token.cancel_query(NoTls))
+                        .timeout(CANCEL_TIMEOUT, connector.cancel(token))
                         .await;
                 });
             }
@@ -127,10 +129,10 @@ pub(super) async fn run(
     }
 }
 
-fn start(cx: &Context<Message>, config: tokio_postgres::Config, options: &Options) -> Life {
+fn start(cx: &Context<Message>, connector: Connector, options: &Options) -> Life {
     let system = cx.system();
     let health = Arc::new(Health::default());
-    let manager = Manager::new(config, system.clone(), options.connect_timeout);
+    let manager = Manager::new(connector, system.clone(), options.connect_timeout);
     let size_max = options.size_max.max(1);
     let bb8 = bb8::Pool::builder()
         .max_size(size_max)

@@ -201,7 +201,7 @@ impl<M: Send + 'static> Context<M> {
     pub fn receive_event(&mut self) -> impl Future<Output = Event<M>> + Send + '_ {
         let mut began = false;
         std::future::poll_fn(move |context| {
-            match ready!(self.poll_work(&mut began, false, context)) {
+            match ready!(self.poll_charged(&mut began, false, context)) {
                 Work::Event(event) => Poll::Ready(event),
                 Work::Question(_) => unreachable!("it was not asked for one"),
             }
@@ -214,22 +214,33 @@ impl<M: Send + 'static> Context<M> {
         answers: bool,
     ) -> impl Future<Output = Work<M>> + Send + '_ {
         let mut began = false;
-        std::future::poll_fn(move |context| self.poll_work(&mut began, answers, context))
+        std::future::poll_fn(move |context| self.poll_charged(&mut began, answers, context))
     }
 
-    fn poll_work(
+    /// One event of a process's own life, charged to its budget.
+    fn poll_charged(
         &mut self,
         began: &mut bool,
         answers: bool,
         context: &std::task::Context<'_>,
     ) -> Poll<Work<M>> {
         ready!(self.ready(began, context));
+        let work = ready!(self.poll_work(context, answers));
+        budget::charge_message(self.home.kernel().clock());
+        Poll::Ready(work)
+    }
+
+    /// What is here, or the task is kept to be woken.
+    pub(crate) fn poll_work(
+        &mut self,
+        context: &std::task::Context<'_>,
+        answers: bool,
+    ) -> Poll<Work<M>> {
         if let Some(item) = self.process.next_item(answers) {
-            budget::charge_message(self.home.kernel().clock());
             return Poll::Ready(item.into());
         }
         if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
-            self.took_message();
+            self.process.took_message();
             return Poll::Ready(Work::Event(Event::Message(message)));
         }
         self.process

@@ -8,6 +8,7 @@ use crate::pid::Pid;
 
 thread_local! {
     static CURRENT: Cell<Option<Pid>> = const { Cell::new(None) };
+    static QUIET: Cell<bool> = const { Cell::new(false) };
     static LAST_PANIC: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
 
@@ -42,6 +43,33 @@ impl Drop for Running {
     }
 }
 
+/// A stretch in which this thread's panics are kept and not printed: whoever runs it reports them.
+#[cfg(feature = "sim")]
+pub(crate) struct Quiet {
+    outer: bool,
+}
+
+#[cfg(feature = "sim")]
+impl Quiet {
+    pub(crate) fn enter() -> Quiet {
+        install_panic_hook();
+        Quiet {
+            outer: QUIET.replace(true),
+        }
+    }
+}
+
+#[cfg(feature = "sim")]
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        QUIET.set(self.outer);
+    }
+}
+
+fn is_quiet() -> bool {
+    QUIET.try_with(Cell::get).unwrap_or(false)
+}
+
 /// The panic the hook saw last on this thread.
 pub(crate) fn take_panic() -> Option<Panicked> {
     LAST_PANIC
@@ -57,6 +85,10 @@ pub(crate) fn install_panic_hook() {
     HOOK.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            if is_quiet() {
+                remember(info);
+                return;
+            }
             if pid().is_none() {
                 previous(info);
                 return;

@@ -195,6 +195,7 @@ impl Kernel {
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
     pub(crate) fn bury(&self, process: &super::Process, timed: bool, reason: &ExitReason) {
         let pid = process.pid;
+        self.scheduler.ended(pid, reason);
         if process.close() {
             for part in &self.parts {
                 part.process_exited(pid);

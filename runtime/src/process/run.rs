@@ -250,6 +250,13 @@ pub(crate) fn contain<R>(pid: Pid, work: impl FnOnce() -> R) -> Result<R, ExitRe
     catch_unwind(AssertUnwindSafe(work)).map_err(described)
 }
 
+/// Runs what is no process's and makes a panic in it a value, which is the caller's to report.
+#[cfg(feature = "sim")]
+pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    let _quiet = current::Quiet::enter();
+    catch_unwind(AssertUnwindSafe(work)).map_err(described)
+}
+
 /// The reason of a caught panic: what the hook saw, or the payload's text where the hook was replaced.
 fn described(payload: Box<dyn std::any::Any + Send>) -> ExitReason {
     let message = current::message_of(&*payload);

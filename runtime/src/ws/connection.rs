@@ -20,7 +20,7 @@ use crate::limits::REDUCTIONS_PER_MESSAGE;
 use crate::process::run::isolate;
 use crate::telemetry::count;
 use crate::{
-    Address, ChildSpec, Context, Event, ExitKind, ExitReason, Pid, RestartType, RoomError,
+    Address, ChildSpec, Context, Event, ExitKind, ExitReason, NameError, Pid, RestartType,
     RoomPolicy, ShutdownType, Signal, System, TimerRef,
 };
 
@@ -66,7 +66,7 @@ impl<M: Send + 'static> Connection<M> {
     ///
     /// # Errors
     /// As [`Rooms::join`](crate::Rooms::join).
-    pub fn join(&mut self, room: &str) -> Result<(), RoomError> {
+    pub fn join(&mut self, room: &str) -> Result<(), NameError> {
         self.system()
             .rooms()
             .join_with(room, &self.ear.address(), self.slow_peer, |message| message)

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mesh_runtime::{
     Actor, CallError, Capacity, ChildSpec, Context, DynamicSupervisor, ExitKind, ExitReason, Flow,
-    Job, JobError, NameError, Overflow, ReplyTo, RoomError, SendError, StartError, Strategy,
-    Supervisor, System,
+    Job, JobError, NameError, Overflow, ReplyTo, SendError, StartError, Strategy, Supervisor,
+    System,
 };
 
 use crate::support::{Message, PATIENCE, crash, journal, soon, supervise, worker};
@@ -230,7 +230,7 @@ async fn name_that_cannot_be_one_is_refused_everywhere() {
         );
         assert_eq!(
             system.rooms().join(&name, &process, |_| 0),
-            Err(RoomError::Invalid)
+            Err(NameError::Invalid)
         );
         assert_eq!(
             system.whereis::<u8>(&name).unwrap_err(),

@@ -224,12 +224,16 @@ async fn panic_is_logged_once_with_its_location() {
     let sink = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
+        .with_max_level(tracing::Level::DEBUG)
         .with_writer(move || sink.clone())
         .finish();
     // For all threads: a subscriber of one thread may miss an event that another thread was the first to reach.
     tracing::subscriber::set_global_default(subscriber).expect("no other test sets one");
     let system = System::new();
-    let panics = gated(&system, || panic!("heard once"));
+    let panics = gated(&system, || {
+        tracing::info!("said inside");
+        panic!("heard once")
+    });
     assert!(ended(&system, &panics).await.is_panic());
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.matches("heard once").count(), 1, "{text}");
@@ -241,6 +245,9 @@ async fn panic_is_logged_once_with_its_location() {
         line.contains("exit_reasons.rs:") && line.contains(&panics.pid().to_string()),
         "{line}"
     );
+    let said = text.lines().find(|line| line.contains("said inside"));
+    let span = format!("process{{process.pid={} process.behaviour=", panics.pid());
+    assert!(said.is_some_and(|line| line.contains(&span)), "{said:?}");
 }
 
 #[tokio::test]

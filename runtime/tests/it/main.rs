@@ -13,10 +13,17 @@ mod mailbox_order;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitors;
+mod probe;
 mod public_api;
 mod registry;
 mod rooms;
 mod service_calls;
+#[cfg(feature = "sim")]
+mod sim;
+#[cfg(feature = "sim")]
+mod sim_check;
+#[cfg(feature = "sim")]
+mod sim_network;
 mod states;
 mod stuck;
 mod supervisor_back_off;

@@ -1,7 +1,7 @@
 //! The `metrics` facade: what a recorder is told, by name.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_runtime::{Context, System};
@@ -9,6 +9,7 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
     Unit,
 };
+use parking_lot::Mutex;
 
 use crate::support::{PATIENCE, soon, until};
 
@@ -20,7 +21,7 @@ struct Cell(Board, String);
 
 impl Cell {
     fn set(&self, value: u64) {
-        self.0.0.lock().unwrap().insert(self.1.clone(), value);
+        self.0.0.lock().insert(self.1.clone(), value);
     }
 }
 
@@ -81,7 +82,7 @@ impl Recorder for Board {
 
 impl Board {
     fn get(&self, name: &str) -> Option<u64> {
-        self.0.lock().unwrap().get(name).copied()
+        self.0.lock().get(name).copied()
     }
 }
 
@@ -97,7 +98,7 @@ async fn metrics_have_the_documented_names() {
     soon(&system, system.wait_for_exit(panics.pid())).await;
     let board = Board::default();
     metrics::with_local_recorder(&board, || system.record_metrics());
-    let told = board.0.lock().unwrap().clone();
+    let told = board.0.lock().clone();
     for (name, value) in [
         ("mesh_runtime_processes{system=shop}", 1),
         ("mesh_runtime_mailbox_messages{system=shop}", 2),
@@ -109,12 +110,13 @@ async fn metrics_have_the_documented_names() {
     ] {
         assert_eq!(told.get(name), Some(&value), "{name} in {told:?}");
     }
-    // The table in `telemetry` has each name, and no other.
+    // The table in `telemetry` has each name, and no other; those of the edges are told as things happen, and tested there.
     let source = include_str!("../../src/telemetry.rs");
     let documented: Vec<&str> = source
         .split("//! | `mesh_runtime_")
         .skip(1)
         .map(|row| row.split('`').next().unwrap())
+        .filter(|name| !name.starts_with("http_") && !name.starts_with("postgres_"))
         .collect();
     let mut names: Vec<&str> = told
         .keys()

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mesh_runtime::{
-    Context, Event, ExitKind, RoomError, RoomMessage, RoomPolicy, Signal, System, limits,
+    Context, Event, ExitKind, NameError, RoomMessage, RoomPolicy, Signal, System, limits,
 };
 
 use crate::support::{PATIENCE, journal, soon, until};
@@ -165,11 +165,11 @@ async fn room_is_left_on_death() {
     assert_eq!(system.rooms().members("a"), [stays.pid()]);
     assert_eq!(
         system.rooms().join("a", &gone, Message::Frame),
-        Err(RoomError::Gone)
+        Err(NameError::Gone)
     );
     assert_eq!(
         system.rooms().join("", &stays, Message::Frame),
-        Err(RoomError::Invalid)
+        Err(NameError::Invalid)
     );
     let wait = system.wait_for_exit(stays.pid());
     stays.send(Message::Direct("stop")).unwrap();

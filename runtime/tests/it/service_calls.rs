@@ -254,6 +254,20 @@ async fn reply_may_come_later_from_anywhere() {
         cx.sleep(support::PATIENCE).await;
     });
     assert_eq!(soon(&system, front.call(|to| to)).await, Ok(9));
+    // From a thread that has nothing to do with any process, too.
+    let (pen, mut tokens) = support::journal();
+    let hands_out = system.spawn(async move |mut cx: Context<ReplyTo<u64>>| -> ExitReason {
+        loop {
+            pen.send(cx.receive().await).unwrap();
+        }
+    });
+    let call = hands_out.call(|to| to);
+    let answer = async {
+        let token = tokens.next(&system).await;
+        std::thread::spawn(move || token.reply(8)).join().unwrap();
+    };
+    let (answered, ()) = soon(&system, async { tokio::join!(call, answer) }).await;
+    assert_eq!(answered, Ok(8));
     drop(worker);
 }
 
@@ -315,7 +329,7 @@ impl Wake for CallsAgain {
             first.is_pending(),
             "a process that is to start again keeps what it is sent"
         );
-        *self.again.lock().unwrap() = Some(again);
+        *self.again.lock().expect("nobody panics with it") = Some(again);
     }
 }
 

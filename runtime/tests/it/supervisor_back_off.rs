@@ -81,7 +81,7 @@ async fn child_terminated_while_it_waits_stays_down_and_others_come() {
 async fn supervisor_stops_while_a_child_waits() {
     let system = System::new();
     let (pen, _seen) = journal();
-    let child = worker("a", &pen).back_off(PATIENCE, PATIENCE);
+    let child = worker("a", &pen).back_off(10 * PATIENCE, 10 * PATIENCE);
     let tree = Supervisor::new(Strategy::OneForOne).child(child);
     let handle = supervise(&system, tree).await;
     crash(&system, "a", boom()).await;

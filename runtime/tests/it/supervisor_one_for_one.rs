@@ -282,11 +282,10 @@ async fn init_that_fails_during_a_restart_counts_as_another() {
 async fn message_sent_between_two_lives_is_for_the_next() {
     let system = System::new();
     let (sender, mut seen) = journal();
-    supervise(
-        &system,
-        Supervisor::new(Strategy::OneForOne).child(worker("a", &sender)),
-    )
-    .await;
+    // The back-off makes sure that there is a time between two lives.
+    let pause = Duration::from_millis(50);
+    let child = worker("a", &sender).back_off(pause, pause);
+    supervise(&system, Supervisor::new(Strategy::OneForOne).child(child)).await;
     let a = address(&system, "a");
     let ended = system.wait_for_exit(a.pid());
     system.kill(a.pid());

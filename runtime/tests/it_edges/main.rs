@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "metrics")]
+mod edge_metrics;
 mod http;
+mod http_conformance;
 mod postgres;
+mod postgres_chaos;
 mod support;
+mod tls;
 mod ws;
+mod ws_conformance;

@@ -1,5 +1,7 @@
 //! What the tests of the edges share.
 
+pub(crate) mod certificate;
 pub(crate) mod database;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod site;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use mesh_runtime::ws::{self, Close, Connection, Frame, Next, Options, Socket};
-use mesh_runtime::{Address, Job, Pid, RoomPolicy, http};
+use mesh_runtime::{Address, Job, Pid, http};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, CloseCode, Message, WebSocketStream};
@@ -13,6 +13,8 @@ use warp::Filter;
 
 use crate::support::raw::Raw;
 use crate::support::site::{PATIENCE, Site, eventually, site};
+
+mod slow;
 
 /// What the handlers of one test saw.
 #[derive(Clone, Default)]
@@ -434,34 +436,6 @@ async fn a_slow_reader_delays_nobody_and_is_told_what_it_missed() {
     assert!(missed > 0, "{got} came");
     assert_eq!(got + missed, COUNT, "every frame came or was counted");
     assert_eq!(say(&mut slow, "awake").await, "awake");
-}
-
-#[tokio::test]
-async fn a_slow_reader_that_may_not_be_one_is_closed_1013() {
-    let options = Options {
-        queue_max: 4,
-        slow_peer: RoomPolicy::Disconnect,
-        ..Options::default()
-    };
-    let (site, seen) = echo(options).await;
-    let mut slow = connect(&site).await;
-    assert_eq!(say(&mut slow, "join lobby").await, "joined");
-    let pid = seen.pid(0);
-    let payload = bytes::Bytes::from("x".repeat(1024 * 1024));
-    let rooms = site.system.rooms();
-    eventually(&site.system, "it has left the room", async || {
-        rooms.broadcast("lobby", payload.clone());
-        rooms.members("lobby").is_empty() || !seen.closed().is_empty()
-    })
-    .await;
-    // It had some frames on the way; the next it hears is why it was closed.
-    assert_eq!(next_close(&mut slow).await.0, Close::TRY_AGAIN_LATER);
-    drop(slow);
-    eventually(&site.system, "the process is gone", async || {
-        !site.system.is_alive(pid)
-    })
-    .await;
-    assert_eq!(site.system.inspect().counts.room_members_disconnected, 1);
 }
 
 #[tokio::test]

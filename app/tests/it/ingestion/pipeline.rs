@@ -100,7 +100,7 @@ async fn open(system: &System, database: &TestDatabase) -> Database {
         config.get_user().unwrap(),
         config.get_dbname().unwrap()
     );
-    Database::open(system, Some(&url), Options::new("unused"))
+    Database::open(system, Some(&url), None, Options::new("unused"))
         .await
         .unwrap()
 }

@@ -4,7 +4,7 @@ use mesh_runtime::{RestartType, Strategy};
 
 /// How a child ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(crate) enum How {
     Panic,
     Error,
     Normal,
@@ -13,7 +13,7 @@ pub(super) enum How {
 }
 
 impl How {
-    pub(super) const ALL: [How; 5] = [
+    pub(crate) const ALL: [How; 5] = [
         How::Panic,
         How::Error,
         How::Normal,
@@ -24,7 +24,7 @@ impl How {
 
 /// What can be seen of a tree from outside: a start, and a `terminate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Start(usize),
     Stop(usize),
 }
@@ -37,14 +37,14 @@ struct Child {
 }
 
 /// A supervisor and its children as the documentation has them.
-pub(super) struct Model {
+pub(crate) struct Model {
     strategy: Strategy,
     children: Vec<Child>,
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Model {
-    pub(super) fn new(strategy: Strategy, types: &[RestartType]) -> Model {
+    pub(crate) fn new(strategy: Strategy, types: &[RestartType]) -> Model {
         let child = |restart: &RestartType| Child {
             restart: *restart,
             runs: true,
@@ -57,25 +57,45 @@ impl Model {
         }
     }
 
-    pub(super) fn running(&self) -> Vec<usize> {
+    pub(crate) fn running(&self) -> Vec<usize> {
         let all = 0..self.children.len();
         all.filter(|index| self.children[*index].runs).collect()
     }
 
-    pub(super) fn runs(&self, index: usize) -> bool {
+    pub(crate) fn runs(&self, index: usize) -> bool {
         self.children[index].runs
     }
 
-    pub(super) fn present(&self) -> usize {
+    pub(crate) fn present(&self) -> usize {
         self.children.iter().filter(|child| child.present).count()
     }
 
-    pub(super) fn crash(&mut self, died: usize, how: How) {
+    /// Whether its end is followed by a restart, and counts as one.
+    pub(crate) fn is_restarted(&self, died: usize, how: How) -> bool {
+        let abnormal = !matches!(how, How::Normal | How::Shutdown);
+        match self.children[died].restart {
+            RestartType::Permanent => true,
+            RestartType::Transient => abnormal,
+            RestartType::Temporary => false,
+        }
+    }
+
+    /// The crash is one too many: everybody stops.
+    pub(crate) fn crash_too_many(&mut self, died: usize, how: How) {
+        self.end(died, how);
+        self.stop_all();
+    }
+
+    fn end(&mut self, died: usize, how: How) {
         // Only a kill skips the callback.
         if how != How::Kill {
             self.steps.push(Step::Stop(died));
         }
         self.children[died].runs = false;
+    }
+
+    pub(crate) fn crash(&mut self, died: usize, how: How) {
+        self.end(died, how);
         let abnormal = !matches!(how, How::Normal | How::Shutdown);
         match self.children[died].restart {
             RestartType::Temporary => {
@@ -110,7 +130,7 @@ impl Model {
         }
     }
 
-    pub(super) fn stop_all(&mut self) {
+    pub(crate) fn stop_all(&mut self) {
         for index in (0..self.children.len()).rev() {
             self.stop(index);
         }

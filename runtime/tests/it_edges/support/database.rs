@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+
+use super::certificate::{Certificate, NAME};
 
 /// Where the distributions keep the server's programs when they are not on the path; the newest counts.
 const PROGRAM_DIRECTORIES: &str = "/usr/lib/postgresql";
@@ -15,6 +18,8 @@ const PROGRAM_DIRECTORIES: &str = "/usr/lib/postgresql";
 pub(crate) struct Database {
     directory: TempDir,
     programs: PathBuf,
+    /// Where it listens for TLS besides.
+    port: Option<u16>,
 }
 
 impl Database {
@@ -25,6 +30,7 @@ impl Database {
         let database = Database {
             directory,
             programs: programs(),
+            port: None,
         };
         let data = database.data();
         database.program(
@@ -41,10 +47,45 @@ impl Database {
         database
     }
 
+    /// Makes a cluster that can be reached through TLS and starts it.
+    pub(crate) fn secured(certificate: &Certificate) -> Database {
+        let mut database = Database::stopped();
+        for (from, to) in [
+            (certificate.chain(), "server.crt"),
+            (certificate.key(), "server.key"),
+        ] {
+            // The server takes a key only from its own user's hands.
+            let text = fs::read_to_string(from).unwrap();
+            let script = format!("umask 077; printf '%s' \"$0\" > data/{to}");
+            database.program("/bin/sh", &["-c", &script, &text]);
+        }
+        let free = TcpListener::bind((NAME, 0)).unwrap();
+        database.port = Some(free.local_addr().unwrap().port());
+        drop(free);
+        database.start();
+        database
+    }
+
+    /// How to reach it through TLS.
+    pub(crate) fn secure_config(&self) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        let port = self.port.expect("it was made with a certificate");
+        config
+            .host(NAME)
+            .port(port)
+            .user("postgres")
+            .dbname("postgres");
+        config
+    }
+
     /// Starts the server and waits until it answers.
     pub(crate) fn start(&self) {
+        let listen = match self.port {
+            Some(port) => format!("-c listen_addresses={NAME} -c port={port} -c ssl=on"),
+            None => "-c listen_addresses=".to_owned(),
+        };
         let settings = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off",
+            "{listen} -c unix_socket_directories={} -c fsync=off",
             self.path().display()
         );
         let log = self.path().join("log").display().to_string();
@@ -76,6 +117,11 @@ impl Database {
             .user("postgres")
             .dbname("postgres");
         config
+    }
+
+    /// The socket it listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path().join(".s.PGSQL.5432")
     }
 
     fn path(&self) -> &Path {

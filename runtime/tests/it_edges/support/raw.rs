@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::site::PATIENCE;
@@ -15,9 +15,9 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// A TCP connection and what has been read of it.
-pub(crate) struct Raw {
-    stream: TcpStream,
+/// A connection and what has been read of it.
+pub(crate) struct Raw<S = TcpStream> {
+    stream: S,
     read: Vec<u8>,
 }
 
@@ -25,6 +25,12 @@ impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Raw {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Raw::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    pub(crate) fn over(stream: S) -> Raw<S> {
         Raw {
             stream,
             read: Vec::new(),
@@ -42,8 +48,8 @@ impl Raw {
         self.answer().await.expect("an answer")
     }
 
-    /// The next answer; `None` when the stream ends before it.
-    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+    /// The head of the next answer, in lower case; `None` when the stream ends before it.
+    pub(crate) async fn head(&mut self) -> Option<String> {
         let end = loop {
             if let Some(end) = self
                 .read
@@ -54,9 +60,13 @@ impl Raw {
             }
             self.fill().await?;
         };
-        let head = String::from_utf8(self.read.drain(..end).collect())
-            .unwrap()
-            .to_lowercase();
+        let head = String::from_utf8(self.read.drain(..end).collect()).unwrap();
+        Some(head.to_lowercase())
+    }
+
+    /// The next answer; `None` when the stream ends before it.
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+        let head = self.head().await?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let len = head
             .lines()
@@ -83,7 +93,7 @@ impl Raw {
     }
 
     /// The stream, for a client that knows more.
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> S {
         self.stream
     }
 
