@@ -7,7 +7,10 @@ mod access;
 mod error;
 mod events;
 mod issues;
+mod limits;
+mod outcomes;
 mod projects;
+mod quarantine;
 mod query;
 mod route;
 mod runtime;
@@ -17,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
 use mesh_runtime::System;
 use mesh_runtime::postgres::Pool;
@@ -31,7 +35,7 @@ pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
 use crate::config::BaseUrl;
-use crate::domain::OrganizationId;
+use crate::domain::{OrganizationId, RawEvent};
 use crate::storage::issues::IssueRow;
 
 /// The largest body the API reads, in bytes; forms are far smaller.
@@ -42,6 +46,9 @@ const DISCARDED_BYTES_MAX: usize = 16 << 20;
 
 /// Tells whoever follows an issue that a user changed it.
 pub type Publish = Arc<dyn Fn(IssueRow) + Send + Sync>;
+
+/// Makes an event durable that is to be processed once more; an error is a text for the log.
+pub type Replay = Arc<dyn Fn(RawEvent) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What the API needs to answer.
 pub struct State {
@@ -55,6 +62,10 @@ pub struct State {
     pub test_hooks: bool,
     /// Called after a user changed an issue.
     pub publish: Publish,
+    /// Called with an event that leaves the quarantine.
+    pub replay: Replay,
+    /// Called after limits or keys of a project changed.
+    pub keys_changed: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl fmt::Debug for State {
@@ -159,6 +170,17 @@ impl Api {
                 self.project_issues(identity()?, &project, &request.query)
                     .await
             }
+            Route::ProjectLimits(project) => self.limits(identity()?, &project).await,
+            Route::SetProjectLimits(project) => {
+                self.set_limits(identity()?, &project, &request).await
+            }
+            Route::ProjectOutcomes(project) => {
+                self.outcomes(identity()?, &project, &request.query).await
+            }
+            Route::Quarantine(project) => {
+                self.quarantine(identity()?, &project, &request.query).await
+            }
+            Route::Replay(project, id) => self.replay(identity()?, &project, id).await,
             Route::ProjectEvent(project, event) => {
                 self.project_event(identity()?, &project, &event, &request.query)
                     .await
@@ -170,7 +192,7 @@ impl Api {
             Route::IssueAction(issue, action) => {
                 self.issue_action(identity()?, issue, action).await
             }
-            Route::Live => Err(ApiError::UpgradeRequired),
+            Route::Live | Route::Ingest => Err(ApiError::UpgradeRequired),
             Route::Runtime => self.runtime(),
             Route::RuntimeKill => self.runtime_kill(&request),
         }

@@ -1,7 +1,11 @@
 //! The command line: what `mesher` can be told to do, and how it reports that it cannot.
 
+mod client;
 mod commands;
 mod connect;
+mod doctor;
+mod load;
+mod send_event;
 mod serve;
 
 use std::fmt;
@@ -71,6 +75,12 @@ enum Command {
         )]
         arguments: Vec<String>,
     },
+    /// Show the effective settings, and whether what they name works
+    Doctor,
+    /// Send one event the way an SDK does, and print its id
+    SendEvent(send_event::SendEvent),
+    /// Send as many events as the server takes; tell how many, how fast, and whether one was lost
+    Load(load::Load),
     /// Print the version
     Version,
 }
@@ -188,6 +198,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             action: TokenCommand::Create { name },
         } => commands::token_create(&config, &name).map(|()| ExitCode::SUCCESS),
         Command::Psql { arguments } => commands::psql(&config, &arguments),
+        Command::Doctor => doctor::run(&config),
+        Command::SendEvent(event) => send_event::run(&config, &event).map(|()| ExitCode::SUCCESS),
+        Command::Load(load) => load::run(&config, &load),
         Command::Version => {
             answer(&concat!("mesher ", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
         }

@@ -16,8 +16,11 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// What `MESHER_LOG` is for the server unless told otherwise: our own events from `info`, everyone else's from `warn`.
 pub const LOG_DEFAULT: &str = "warn,mesher=info,mesh_runtime=info";
 
+/// What `MESHER_RATE_LIMIT` is unless told otherwise: far above what one program sends when it is well.
+pub const RATE_LIMIT_DEFAULT: u32 = 100;
+
 /// The names of the variables that Mesher reads; any other `MESHER_…` that looks like one of these is refused.
-pub const VARIABLES: [&str; 9] = [
+pub const VARIABLES: [&str; 10] = [
     "MESHER_LISTEN",
     "MESHER_DATA_DIR",
     "MESHER_DATABASE_URL",
@@ -26,6 +29,7 @@ pub const VARIABLES: [&str; 9] = [
     "MESHER_TLS_KEY",
     "MESHER_LOG",
     "MESHER_PUBLIC_URL",
+    "MESHER_RATE_LIMIT",
     "MESHER_TEST_HOOKS",
 ];
 
@@ -46,6 +50,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// A `tracing` filter directive.
     pub log: String,
+    /// Events a second for a key that has no limit of its own; 0 is no limit.
+    pub rate_limit: u32,
     /// Opens `POST /api/v1/runtime/kill`, with which the fault tests kill named processes; never on in production.
     pub test_hooks: bool,
 }
@@ -69,6 +75,7 @@ impl fmt::Debug for Config {
             .field("database_ca", &self.database_ca)
             .field("tls", &self.tls)
             .field("log", &self.log)
+            .field("rate_limit", &self.rate_limit)
             .field("test_hooks", &self.test_hooks)
             .finish()
     }
@@ -194,6 +201,14 @@ impl Config {
                 });
             }
         };
+        let rate_limit = match variable("MESHER_RATE_LIMIT") {
+            None => RATE_LIMIT_DEFAULT,
+            Some(value) => value.parse().map_err(|_| ConfigError::Invalid {
+                name: "MESHER_RATE_LIMIT",
+                value,
+                expected: "events a second for one key, such as 100, or 0 for no limit",
+            })?,
+        };
         let file = |name: &str| variable(name).map(PathBuf::from);
         let tls = match (file("MESHER_TLS_CERTIFICATE"), file("MESHER_TLS_KEY")) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
@@ -223,6 +238,7 @@ impl Config {
                 .log
                 .or_else(|| variable("MESHER_LOG"))
                 .unwrap_or_else(|| default_log.to_owned()),
+            rate_limit,
             test_hooks,
         })
     }
@@ -277,6 +293,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), LISTEN_DEFAULT);
         assert_eq!(config.base_url().to_string(), "http://127.0.0.1:8080");
         assert_eq!(config.database_url, None);
+        assert_eq!(config.rate_limit, RATE_LIMIT_DEFAULT);
         assert!(!config.test_hooks);
     }
 
@@ -328,6 +345,7 @@ mod tests {
         for (name, value) in [
             ("MESHER_LISTEN", "8080"),
             ("MESHER_PUBLIC_URL", "errors.example.com"),
+            ("MESHER_RATE_LIMIT", "-1"),
             ("MESHER_TEST_HOOKS", "yes"),
         ] {
             let text = resolve(Flags::default(), &[(name, value)])

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod rate_limit;
 pub mod refusal;
 pub mod router;
+pub mod socket;
 pub mod spool;
 pub mod store;
 

@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod database;
 pub mod embedded;
 pub mod events;
+pub mod health;
 pub mod issues;
 pub mod keeper;
 pub mod migrate;
@@ -17,6 +18,7 @@ pub mod partition_manager;
 pub mod partitions;
 pub mod pool;
 pub mod projects;
+pub mod quarantine;
 pub mod retention;
 pub mod schema_manager;
 pub mod secret;
@@ -30,15 +32,17 @@ pub mod writer;
 /// Every SQL statement of the program, with where it stands; a test prepares each against a migrated database.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    let modules: [(&str, &[&str]); 14] = [
+    let modules: [(&str, &[&str]); 16] = [
         ("copy", copy::STATEMENTS),
         ("events", events::STATEMENTS),
+        ("health", health::STATEMENTS),
         ("issues", issues::STATEMENTS),
         ("issues/record", issues::record::STATEMENTS),
         ("migrate", migrate::STATEMENTS),
         ("outcomes", outcomes::STATEMENTS),
         ("partitions", partitions::STATEMENTS),
         ("projects", projects::STATEMENTS),
+        ("quarantine", quarantine::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("sessions", sessions::STATEMENTS),
         ("setup", setup::STATEMENTS),

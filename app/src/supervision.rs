@@ -21,6 +21,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use mesh_runtime::http::Tls;
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use warp::{Filter, Reply};
@@ -28,7 +29,8 @@ use warp::{Filter, Reply};
 use crate::api::{Api, State};
 use crate::config::Config;
 use crate::http;
-use crate::ingestion::{self, DoorLimits, SpoolOptions};
+use crate::ingestion::rate_limit::Rate;
+use crate::ingestion::{self, DoorLimits, SpoolHandle, SpoolOptions};
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
 use crate::storage::pool;
@@ -45,6 +47,9 @@ const RESTARTS_MAX: u32 = 10;
 
 /// The window of [`RESTARTS_MAX`].
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long a quarantined event may take to be durable in the spool again.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The processes without which this server is not ready; the streaming layer is not among them.
 const NEEDED: &[&str] = &[
@@ -69,13 +74,17 @@ pub fn tree(
     let ingestion = ingestion::assemble(
         system,
         SpoolOptions::new(config.data_dir.join("spool")),
-        DoorLimits::default(),
+        DoorLimits {
+            rate: Rate::per_second(config.rate_limit),
+            ..DoorLimits::default()
+        },
         Processors::new(system, workers),
         FanOut::new().with({
             let broadcaster = broadcaster.clone();
             move |chunk| broadcaster.broadcast(live::batch(chunk))
         }),
     );
+    let spool = SpoolHandle::new(system);
     let api = Api::new(State {
         system: system.clone(),
         pool: pool.clone(),
@@ -90,12 +99,25 @@ pub fn tree(
                 }],
             });
         }),
+        replay: Arc::new(move |raw| {
+            let spool = spool.clone();
+            let append =
+                async move { spool.append(raw.to_bytes(), REPLAY_TIMEOUT).await.map(drop) };
+            append
+                .map(|done| done.map_err(|error| error.to_string()))
+                .boxed()
+        }),
+        keys_changed: {
+            let system = system.clone();
+            Arc::new(move || ingestion::keys::refresh(&system))
+        },
     });
     let parts = http::Parts {
         system: system.clone(),
         pool,
-        ingestion: ingestion::http::routes(ingestion.admission)
-            .map(Reply::into_response)
+        ingestion: ingestion::socket::routes(ingestion.admission.clone())
+            .or(ingestion::http::routes(ingestion.admission).map(Reply::into_response))
+            .unify()
             .boxed(),
         api,
         needed: NEEDED,

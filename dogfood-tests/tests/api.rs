@@ -6,12 +6,16 @@
 mod access;
 #[path = "api/ingestion.rs"]
 mod ingestion;
+#[path = "api/limits.rs"]
+mod limits;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/live.rs"]
 mod live;
 #[path = "api/routes.rs"]
 mod routes;
+#[path = "api/socket.rs"]
+mod socket;
 
 use dogfood_tests::api_probe::{Probe, Who};
 use dogfood_tests::server::{Dsn, Mesher};
@@ -86,12 +90,14 @@ fn the_http_face_keeps_its_promises() {
         setup_token: link.split_once("token=").expect("a token").1.to_owned(),
     };
     let mut probe = Probe::new(&mesher);
-    let cases: [(&str, Case); 6] = [
+    let cases: [(&str, Case); 8] = [
         ("routes", routes::run),
         ("ingestion", ingestion::run),
         ("lists", lists::run),
         ("live", live::run),
+        ("socket", socket::run),
         ("access", access::run),
+        ("limits", limits::run),
         ("log", log_holds_no_secret),
     ];
     for (name, case) in cases {

@@ -27,6 +27,16 @@ pub(crate) enum Route {
     Project(String),
     /// Issues of a project.
     ProjectIssues(String),
+    /// How much of a project's events is let in.
+    ProjectLimits(String),
+    /// A change of that.
+    SetProjectLimits(String),
+    /// How a project's events ended.
+    ProjectOutcomes(String),
+    /// Events that could not be processed or stored.
+    Quarantine(String),
+    /// One of them, to be tried again.
+    Replay(String, i64),
     /// One event; `latest` with `?issue=`.
     ProjectEvent(String, String),
     /// One issue.
@@ -37,6 +47,8 @@ pub(crate) enum Route {
     IssueAction(Uuid, IssueAction),
     /// The live stream, asked for without an upgrade; an upgrade is taken before it gets here.
     Live,
+    /// The socket for events, asked for without an upgrade.
+    Ingest,
     /// The supervision tree.
     Runtime,
     /// The test hook that kills a named process.
@@ -62,6 +74,13 @@ impl Route {
     /// # Errors
     /// [`ApiError::NotFound`] for an unknown path, [`ApiError::MethodNotAllowed`] for a known one with another method.
     pub(crate) fn parse(method: &Method, segments: &[&str]) -> Result<Route, ApiError> {
+        if let ["projects", project, "limits"] = segments {
+            return match *method {
+                Method::GET | Method::HEAD => Ok(Route::ProjectLimits((*project).to_owned())),
+                Method::PUT => Ok(Route::SetProjectLimits((*project).to_owned())),
+                _ => Err(ApiError::MethodNotAllowed("GET, HEAD, PUT")),
+            };
+        }
         let (allow, route) = Route::lookup(segments)?;
         let method = if method == Method::HEAD {
             "GET"
@@ -86,6 +105,18 @@ impl Route {
             ["projects"] => ("GET", Route::Projects),
             ["projects", project] => ("GET", Route::Project((*project).to_owned())),
             ["projects", project, "issues"] => ("GET", Route::ProjectIssues((*project).to_owned())),
+            ["projects", project, "outcomes"] => {
+                ("GET", Route::ProjectOutcomes((*project).to_owned()))
+            }
+            ["projects", project, "quarantine"] => {
+                ("GET", Route::Quarantine((*project).to_owned()))
+            }
+            ["projects", project, "quarantine", id, "replay"] => {
+                let id = id
+                    .parse()
+                    .map_err(|_| ApiError::NotFound("quarantined event"))?;
+                ("POST", Route::Replay((*project).to_owned(), id))
+            }
             ["projects", project, "events", event] => (
                 "GET",
                 Route::ProjectEvent((*project).to_owned(), (*event).to_owned()),
@@ -103,6 +134,7 @@ impl Route {
                 ("POST", Route::IssueAction(issue(id)?, IssueAction::Archive))
             }
             ["live"] => ("GET", Route::Live),
+            ["ingest"] => ("GET", Route::Ingest),
             ["runtime"] => ("GET", Route::Runtime),
             ["runtime", "kill"] => ("POST", Route::RuntimeKill),
             _ => return Err(ApiError::NotFound("API path")),
@@ -113,7 +145,7 @@ impl Route {
     pub(crate) fn is_open(&self) -> bool {
         matches!(
             self,
-            Route::Session | Route::Setup | Route::Login | Route::Logout
+            Route::Session | Route::Setup | Route::Login | Route::Logout | Route::Ingest
         )
     }
 }
@@ -127,18 +159,28 @@ mod tests {
     }
 
     #[test]
-    fn only_four_routes_are_open() {
+    fn only_five_routes_are_open() {
         let id = Uuid::nil();
         for (path, method, open) in [
             ("session".to_owned(), Method::GET, true),
             ("setup".to_owned(), Method::POST, true),
             ("login".to_owned(), Method::POST, true),
             ("logout".to_owned(), Method::POST, true),
+            ("ingest".to_owned(), Method::GET, true),
             ("me".to_owned(), Method::GET, false),
             ("projects".to_owned(), Method::GET, false),
             ("projects/web".to_owned(), Method::GET, false),
             ("projects/web/issues".to_owned(), Method::GET, false),
             ("projects/web/events/latest".to_owned(), Method::GET, false),
+            ("projects/web/limits".to_owned(), Method::GET, false),
+            ("projects/web/limits".to_owned(), Method::PUT, false),
+            ("projects/web/outcomes".to_owned(), Method::GET, false),
+            ("projects/web/quarantine".to_owned(), Method::GET, false),
+            (
+                "projects/web/quarantine/7/replay".to_owned(),
+                Method::POST,
+                false,
+            ),
             (format!("issues/{id}"), Method::HEAD, false),
             (format!("issues/{id}/events"), Method::GET, false),
             (format!("issues/{id}/archive"), Method::POST, false),

@@ -1,5 +1,6 @@
 //! The short commands: each opens the database, does one thing, prints the answer alone, and leaves.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use super::connect::{self, Session};
 use super::{Failure, answer};
 use crate::config::Config;
 use crate::config::entropy::{OsRandom, random_uuid};
+use crate::protocol::dsn::Dsn;
 use crate::storage::secret::Secret;
 use crate::storage::{projects, tokens};
 
-fn system() -> System {
+pub(super) fn system() -> System {
     System::builder()
         .name("mesher")
         .entropy(Arc::new(OsRandom))
@@ -26,6 +28,35 @@ pub(super) fn migrate(config: &Config) -> Result<(), Failure> {
         let session = Session::open(&system, config).await?;
         session.close(&system).await?;
         answer(&"the schema is up to date")
+    })
+}
+
+/// The default project's DSN, with the address this machine reaches the server under: the public one may lie behind a proxy.
+pub(super) async fn own_dsn(system: &System, config: &Config) -> Result<Dsn, Failure> {
+    let mut session = Session::open(system, config).await?;
+    let project = connect::ensure_first_project(system, &mut session.client).await?;
+    session.close(system).await?;
+    let project = project.ok_or_else(|| {
+        Failure::new("there is no project of the name default; name another with --dsn")
+    })?;
+    let public_key = project
+        .public_key
+        .ok_or_else(|| Failure::new("the default project has no active key; use --dsn"))?;
+    let ip = match config.listen.ip() {
+        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ip => ip,
+    };
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    Ok(Dsn {
+        scheme: scheme.to_owned(),
+        public_key,
+        authority: SocketAddr::new(ip, config.listen.port()).to_string(),
+        path: String::new(),
+        project_number: project.number,
     })
 }
 

@@ -301,12 +301,29 @@ pub struct GroupedEvent {
     /// The issues it may belong to, best first; the first is of the current algorithm, and where none exists yet, it is the one to make.
     pub candidates: Vec<IssueId>,
     /// What contributed to the grouping, what did not, and why: what the issue page explains.
-    pub grouping: serde_json::Value,
+    pub grouping: Grouping,
     /// The normalised event as JSON, compressed with zstd.
     pub payload: Bytes,
 }
 
-/// The form in which a [`GroupedEvent`]'s grouping is explained. See `processing::grouping`.
+/// How an event came to its fingerprint: what the issue page explains. Written out only where an issue is born.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Grouping {
+    /// The version of the algorithm.
+    pub version: u16,
+    /// What it grouped by: `stack`, `exception`, `message`, `client` …
+    pub method: &'static str,
+    /// The method in a sentence.
+    pub summary: &'static str,
+    /// The fingerprint the client asked for; empty means none.
+    pub fingerprint: Vec<String>,
+    /// What contributed, and what did not.
+    pub contributions: Vec<Contribution>,
+    /// How many more contributions there were than are listed.
+    pub left_out: usize,
+}
+
+/// One part of an event as its [`Grouping`] explains it. See `processing::grouping`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Contribution {
     /// What it is: `exception type`, `frame`, `message` …

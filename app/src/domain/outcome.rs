@@ -31,6 +31,10 @@ pub enum Outcome {
     TooLarge,
     /// Refused at the door: no key, an unknown one, or one of another project.
     Unauthorised,
+    /// Taken and thrown away at the door: an item that is no event and that nothing here shows (a session, a span). No event.
+    Unsupported,
+    /// Dropped by the SDK before it was sent, as its report says. Never seen by the door.
+    ClientDropped,
 }
 
 /// A text that names no outcome.
@@ -48,7 +52,7 @@ impl std::error::Error for UnknownOutcome {}
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Stored,
         Self::Duplicate,
         Self::Discarded,
@@ -60,6 +64,8 @@ impl Outcome {
         Self::Invalid,
         Self::TooLarge,
         Self::Unauthorised,
+        Self::Unsupported,
+        Self::ClientDropped,
     ];
 
     /// The word the database and the API use.
@@ -77,6 +83,8 @@ impl Outcome {
             Self::Invalid => "invalid",
             Self::TooLarge => "too_large",
             Self::Unauthorised => "unauthorised",
+            Self::Unsupported => "unsupported",
+            Self::ClientDropped => "client_dropped",
         }
     }
 
@@ -87,6 +95,12 @@ impl Outcome {
             self,
             Self::RateLimited | Self::Invalid | Self::TooLarge | Self::Unauthorised
         )
+    }
+
+    /// Whether it is the end of an accepted event: those of all of these add up to what was accepted.
+    #[must_use]
+    pub const fn is_of_accepted(self) -> bool {
+        !self.is_refusal() && !matches!(self, Self::Unsupported | Self::ClientDropped)
     }
 }
 

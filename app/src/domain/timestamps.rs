@@ -45,7 +45,9 @@ pub fn parse_text(text: &str) -> Option<Timestamp> {
     Timestamp::from_microsecond(time.as_microsecond()).ok()
 }
 
-fn from_seconds(seconds: f64) -> Option<Timestamp> {
+/// A time from seconds since 1970; `None` beyond the times there are.
+#[must_use]
+pub fn from_seconds(seconds: f64) -> Option<Timestamp> {
     if !seconds.is_finite() {
         return None;
     }

@@ -1,12 +1,13 @@
 //! Admission: who may send, how fast, how much; and the way of one accepted event to the disk.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use jiff::Timestamp;
 use mesh_runtime::System;
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ use super::keys::{Grant, KeyCache};
 use super::rate_limit::{Rate, TokenBucket};
 use super::refusal::{Refusal, Refused};
 use super::spool::{AppendError, SpoolHandle};
-use crate::domain::{EventId, ProjectId, ProjectNumber, PublicKey, RawEvent};
+use crate::domain::{EventId, Outcome, ProjectId, ProjectNumber, PublicKey, RawEvent};
 use crate::pressure::Pressure;
 use crate::processing::normalize::{self, EventContext, InvalidEvent};
 
@@ -34,11 +35,16 @@ pub struct DoorLimits {
     pub event_bytes_max: usize,
     /// Bodies of all requests together while they are read.
     pub bodies_bytes_max: usize,
-    /// How fast one key may send.
-    pub rate: Rate,
+    /// A bulk of native bodies.
+    pub bulk_bytes_max: usize,
+    /// How fast a key may send that has no limit of its own; `None` is no limit.
+    pub rate: Option<Rate>,
     /// How long a request waits for its event to be durable before it is refused.
     pub durable_timeout: Duration,
 }
+
+/// How many millionths a whole is.
+const MILLION: u32 = 1_000_000;
 
 impl Default for DoorLimits {
     fn default() -> DoorLimits {
@@ -48,7 +54,8 @@ impl Default for DoorLimits {
             inflated_bytes_max: 32 << 20,
             event_bytes_max: 1 << 20,
             bodies_bytes_max: 256 << 20,
-            rate: Rate::default(),
+            bulk_bytes_max: 5 << 20,
+            rate: None,
             durable_timeout: Duration::from_secs(10),
         }
     }
@@ -77,7 +84,8 @@ pub(crate) struct Origin {
 pub(crate) struct Admitted {
     project_id: ProjectId,
     event_id: EventId,
-    record: Bytes,
+    /// `None` for one that the project's sampling leaves out.
+    record: Option<Bytes>,
 }
 
 /// The door's judgement; clones share everything.
@@ -165,10 +173,16 @@ impl Admission {
             return Err(Refusal::Full);
         }
         let raw = self.normalise(grant, origin, json)?;
+        let is_kept = is_kept(raw.event_id, grant.kept_per_million);
+        if !is_kept {
+            self.shared
+                .counts
+                .add(Some(raw.project_id), Outcome::Sampled, 1);
+        }
         Ok(Admitted {
             project_id: raw.project_id,
             event_id: raw.event_id,
-            record: raw.to_bytes(),
+            record: is_kept.then(|| raw.to_bytes()),
         })
     }
 
@@ -178,14 +192,20 @@ impl Admission {
     /// If the future is dropped, the event may or may not be stored; a second attempt with the
     /// same id ends as a duplicate.
     pub(crate) async fn store(&self, admitted: Admitted) -> Result<EventId, Refused> {
-        self.append(admitted.record)
-            .await
-            .map_err(|refusal| Refused::of(admitted.project_id, refusal))?;
+        if let Some(record) = admitted.record {
+            self.append(record)
+                .await
+                .map_err(|refusal| Refused::of(admitted.project_id, refusal))?;
+        }
         Ok(admitted.event_id)
     }
 
     fn take_token(&self, grant: &Grant) -> Result<(), Refusal> {
-        let rate = self.shared.limits.rate;
+        let rate = match grant.rate_limit {
+            Some(own) => Rate::per_second(own),
+            None => self.shared.limits.rate,
+        };
+        let Some(rate) = rate else { return Ok(()) };
         let now = self.shared.system.clock().now();
         let mut buckets = self.shared.buckets.lock();
         if buckets.len() > self.shared.keys.len() {
@@ -244,6 +264,13 @@ impl Admission {
     }
 }
 
+/// Whether sampling keeps an event: decided by its id, so that a retry meets the same fate.
+fn is_kept(event_id: EventId, kept_per_million: u32) -> bool {
+    kept_per_million >= MILLION
+        || FixedState::default().hash_one(event_id.as_uuid().as_u128()) % u64::from(MILLION)
+            < u64::from(kept_per_million)
+}
+
 /// The moment, by our clock, in whole microseconds as the database keeps it.
 fn received_at(system: &System) -> Timestamp {
     let now = Timestamp::try_from(system.clock().wall()).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -255,4 +282,21 @@ pub(super) fn random_uuid(system: &System) -> Uuid {
     let mut chance = [0; 16];
     system.entropy().fill(&mut chance);
     uuid::Builder::from_random_bytes(chance).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MILLION, is_kept};
+    use uuid::Uuid;
+
+    #[test]
+    fn sampling_keeps_its_part_and_judges_a_retry_alike() {
+        let kept = |per_million| {
+            let ids = (0..20_000).map(|n| Uuid::from_u128(n << 64 | 0x8000).into());
+            ids.filter(|id| is_kept(*id, per_million)).count()
+        };
+        assert_eq!((kept(0), kept(MILLION)), (0, 20_000));
+        assert!((4_500..5_500).contains(&kept(MILLION / 4)));
+        assert_eq!(kept(MILLION / 2), kept(MILLION / 2));
+    }
 }

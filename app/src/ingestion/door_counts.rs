@@ -1,5 +1,6 @@
-//! What the door turned away, counted in memory until the router hands it to the database.
+//! What the door turned away or threw away, counted in memory until the router hands it to the database.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,24 @@ pub struct DoorCounts {
     strangers: Arc<AtomicU64>,
 }
 
-type Counts = HashMap<(ProjectId, Outcome), u64, RandomState>;
+/// By project, outcome and reason; the reasons are from closed lists.
+type Counts = HashMap<(ProjectId, Outcome, Reason), u64, RandomState>;
+
+/// Why, in a word or two; empty where the outcome says it all.
+pub type Reason = Cow<'static, str>;
+
+/// Events of one project that ended one way for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorCount {
+    /// Whose they are.
+    pub project_id: ProjectId,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// How many.
+    pub quantity: u64,
+}
 
 impl DoorCounts {
     /// Counters at zero.
@@ -29,13 +47,24 @@ impl DoorCounts {
     /// Counts refusals.
     pub fn add(&self, project_id: Option<ProjectId>, outcome: Outcome, count: u64) {
         match project_id {
-            Some(project_id) => {
-                *self.counts.lock().entry((project_id, outcome)).or_default() += count;
-            }
+            Some(project_id) => self.count(DoorCount {
+                project_id,
+                outcome,
+                reason: Reason::Borrowed(""),
+                quantity: count,
+            }),
             None => {
                 self.strangers.fetch_add(count, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Counts what a known project's request came to.
+    pub fn count(&self, count: DoorCount) {
+        let key = (count.project_id, count.outcome, count.reason);
+        let mut counts = self.counts.lock();
+        let sum = counts.entry(key).or_default();
+        *sum = sum.saturating_add(count.quantity);
     }
 
     /// Takes what was counted since the last time.
@@ -43,7 +72,12 @@ impl DoorCounts {
     pub fn take(&self) -> TakenCounts {
         let taken = std::mem::take(&mut *self.counts.lock())
             .into_iter()
-            .map(|((project_id, outcome), count)| (project_id, outcome, count))
+            .map(|((project_id, outcome, reason), quantity)| DoorCount {
+                project_id,
+                outcome,
+                reason,
+                quantity,
+            })
             .collect();
         TakenCounts {
             counts: self.clone(),
@@ -62,34 +96,34 @@ impl DoorCounts {
 #[derive(Debug)]
 pub struct TakenCounts {
     counts: DoorCounts,
-    taken: Vec<(ProjectId, Outcome, u64)>,
+    taken: Vec<DoorCount>,
 }
 
 impl TakenCounts {
     /// What was counted.
     #[must_use]
-    pub fn get(&self) -> &[(ProjectId, Outcome, u64)] {
+    pub fn get(&self) -> &[DoorCount] {
         &self.taken
     }
 
     /// Answers for them: from here on they may be stored and do not go back by themselves.
     #[must_use]
-    pub fn answer_for(mut self) -> Vec<(ProjectId, Outcome, u64)> {
+    pub fn answer_for(mut self) -> Vec<DoorCount> {
         std::mem::take(&mut self.taken)
     }
 }
 
 impl Drop for TakenCounts {
     fn drop(&mut self) {
-        for (project_id, outcome, count) in self.taken.drain(..) {
-            self.counts.add(Some(project_id), outcome, count);
+        for count in self.taken.drain(..) {
+            self.counts.count(count);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::DoorCounts;
+    use super::{DoorCount, DoorCounts};
     use crate::domain::Outcome;
     use uuid::Uuid;
 
@@ -100,7 +134,12 @@ mod tests {
         counts.clone().add(Some(project), Outcome::Invalid, 1);
         counts.add(Some(project), Outcome::Invalid, 2);
         counts.add(None, Outcome::Unauthorised, 5);
-        let expected = [(project, Outcome::Invalid, 3)];
+        let expected = [DoorCount {
+            project_id: project,
+            outcome: Outcome::Invalid,
+            reason: "".into(),
+            quantity: 3,
+        }];
         drop(counts.take());
         assert_eq!(counts.take().get(), expected, "what is dropped goes back");
         assert_eq!(counts.take().answer_for(), expected);

@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod bulk;
 mod target;
 
 use std::convert::Infallible;
@@ -12,24 +13,29 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
+use futures_util::future::join_all;
 use warp::http::{HeaderMap, Method, header};
 use warp::path::FullPath;
 use warp::{Filter, Rejection, Reply};
 
-use self::answer::Answer;
+pub(super) use self::answer::Answer;
 use self::body::{Body, Budget};
 use self::target::Target;
 use super::admission::{Admission, Admitted, Dialect, Origin};
+use super::door_counts::DoorCount;
 use super::keys::Grant;
 use super::refusal::{Refusal, Refused};
-use crate::domain::EventId;
+use crate::domain::{EventId, Outcome};
 use crate::protocol::auth_header::{self, AuthError};
+use crate::protocol::client_report;
 use crate::protocol::compression;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::event_item::{self, ItemKind};
+use crate::protocol::security_report;
 
-/// The routes of ingestion: `POST /api/v1/events`, `POST /api/{project}/envelope[/]`,
-/// `POST /api/{project}/store[/]`, and `OPTIONS` on each. Other paths are rejected as not found.
+/// The routes of ingestion: `POST /api/v1/events`, `POST /api/v1/events/bulk`, `POST /api/{project}/envelope[/]`,
+/// `POST /api/{project}/store[/]`, `POST /api/{project}/security[/]` (and `csp-report`), and `OPTIONS` on each. Other
+/// paths are rejected as not found.
 #[must_use]
 pub fn routes(
     admission: Admission,
@@ -60,7 +66,7 @@ pub fn routes(
 }
 
 /// The raw query, if there is one.
-fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
+pub(super) fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
     warp::query::raw()
         .map(Some)
         .or(warp::any().map(|| None))
@@ -68,7 +74,8 @@ fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clo
 }
 
 /// Where the connection comes from; unknown in a test without one.
-fn remote_address() -> impl Filter<Extract = (Option<IpAddr>,), Error = Infallible> + Clone {
+pub(super) fn remote_address()
+-> impl Filter<Extract = (Option<IpAddr>,), Error = Infallible> + Clone {
     mesh_runtime::http::peer_address()
         .map(|peer: SocketAddr| Some(peer.ip()))
         .or(warp::any().map(|| None))
@@ -101,6 +108,10 @@ impl Request {
 enum Judged {
     /// An event for our own endpoint.
     Native(Admitted),
+    /// Events for our own endpoint, each judged by itself, in their order.
+    Bulk(Vec<Result<Admitted, Refused>>),
+    /// What a browser reported.
+    Reports(Vec<Admitted>),
     /// What a Sentry endpoint was sent.
     Sentry {
         /// The event, if there is one.
@@ -149,7 +160,8 @@ impl Door {
     ) -> Result<Answer, Refused> {
         let limits = *self.admission.limits();
         let bytes_max = match request.target {
-            Target::Native => limits.native_bytes_max,
+            Target::Native | Target::Security(_) => limits.native_bytes_max,
+            Target::Bulk => limits.bulk_bytes_max,
             Target::Envelope(_) | Target::Store(_) => limits.compressed_bytes_max,
         };
         let early = match self.early_grant(request) {
@@ -173,7 +185,8 @@ impl Door {
             }
         };
         let inflated_bytes_max = match request.target {
-            Target::Native => limits.native_bytes_max,
+            Target::Native | Target::Security(_) => limits.native_bytes_max,
+            Target::Bulk => limits.bulk_bytes_max,
             Target::Envelope(_) | Target::Store(_) => limits.inflated_bytes_max,
         };
         let Body { bytes, share } = body;
@@ -183,6 +196,12 @@ impl Door {
         // What was inflated is let go before the wait for the disk: the budget counts bodies as they come.
         let answer = match self.judge(request, early, bytes)? {
             Judged::Native(event) => Answer::accepted(self.admission.store(event).await?),
+            Judged::Bulk(events) => Answer::bulk(&self.store_all(events).await),
+            Judged::Reports(events) => {
+                let stored = join_all(events.into_iter().map(|event| self.admission.store(event)));
+                let ids = stored.await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                Answer::stored(ids.first().copied(), false)
+            }
             Judged::Sentry {
                 event,
                 id,
@@ -207,7 +226,7 @@ impl Door {
                 .authenticate(auth.key, request.target.project())
                 .map(Some)
                 .map_err(Refused::unknown),
-            Err(error) if request.target == Target::Native => Err(Refused::unknown(error)),
+            Err(error) if !request.target.takes_envelopes() => Err(Refused::unknown(error)),
             Err(_) => Ok(None),
         }
     }
@@ -224,6 +243,17 @@ impl Door {
                 let grant = early.ok_or_else(|| Refused::unknown(AuthError::Missing))?;
                 self.admit(&grant, request, Dialect::Native, &bytes, None)
                     .map(Judged::Native)
+            }
+            Target::Bulk => {
+                let grant = early.ok_or_else(|| Refused::unknown(AuthError::Missing))?;
+                let items = bulk::split(&bytes)
+                    .map_err(|refusal| Refused::of(grant.project_id, refusal))?;
+                let judge = |json| self.admit(&grant, request, Dialect::Native, json, None);
+                Ok(Judged::Bulk(items.into_iter().map(judge).collect()))
+            }
+            Target::Security(_) => {
+                let grant = early.ok_or_else(|| Refused::unknown(AuthError::Missing))?;
+                self.judge_reports(&grant, request, &bytes)
             }
             Target::Store(_) if !is_envelope(&request.headers) => {
                 let grant = early.ok_or_else(|| self.no_key(request, None))?;
@@ -266,15 +296,7 @@ impl Door {
             let refusal = Refusal::Invalid("an envelope holds at most one event".to_owned());
             return Err(Refused::of(grant.project_id, refusal));
         }
-        let unwanted: Vec<&ItemKind> = envelope
-            .items
-            .iter()
-            .map(|item| &item.header.kind)
-            .filter(|kind| **kind != ItemKind::Event)
-            .collect();
-        if !unwanted.is_empty() {
-            tracing::debug!(envelope.skipped_items = unwanted.len(), project.id = %grant.project_id, "items of an envelope are not stored");
-        }
+        let unwanted = self.count_other_items(&grant, &envelope);
         let event = event
             .map(|event| {
                 let json = &event.payload;
@@ -286,6 +308,84 @@ impl Door {
             id: envelope.header.event_id,
             is_limited: answer::is_limited(&unwanted),
         })
+    }
+
+    /// Counts the items that are no events: what the SDK says it dropped, and what nothing here shows. Returns the kinds of the latter.
+    fn count_other_items<'e>(&self, grant: &Grant, envelope: &'e Envelope) -> Vec<&'e ItemKind> {
+        let counts = self.admission.counts();
+        let project_id = grant.project_id;
+        let mut unwanted = Vec::new();
+        for item in &envelope.items {
+            match &item.header.kind {
+                ItemKind::Event => {}
+                ItemKind::ClientReport => {
+                    for dropped in client_report::read(&item.payload) {
+                        counts.count(DoorCount {
+                            project_id,
+                            outcome: Outcome::ClientDropped,
+                            reason: format!("{}:{}", dropped.category, dropped.reason).into(),
+                            quantity: dropped.quantity,
+                        });
+                    }
+                }
+                kind => {
+                    counts.count(DoorCount {
+                        project_id,
+                        outcome: Outcome::Unsupported,
+                        reason: kind.category().into(),
+                        quantity: 1,
+                    });
+                    unwanted.push(kind);
+                }
+            }
+        }
+        unwanted
+    }
+
+    /// Makes events of what a browser reported.
+    fn judge_reports(
+        &self,
+        grant: &Grant,
+        request: &Request,
+        bytes: &Bytes,
+    ) -> Result<Judged, Refused> {
+        let of_query = |name| auth_header::query_value(request.query.as_deref()?, name);
+        let (environment, release) = (of_query("sentry_environment"), of_query("sentry_release"));
+        let events = security_report::events(bytes, environment.as_deref(), release.as_deref())
+            .map_err(|error| Refused::of(grant.project_id, Refusal::Invalid(error.to_string())))?;
+        let admit = |event: serde_json::Value| {
+            let json = event.to_string();
+            self.admit(grant, request, Dialect::Sentry, json.as_bytes(), None)
+        };
+        events
+            .into_iter()
+            .map(admit)
+            .collect::<Result<_, _>>()
+            .map(Judged::Reports)
+    }
+
+    /// Makes what was admitted durable, all at once; every refusal is counted.
+    async fn store_all(
+        &self,
+        events: Vec<Result<Admitted, Refused>>,
+    ) -> Vec<Result<EventId, Refusal>> {
+        let store = |event: Result<Admitted, Refused>| async move {
+            match event {
+                Ok(event) => self.admission.store(event).await,
+                Err(refused) => Err(refused),
+            }
+        };
+        let results = join_all(events.into_iter().map(store)).await;
+        let told = |refused: Refused| {
+            if let Some(outcome) = refused.refusal.outcome() {
+                self.admission.counts().add(refused.project_id, outcome, 1);
+            }
+            refused.refusal
+        };
+        results
+            .into_iter()
+            .map(|result| result.map_err(told))
+            .collect()
     }
 
     fn late_grant(&self, request: &Request, envelope: &Envelope) -> Result<Grant, Refused> {

@@ -32,6 +32,10 @@ pub struct Grant {
     pub project_id: ProjectId,
     /// The number of that project.
     pub number: ProjectNumber,
+    /// Events a second it may send; 0 is no limit, `None` the server's default.
+    pub rate_limit: Option<u32>,
+    /// Of a million events of the project, how many are kept.
+    pub kept_per_million: u32,
 }
 
 /// Every active key; clones share it. It outlives the process that fills it, so that the door
@@ -104,6 +108,8 @@ async fn read_keys(system: System) -> Result<Vec<Grant>, String> {
             public_key: row.key.public_key,
             project_id: row.key.project_id,
             number: row.number,
+            rate_limit: row.rate_limit,
+            kept_per_million: row.kept_per_million,
         })
         .collect())
 }

@@ -11,14 +11,17 @@ pub struct Rate {
     pub burst_events: f64,
 }
 
-impl Default for Rate {
-    /// Far above what one program sends when it is well and what one small machine stores: it
-    /// stops a loop gone wild, nothing else.
-    fn default() -> Rate {
-        Rate {
-            events_per_second: 10_000.0,
-            burst_events: 60_000.0,
-        }
+/// How many seconds' worth of events may come at once after a quiet time.
+const BURST_SECONDS: f64 = 10.0;
+
+impl Rate {
+    /// So many events a second, and ten seconds' worth of them at once; `None`, no limit, for 0.
+    #[must_use]
+    pub fn per_second(events: u32) -> Option<Rate> {
+        (events > 0).then(|| Rate {
+            events_per_second: f64::from(events),
+            burst_events: f64::from(events) * BURST_SECONDS,
+        })
     }
 }
 

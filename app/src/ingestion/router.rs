@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use mesh_runtime::{CallError, ChildSpec, Context, ExitReason, System};
 use uuid::Uuid;
 
-use super::door_counts::{DoorCounts, TakenCounts};
+use super::door_counts::{DoorCount, DoorCounts, TakenCounts};
 use super::spool::{SpoolChunk, SpoolHandle};
 use super::store::{ChunkStore, StoreError};
-use crate::domain::{Outcome, ProjectId, RawEvent, RawEventError};
+use crate::domain::{RawEvent, RawEventError};
 use crate::processing::{FanOut, Processors, StoredChunk};
 use crate::storage::outcomes::OutcomeCount;
 use crate::storage::spools::SpoolPosition;
@@ -220,12 +220,12 @@ impl Router {
         let outcomes = counts
             .get()
             .iter()
-            .map(|&(project_id, outcome, quantity)| OutcomeCount {
-                project_id,
+            .map(|count| OutcomeCount {
+                project_id: count.project_id,
                 at,
-                outcome,
-                reason: String::new(),
-                quantity,
+                outcome: count.outcome,
+                reason: count.reason.clone().into_owned(),
+                quantity: count.quantity,
             })
             .collect();
         Ready {
@@ -309,9 +309,9 @@ impl Router {
     }
 
     /// Counts of the door that were not stored go back, for a later chunk.
-    fn give_back(&self, counts: Vec<(ProjectId, Outcome, u64)>) {
-        for (project_id, outcome, count) in counts {
-            self.args.counts.add(Some(project_id), outcome, count);
+    fn give_back(&self, counts: Vec<DoorCount>) {
+        for count in counts {
+            self.args.counts.count(count);
         }
     }
 }

@@ -4,6 +4,7 @@ mod client;
 mod frames;
 pub mod v1;
 
+use crate::domain::event::Grouping;
 use crate::domain::{Fingerprint, NormalEvent};
 
 /// What an algorithm makes of an event: the fingerprint, and how it came about.
@@ -12,7 +13,7 @@ pub struct Grouped {
     /// What groups the event.
     pub fingerprint: Fingerprint,
     /// What contributed, what did not, and why.
-    pub explanation: serde_json::Value,
+    pub explanation: Grouping,
 }
 
 /// Fingerprints of one event, best first: the current algorithm's, then those of older ones, so that a new algorithm never splits an issue.

@@ -2,14 +2,16 @@
 
 mod facts;
 
+use std::cell::RefCell;
 use std::fmt;
-use std::io::Read as _;
+
+use zstd::bulk::Decompressor;
 
 use crate::domain::{GroupedEvent, NormalEvent, RawEvent};
 use crate::processing::fingerprint;
 
 /// No payload decompresses to more: the door takes 1 MiB, and escapes at most multiply it by six.
-const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why an accepted event could not be understood; it goes to quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,17 +94,26 @@ pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
 /// # Errors
 /// If the payload is not zstd, or implausibly large.
 pub fn payload_json(payload: &[u8]) -> Result<Vec<u8>, ProcessingError> {
+    thread_local! {
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
     let broken = |error: std::io::Error| ProcessingError::Compression(error.to_string());
-    let mut json = Vec::with_capacity(payload.len().saturating_mul(6).min(1024 * 1024));
-    let decoder = zstd::stream::read::Decoder::new(payload).map_err(broken)?;
-    decoder
-        .take(PAYLOAD_BYTES_MAX + 1)
-        .read_to_end(&mut json)
-        .map_err(broken)?;
-    if json.len() as u64 > PAYLOAD_BYTES_MAX {
+    // The frame says how large its content is, unless it was made piece by piece.
+    let size = zstd::zstd_safe::get_frame_content_size(payload)
+        .map_err(|_| ProcessingError::Compression("not a zstd frame".to_owned()))?
+        .map_or(PAYLOAD_BYTES_MAX, |size| {
+            usize::try_from(size).unwrap_or(usize::MAX)
+        });
+    if size > PAYLOAD_BYTES_MAX {
         return Err(ProcessingError::Compression("too large".to_owned()));
     }
-    Ok(json)
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new().map_err(broken)?),
+        };
+        decompressor.decompress(payload, size).map_err(broken)
+    })
 }
 
 #[cfg(test)]

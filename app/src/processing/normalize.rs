@@ -6,14 +6,19 @@ mod event;
 mod exceptions;
 mod json;
 mod native;
+mod parser;
 mod stack_text;
+mod value;
 mod values;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use zstd::bulk::Compressor;
+
+use self::value::{Map, Value};
 
 use crate::domain::{EventId, ProjectId, ProjectNumber, RawEvent};
 
@@ -86,14 +91,14 @@ pub fn native_event(
     Ok((raw.event_id, raw))
 }
 
-fn object(json: &[u8]) -> Result<Map<String, Value>, InvalidEvent> {
+fn object(json: &[u8]) -> Result<Map<'_>, InvalidEvent> {
     match json::parse(json).map_err(InvalidEvent::Json)? {
         Value::Object(event) => Ok(event),
         _ => Err(InvalidEvent::NotAnObject),
     }
 }
 
-fn finish(given: Map<String, Value>, context: &EventContext) -> Result<RawEvent, InvalidEvent> {
+fn finish(given: Map<'_>, context: &EventContext) -> Result<RawEvent, InvalidEvent> {
     let received_at = Timestamp::from_microsecond(context.received_at.as_microsecond())
         .unwrap_or(context.received_at);
     let context = EventContext {
@@ -101,14 +106,31 @@ fn finish(given: Map<String, Value>, context: &EventContext) -> Result<RawEvent,
         ..context.clone()
     };
     let (event_id, event) = event::normalize(given, &context);
-    let json = serde_json::to_vec(&event).map_err(|error| InvalidEvent::Json(error.to_string()))?;
-    let payload = zstd::bulk::compress(&json, ZSTD_LEVEL)
-        .map_err(|error| InvalidEvent::Compression(error.to_string()))?;
+    let mut json = Vec::with_capacity(JSON_BYTES_GUESS);
+    event.write(&mut json);
+    let payload = compress(&json).map_err(|error| InvalidEvent::Compression(error.to_string()))?;
     Ok(RawEvent {
         event_id,
         project_id: context.project_id,
         received_at,
         payload: payload.into(),
+    })
+}
+
+/// Room for the JSON of most events, so that it is not moved while it grows.
+const JSON_BYTES_GUESS: usize = 32 * 1024;
+
+/// Compresses with a context kept for each thread: making one costs more than compressing an event.
+fn compress(json: &[u8]) -> std::io::Result<Vec<u8>> {
+    thread_local! {
+        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(Compressor::new(ZSTD_LEVEL)?),
+        };
+        compressor.compress(json)
     })
 }
 

@@ -1,19 +1,20 @@
-//! The pool of processors: splits a chunk by project, calls each with its share, finds the event that kills.
+//! The pool of processors: splits a chunk into equal shares, calls each with its share, finds the event that kills.
 
-use std::hash::BuildHasher as _;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use futures_util::future::join_all;
 use mesh_runtime::{CallError, ChildSpec, ExitKind, Strategy, Supervisor, System};
 
 use super::grouping::ProcessingError;
 use super::processor::{GROUP, Group, Processor, ProcessorMessage};
-use crate::domain::{GroupedEvent, ProjectId, RawEvent};
+use crate::domain::{GroupedEvent, RawEvent};
 
 /// How long a share may take, and one event by itself.
 const SHARE_TIMEOUT: Duration = Duration::from_secs(30);
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Fewer events are not divided: a worker is woken for them in the time it takes to group them.
+const SHARE_LEN_MIN: usize = 16;
 
 /// Pause before an event is tried again with a processor that is being restarted.
 const RESTART_PAUSE: Duration = Duration::from_millis(20);
@@ -54,27 +55,22 @@ impl Processors {
 
     /// Groups events; each comes back grouped or with the reason why not, in order.
     pub async fn process(&self, events: Vec<RawEvent>) -> Vec<Result<GroupedEvent, Unprocessed>> {
-        let shares = shares(events.iter().map(|event| event.project_id), self.workers);
-        let calls = shares
-            .iter()
-            .enumerate()
-            .filter(|(_, share)| !share.is_empty())
-            .map(|(worker, share)| {
-                let events: Vec<RawEvent> = share.iter().map(|&at| events[at].clone()).collect();
-                async move { (share, self.process_share(worker, events).await) }
-            });
-        let done = join_all(calls).await;
-        let mut results: Vec<Option<Result<GroupedEvent, Unprocessed>>> =
-            events.iter().map(|_| None).collect();
-        for (share, share_results) in done {
-            for (&at, result) in share.iter().zip(share_results) {
-                results[at] = Some(result);
+        let count = events.len();
+        let share_len = share_len(count, self.workers);
+        let mut rest = events.into_iter();
+        let mut calls = Vec::with_capacity(self.workers);
+        for worker in 0..self.workers {
+            let share: Vec<RawEvent> = rest.by_ref().take(share_len).collect();
+            if share.is_empty() {
+                break;
             }
+            calls.push(self.process_share(worker, share));
+        }
+        let mut results = Vec::with_capacity(count);
+        for share in join_all(calls).await {
+            results.extend(share);
         }
         results
-            .into_iter()
-            .map(|result| result.expect("every event is in exactly one share"))
-            .collect()
     }
 
     async fn process_share(
@@ -165,16 +161,9 @@ fn quarantine(raw: RawEvent, reason: String) -> Unprocessed {
     Unprocessed { raw, reason }
 }
 
-/// Which worker gets which places of a chunk: one project always goes to one worker.
-fn shares(projects: impl Iterator<Item = ProjectId>, workers: usize) -> Vec<Vec<usize>> {
-    let mut shares = vec![Vec::new(); workers];
-    let hasher = FixedState::default();
-    for (at, project) in projects.enumerate() {
-        let hash = hasher.hash_one(project);
-        let worker = usize::try_from(hash % workers as u64).expect("less than a usize");
-        shares[worker].push(at);
-    }
-    shares
+/// How many events in a row each worker gets: grouping knows nothing but its event, and the answers are put together in order again.
+fn share_len(events: usize, workers: usize) -> usize {
+    events.div_ceil(workers).max(SHARE_LEN_MIN)
 }
 
 fn processor_name(worker: usize) -> String {
@@ -205,24 +194,16 @@ pub(super) fn child_with(workers: usize, group: Group) -> ChildSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::shares;
-    use crate::domain::ProjectId;
-    use uuid::Uuid;
+    use super::{SHARE_LEN_MIN, share_len};
 
     #[test]
-    fn every_place_is_in_one_share_and_a_project_in_one_worker() {
-        let projects: Vec<ProjectId> = (0..300).map(|n| Uuid::from_u128(n % 17).into()).collect();
-        let shares = shares(projects.iter().copied(), 4);
-        let mut places: Vec<usize> = shares.iter().flatten().copied().collect();
-        places.sort_unstable();
-        assert_eq!(places, (0..300).collect::<Vec<_>>());
-        for project in &projects {
-            let workers = shares
-                .iter()
-                .filter(|share| share.iter().any(|&at| projects[at] == *project))
-                .count();
-            assert_eq!(workers, 1);
+    fn shares_are_equal_cover_all_and_are_worth_a_call() {
+        for workers in 1..9 {
+            for events in 0..500 {
+                let len = share_len(events, workers);
+                assert!(len * workers >= events && len >= SHARE_LEN_MIN);
+                assert!(len == SHARE_LEN_MIN || (len - 1) * workers < events);
+            }
         }
-        assert!(shares.iter().filter(|share| !share.is_empty()).count() > 1);
     }
 }

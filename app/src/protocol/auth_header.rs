@@ -130,6 +130,14 @@ fn from_query(query: &str) -> Option<Option<Auth>> {
         .then(|| collect(pairs()))
 }
 
+/// The first value under `name` in a query, decoded; an empty one counts as none.
+#[must_use]
+pub fn query_value(query: &str, name: &str) -> Option<String> {
+    let mut pairs = query.trim_start_matches('?').split('&');
+    let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(percent_decode(value).into_owned()).filter(|value| !value.is_empty())
+}
+
 fn collect<'text>(pairs: impl Iterator<Item = (&'text str, Cow<'text, str>)>) -> Option<Auth> {
     let mut key = None;
     let mut version = None;

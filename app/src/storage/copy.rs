@@ -1,151 +1,144 @@
-//! COPY in binary of a chunk's events into the staging table, and from there into `events`.
+//! COPY in binary of a chunk's events, straight into `events`.
+//!
+//! Source: PostgreSQL's documentation, "COPY", binary format; "Frontend/Backend Protocol", the binary forms of the types.
 
-use std::pin::pin;
-
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::{SinkExt as _, pin_mut};
 use jiff::Timestamp;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Transaction};
 use uuid::Uuid;
 
-use crate::domain::GroupedEvent;
+use crate::domain::{GroupedEvent, IssueId};
 
-pub(crate) const STATEMENTS: &[&str] = &[STAGING, COPY, INSERT];
+pub(crate) const STATEMENTS: &[&str] = &[COPY];
 
-/// The staging table belongs to the connection and is emptied by each commit. It keeps the storage of `payload`, so that
-/// what is compressed already is not compressed again.
-pub(crate) const STAGING: &str = "CREATE TEMP TABLE IF NOT EXISTS staged_events \
-     (seq int4 NOT NULL, LIKE events INCLUDING STORAGE) ON COMMIT DELETE ROWS";
-const COPY: &str = "COPY staged_events (seq, project_id, id, received_at, processed_at, issue_id, occurred_at, level, platform, \
-     message, culprit, environment, release, dist, logger, transaction, server_name, user_key, exception_type, sdk_name, \
-     sdk_version, fingerprint, fingerprint_version, tags, payload) FROM STDIN BINARY";
-const INSERT: &str = "INSERT INTO events (project_id, id, received_at, issue_id, occurred_at, level, platform, message, culprit, \
+/// `processed_at` is the database's own clock.
+const COPY: &str = "COPY events (project_id, id, received_at, issue_id, occurred_at, level, platform, message, culprit, \
      environment, release, dist, logger, transaction, server_name, user_key, exception_type, sdk_name, sdk_version, \
-     fingerprint, fingerprint_version, tags, payload) \
-     SELECT s.project_id, s.id, d.received_at, d.issue_id, s.occurred_at, s.level, s.platform, s.message, s.culprit, \
-     s.environment, s.release, s.dist, s.logger, s.transaction, s.server_name, s.user_key, s.exception_type, s.sdk_name, \
-     s.sdk_version, s.fingerprint, s.fingerprint_version, s.tags, s.payload \
-     FROM unnest($1::int4[], $2::uuid[], $3::timestamptz[]) AS d (seq, issue_id, received_at) \
-     JOIN staged_events s ON s.seq = d.seq";
+     fingerprint, fingerprint_version, tags, payload) FROM STDIN BINARY";
 
-/// The types of [`COPY`]'s columns.
-const TYPES: [Type; 25] = [
-    Type::INT4,
-    Type::UUID,
-    Type::UUID,
-    Type::TIMESTAMPTZ,
-    Type::TIMESTAMPTZ,
-    Type::UUID,
-    Type::TIMESTAMPTZ,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::INT2,
-    Type::TEXT_ARRAY,
-    Type::BYTEA,
-];
+/// How many columns [`COPY`] names.
+const COLUMNS: i16 = 23;
 
-/// Copies the events into the staging table; the column `seq` is the place in `events`.
-pub(crate) async fn stage(
+/// The signature, no flags, no extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// The count that stands where another row would begin.
+const TRAILER: i16 = -1;
+
+/// Rows are handed on in pieces of this many bytes, give or take one row: each piece wakes the connection's task.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// The object identifier of the type `text`, which an array names.
+const TEXT_OID: i32 = 25;
+
+/// Where the database's time begins: 2000-01-01, in microseconds since 1970.
+const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
+
+/// An event and what was decided about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventRow<'a> {
+    pub(crate) event: &'a GroupedEvent,
+    pub(crate) issue_id: IssueId,
+    pub(crate) received_at: Timestamp,
+}
+
+/// Copies rows into `events`; their partitions must exist.
+pub(crate) async fn insert(
     transaction: &Transaction<'_>,
-    events: &[&GroupedEvent],
+    rows: &[EventRow<'_>],
 ) -> Result<(), Error> {
-    transaction.batch_execute(STAGING).await?;
-    let sink = transaction.copy_in(COPY).await?;
-    let mut writer = pin!(BinaryCopyInWriter::new(sink, &TYPES));
-    for (place, event) in events.iter().enumerate() {
-        let row = Row::new(place, event);
-        writer.as_mut().write(&row.columns(event)).await?;
+    if rows.is_empty() {
+        return Ok(());
     }
-    writer.finish().await?;
+    let sink = transaction.copy_in::<_, Bytes>(COPY).await?;
+    pin_mut!(sink);
+    let mut piece = BytesMut::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+    piece.put_slice(HEADER);
+    for row in rows {
+        put_row(&mut piece, row);
+        if piece.len() >= PIECE_BYTES {
+            sink.send(piece.split().freeze()).await?;
+            piece.reserve(PIECE_BYTES + PIECE_BYTES / 8);
+        }
+    }
+    piece.put_i16(TRAILER);
+    sink.send(piece.freeze()).await?;
+    sink.finish().await?;
     Ok(())
 }
 
-/// Moves staged events into `events`: which, to which issue, received when.
-pub(crate) async fn insert(
-    transaction: &Transaction<'_>,
-    places: &[i32],
-    issues: &[Uuid],
-    received: &[Timestamp],
-) -> Result<u64, Error> {
-    if places.is_empty() {
-        return Ok(0);
-    }
-    transaction
-        .execute(INSERT, &[&places, &issues, &received])
-        .await
+fn put_row(out: &mut BytesMut, row: &EventRow<'_>) {
+    let event = row.event;
+    let text = |out: &mut BytesMut, text: &str| put(out, text.as_bytes());
+    let optional = |out: &mut BytesMut, value: &Option<String>| match value {
+        Some(value) => put(out, value.as_bytes()),
+        None => out.put_i32(-1),
+    };
+    out.put_i16(COLUMNS);
+    put_uuid(out, event.project_id.as_uuid());
+    put_uuid(out, event.event_id.as_uuid());
+    put_time(out, row.received_at);
+    put_uuid(out, row.issue_id.as_uuid());
+    put_time(out, event.occurred_at);
+    text(out, event.level.as_str());
+    text(out, &event.platform);
+    text(out, &event.message);
+    text(out, &event.culprit);
+    text(out, &event.environment);
+    optional(out, &event.release);
+    optional(out, &event.dist);
+    optional(out, &event.logger);
+    optional(out, &event.transaction);
+    optional(out, &event.server_name);
+    optional(out, &event.user);
+    optional(out, &event.exception_type);
+    optional(out, &event.sdk_name);
+    optional(out, &event.sdk_version);
+    text(out, &event.fingerprint.hash);
+    out.put_i32(2);
+    out.put_i16(i16::try_from(event.fingerprint.version).unwrap_or(i16::MAX));
+    put_tags(out, &event.tags);
+    put(out, &event.payload);
 }
 
-/// The columns of an event that are not fields of it.
-struct Row<'a> {
-    place: i32,
-    project_id: Uuid,
-    id: Uuid,
-    issue_id: Uuid,
-    level: &'static str,
-    fingerprint_version: i16,
-    tags: Vec<String>,
-    payload: &'a [u8],
+fn put(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_i32(len(bytes.len()));
+    out.put_slice(bytes);
 }
 
-impl<'a> Row<'a> {
-    fn new(place: usize, event: &'a GroupedEvent) -> Row<'a> {
-        Row {
-            place: i32::try_from(place).expect("a chunk has at most thousands of events"),
-            project_id: event.project_id.into_uuid(),
-            id: event.event_id.into_uuid(),
-            // Decided under the lock; the column is not null, so something stands there until then.
-            issue_id: Uuid::nil(),
-            level: event.level.as_str(),
-            fingerprint_version: i16::try_from(event.fingerprint.version).unwrap_or(i16::MAX),
-            tags: event
-                .tags
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect(),
-            payload: &event.payload,
-        }
-    }
+fn put_uuid(out: &mut BytesMut, id: &Uuid) {
+    put(out, id.as_bytes());
+}
 
-    fn columns<'b>(&'b self, event: &'b GroupedEvent) -> [&'b (dyn ToSql + Sync); 25] {
-        [
-            &self.place,
-            &self.project_id,
-            &self.id,
-            &event.received_at,
-            &event.received_at,
-            &self.issue_id,
-            &event.occurred_at,
-            &self.level,
-            &event.platform,
-            &event.message,
-            &event.culprit,
-            &event.environment,
-            &event.release,
-            &event.dist,
-            &event.logger,
-            &event.transaction,
-            &event.server_name,
-            &event.user,
-            &event.exception_type,
-            &event.sdk_name,
-            &event.sdk_version,
-            &event.fingerprint.hash,
-            &self.fingerprint_version,
-            &self.tags,
-            &self.payload,
-        ]
+fn put_time(out: &mut BytesMut, time: Timestamp) {
+    out.put_i32(8);
+    out.put_i64(time.as_microsecond() - EPOCH_MICROSECONDS);
+}
+
+/// `text[]`, each element `key=value`.
+fn put_tags(out: &mut BytesMut, tags: &[(String, String)]) {
+    let elements = tags.iter().map(|(key, value)| key.len() + 1 + value.len());
+    let dimensions = i32::from(!tags.is_empty());
+    let head = if tags.is_empty() { 12 } else { 20 };
+    out.put_i32(len(head + elements.map(|bytes| 4 + bytes).sum::<usize>()));
+    out.put_i32(dimensions);
+    // No element is NULL.
+    out.put_i32(0);
+    out.put_i32(TEXT_OID);
+    if !tags.is_empty() {
+        out.put_i32(len(tags.len()));
+        // Arrays begin at 1.
+        out.put_i32(1);
     }
+    for (key, value) in tags {
+        out.put_i32(len(key.len() + 1 + value.len()));
+        out.put_slice(key.as_bytes());
+        out.put_u8(b'=');
+        out.put_slice(value.as_bytes());
+    }
+}
+
+fn len(bytes: usize) -> i32 {
+    i32::try_from(bytes).expect("an event is bounded to a few megabytes")
 }

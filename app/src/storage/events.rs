@@ -1,5 +1,6 @@
 //! Events: those of an issue, and one with its payload and neighbours.
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use jiff::Timestamp;
@@ -10,9 +11,9 @@ use uuid::Uuid;
 
 use super::cursor::{self, Cursor, Page};
 use super::issues;
-use crate::domain::{EventId, IssueId, ProjectId};
+use crate::domain::{EventId, IssueId, ProjectId, ProjectNumber};
 
-pub(crate) const STATEMENTS: &[&str] = &[LIST, GET, OLDER, NEWER];
+pub(crate) const STATEMENTS: &[&str] = &[LIST, GET, OLDER, NEWER, KNOWN];
 
 /// One lateral part for each issue merged together, so that each walks its index and stops.
 const LIST: &str = "SELECT e.* FROM unnest($1::uuid[]) AS b (issue_id) CROSS JOIN LATERAL (\
@@ -28,6 +29,8 @@ const OLDER: &str = "SELECT e.id FROM unnest($1::uuid[]) AS b (issue_id) CROSS J
 const NEWER: &str = "SELECT e.id FROM unnest($1::uuid[]) AS b (issue_id) CROSS JOIN LATERAL (\
      SELECT id, received_at FROM events WHERE issue_id = b.issue_id AND (received_at, id) > ($2, $3) \
      ORDER BY received_at, id LIMIT 1) e ORDER BY e.received_at, e.id LIMIT 1";
+const KNOWN: &str = "SELECT e.id FROM projects p JOIN events e ON e.project_id = p.id \
+     WHERE p.number = $1 AND e.id = ANY($2::uuid[])";
 
 /// The largest payload shown, decompressed. What the door accepts is far smaller.
 const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -186,6 +189,20 @@ fn json(payload: &[u8]) -> Option<Box<RawValue>> {
         .read_to_string(&mut text)
         .ok()?;
     RawValue::from_string(text).ok()
+}
+
+/// Those of `ids` that are stored in the project of this number.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn known(
+    client: &impl GenericClient,
+    project: ProjectNumber,
+    ids: &[Uuid],
+) -> Result<HashSet<Uuid>, Error> {
+    let rows = client.query(KNOWN, &[&project.get(), &ids]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ const LOCK: i64 = 0x6d65_7368_6572_0001;
 const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// Every file of the `migrations` folder; a test compares the two.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     (
         "V1__projects_and_keys",
         include_str!("../../../migrations/V1__projects_and_keys.sql"),
@@ -32,6 +32,10 @@ const FILES: [(&str, &str); 5] = [
     (
         "V5__spools_and_outcomes",
         include_str!("../../../migrations/V5__spools_and_outcomes.sql"),
+    ),
+    (
+        "V6__limits_and_sampling",
+        include_str!("../../../migrations/V6__limits_and_sampling.sql"),
     ),
 ];
 

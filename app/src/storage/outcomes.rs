@@ -9,13 +9,16 @@ use uuid::Uuid;
 
 use crate::domain::{Outcome, ProjectId};
 
-pub(crate) const STATEMENTS: &[&str] = &[ADD, TOTALS];
+pub(crate) const STATEMENTS: &[&str] = &[ADD, TOTALS, HOURS];
 
 const ADD: &str = "INSERT INTO outcomes (project_id, hour, outcome, reason, quantity) \
      SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::int8[]) \
      ON CONFLICT (project_id, hour, outcome, reason) DO UPDATE SET quantity = outcomes.quantity + excluded.quantity";
 const TOTALS: &str = "SELECT outcome, reason, sum(quantity)::int8 FROM outcomes \
      WHERE project_id = $1 AND hour >= $2 AND hour < $3 GROUP BY outcome, reason ORDER BY outcome, reason";
+
+const HOURS: &str = "SELECT hour, outcome, reason, quantity FROM outcomes \
+     WHERE project_id = $1 AND hour >= $2 AND hour < $3 AND quantity > 0 ORDER BY hour, outcome, reason";
 
 /// A number of events with one fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +101,62 @@ pub async fn totals(
         .collect())
 }
 
+/// One line of [`hours`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutcomeHour {
+    /// The beginning of the hour, of UTC.
+    pub hour: Timestamp,
+    /// How they ended.
+    pub outcome: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// How many.
+    pub quantity: i64,
+}
+
+/// How a project's events of a span of time (from, until) ended, by hour.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn hours(
+    client: &impl GenericClient,
+    project: ProjectId,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<OutcomeHour>, Error> {
+    let rows = client
+        .query(HOURS, &[&project.into_uuid(), &from, &until])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| OutcomeHour {
+            hour: row.get(0),
+            outcome: row.get(1),
+            reason: row.get(2),
+            quantity: row.get(3),
+        })
+        .collect())
+}
+
+/// The sums of all hours.
+#[must_use]
+pub fn sums(hours: &[OutcomeHour]) -> Vec<OutcomeTotal> {
+    let mut sums: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for hour in hours {
+        *sums.entry((&hour.outcome, &hour.reason)).or_default() += hour.quantity;
+    }
+    let total = |((outcome, reason), quantity): ((&str, &str), i64)| OutcomeTotal {
+        outcome: outcome.to_owned(),
+        reason: reason.to_owned(),
+        quantity,
+    };
+    sums.into_iter().map(total).collect()
+}
+
 /// The beginning of the hour of UTC that `time` is in.
-fn hour(time: Timestamp) -> Timestamp {
+#[must_use]
+pub fn hour(time: Timestamp) -> Timestamp {
     let second = time.as_second();
     Timestamp::from_second(second - second.rem_euclid(3600)).unwrap_or(time)
 }

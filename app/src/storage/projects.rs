@@ -1,7 +1,7 @@
 //! Organisations, projects and their keys.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error, GenericClient, Row};
 use uuid::Uuid;
 
@@ -18,6 +18,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FIND_KEY,
     FIRST_LOCK,
     FIRST_PROJECT,
+    LIMITS,
+    SET_KEY_LIMITS,
+    SET_SAMPLE_RATE,
 ];
 
 /// The lock under which the first project is made once, whoever starts first.
@@ -39,12 +42,17 @@ const CREATE: &str =
 const CREATE_COUNTERS: &str = "INSERT INTO project_counters (project_id) VALUES ($1)";
 const ADD_KEY: &str =
     "INSERT INTO project_keys (public_key, project_id, label) VALUES ($1, $2, $3)";
-const KEYS: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number FROM project_keys k \
+const KEYS: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number, k.rate_limit, p.sample_rate FROM project_keys k \
      JOIN projects p ON p.id = k.project_id ORDER BY k.created_at, k.public_key";
-const FIND_KEY: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number FROM project_keys k \
+const FIND_KEY: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number, k.rate_limit, p.sample_rate FROM project_keys k \
      JOIN projects p ON p.id = k.project_id WHERE k.public_key = $1";
 const FIRST_LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 const FIRST_PROJECT: &str = "SELECT id FROM projects ORDER BY number LIMIT 1";
+
+const LIMITS: &str = "SELECT (SELECT min(k.rate_limit) FROM project_keys k WHERE k.project_id = p.id AND k.active), p.sample_rate \
+     FROM projects p WHERE p.id = $1";
+const SET_KEY_LIMITS: &str = "UPDATE project_keys SET rate_limit = $2 WHERE project_id = $1";
+const SET_SAMPLE_RATE: &str = "UPDATE projects SET sample_rate = $2 WHERE id = $1";
 
 /// A project as lists show it. The API makes the DSN of number and key; the key itself is not part of the answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,6 +86,20 @@ pub struct KeyRow {
     pub key: ProjectKey,
     /// The number of its project, which the path must name.
     pub number: ProjectNumber,
+    /// Events a second it may send; 0 is no limit, `None` the server's default.
+    pub rate_limit: Option<u32>,
+    /// Of a million events of its project, how many are kept.
+    pub kept_per_million: u32,
+}
+
+/// How much of a project's events is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectLimits {
+    /// Events a second for each of its keys; 0 is no limit, `None` the server's default.
+    pub rate_limit: Option<u32>,
+    /// The part of its events that is kept, from 0 to 1.
+    pub sample_rate: f64,
 }
 
 /// What is needed to make a project.
@@ -137,8 +159,67 @@ impl KeyRow {
                 active: row.get(3),
             },
             number: ProjectNumber::new(row.get(4)),
+            rate_limit: row
+                .get::<_, Option<i32>>(5)
+                .and_then(|limit| u32::try_from(limit).ok()),
+            kept_per_million: per_million(row.get(6)),
         })
     }
+}
+
+/// A rate from 0 to 1 in millionths.
+fn per_million(rate: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is clamped to what fits"
+    )]
+    let millionths = (rate.clamp(0.0, 1.0) * 1e6).round() as u32;
+    millionths
+}
+
+/// How much of a project's events is let in; `None` if there is no such project.
+///
+/// # Errors
+///
+/// What the database says.
+pub async fn limits(
+    client: &impl GenericClient,
+    project: ProjectId,
+) -> Result<Option<ProjectLimits>, Error> {
+    let row = client.query_opt(LIMITS, &[&project.into_uuid()]).await?;
+    Ok(row.map(|row| ProjectLimits {
+        rate_limit: row
+            .get::<_, Option<i32>>(0)
+            .and_then(|limit| u32::try_from(limit).ok()),
+        sample_rate: row.get(1),
+    }))
+}
+
+/// Sets how much of a project's events is let in; a rate beyond what the database's integers hold counts as the largest there is.
+///
+/// # Errors
+///
+/// What the database says; nothing is changed then.
+pub async fn set_limits(
+    client: &mut Client,
+    project: ProjectId,
+    limits: &ProjectLimits,
+) -> Result<(), Error> {
+    let rate_limit = limits
+        .rate_limit
+        .map(|limit| i32::try_from(limit).unwrap_or(i32::MAX));
+    let transaction = client.transaction().await?;
+    transaction
+        .execute(SET_KEY_LIMITS, &[&project.into_uuid(), &rate_limit])
+        .await?;
+    transaction
+        .execute(
+            SET_SAMPLE_RATE,
+            &[&project.into_uuid(), &limits.sample_rate],
+        )
+        .await?;
+    transaction.commit().await
 }
 
 /// The projects of an organisation, or all, by number.

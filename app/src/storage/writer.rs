@@ -1,8 +1,8 @@
 //! Storing a chunk: one transaction, in which every event ends once and the spool moves on.
 //!
-//! The order inside [`write_chunk`]: move the spool's position, stage the rows by COPY, lock the chunk's projects in
-//! ascending order, look for duplicates, read the issues, decide everything in [`plan`](self) as pure functions, write
-//! events, issues, counters, outcomes, quarantine and outbox, commit. Whoever changes issues otherwise takes the same
+//! The order inside [`write_chunk`]: move the spool's position, lock the chunk's projects in ascending order, look for
+//! duplicates, read the issues, decide everything in [`plan`](self) as pure functions, write events (by COPY), issues,
+//! counters, outcomes, quarantine and outbox, commit. Whoever changes issues otherwise takes the same
 //! locks, so nothing is decided on stale rows and nothing deadlocks.
 
 mod bisect;
@@ -209,7 +209,7 @@ impl From<tokio_postgres::Error> for WriteError {
 
 /// Stores a chunk, all of it or nothing.
 ///
-/// Events that the database refuses for what they hold (SQLSTATE classes 22 and 23) are found by halving the chunk and go
+/// Events that the database refuses for what they hold (SQLSTATE classes 22, 23 and 54) are found by halving the chunk and go
 /// to quarantine; the rest is stored.
 ///
 /// # Errors

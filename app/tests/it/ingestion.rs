@@ -1,7 +1,9 @@
 //! Ingestion from outside: the endpoints, the spool as a process, the router over a store that fails.
 
 mod http;
+mod kinds;
 mod pipeline;
+mod probe;
 mod router;
 mod spool;
 mod support;

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod processes;
+mod quarantine;
 mod queries;
 mod schema;
 mod support;

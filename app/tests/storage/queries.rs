@@ -102,7 +102,7 @@ async fn one_issue_and_its_events_read_back() {
     let json = serde_json::to_value(&detail).unwrap();
     assert_eq!(json["short_id"], "DEFAULT-1");
     assert_eq!(json["event_count"], 3);
-    assert_eq!(json["grouping"]["by"], "title");
+    assert_eq!(json["grouping"]["contributions"], serde_json::json!([]));
     assert_eq!(json["type"], "ValueError");
 
     let page = events::list(&client, issue, None, 2).await.unwrap();

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use mesher::domain::event::Grouping;
 use mesher::domain::{EventId, Fingerprint, GroupedEvent, ProjectId, PublicKey, Severity};
 use mesher::storage::projects::{self, ProjectRow};
 use mesher::storage::spools;
@@ -65,7 +66,7 @@ pub(crate) fn event(project: ProjectId, title: &str, at: Timestamp) -> GroupedEv
         candidates: vec![fingerprint.issue_id(project)],
         fingerprint,
         client_fingerprint: vec![],
-        grouping: serde_json::json!({"by": "title"}),
+        grouping: Grouping::default(),
         payload: Bytes::from(
             zstd::encode_all(format!(r#"{{"title":{title:?}}}"#).as_bytes(), 1).unwrap(),
         ),

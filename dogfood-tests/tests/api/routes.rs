@@ -16,6 +16,9 @@ fn closed() -> Vec<(&'static str, String)> {
         "projects",
         "projects/default",
         "projects/default/issues",
+        "projects/default/limits",
+        "projects/default/outcomes",
+        "projects/default/quarantine",
         "projects/default/events/latest",
         "runtime",
         "live",
@@ -26,6 +29,11 @@ fn closed() -> Vec<(&'static str, String)> {
         ("GET", format!("/api/v1/projects/default/events/{NOWHERE}")),
         ("GET", issue.clone()),
         ("GET", format!("{issue}/events")),
+        ("PUT", "/api/v1/projects/default/limits".to_owned()),
+        (
+            "POST",
+            "/api/v1/projects/default/quarantine/1/replay".to_owned(),
+        ),
         ("POST", "/api/v1/runtime/kill".to_owned()),
     ]);
     let actions = ["resolve", "unresolve", "archive"];
@@ -67,15 +75,20 @@ fn doors(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
     for (method, path) in closed() {
         let status = match path.as_str() {
             // Neither the hook nor what was asked for exists.
-            path if path.contains(NOWHERE) || path.ends_with("/kill") => 404,
+            path if path.contains(NOWHERE)
+                || path.ends_with("/kill")
+                || path.ends_with("/replay") =>
+            {
+                404
+            }
             path if path.ends_with("/latest") => 400,
             path if path.ends_with("/live") => 426,
             _ => 200,
         };
-        let body: &[u8] = if path.ends_with("/kill") {
-            br#"{"name":"spool"}"#
-        } else {
-            b""
+        let body: &[u8] = match method {
+            "PUT" => br#"{"rate_limit":null,"sample_rate":1}"#,
+            _ if path.ends_with("/kill") => br#"{"name":"spool"}"#,
+            _ => b"",
         };
         probe.expect(status, &token, method, &path, body)?;
     }
@@ -111,6 +124,13 @@ fn methods(probe: &mut Probe<'_>) -> Result<(), Fault> {
         ("POST", "/api/v1/projects", "GET"),
         ("PATCH", "/api/v1/projects/default", "GET"),
         ("POST", "/api/v1/live", "GET"),
+        (
+            "DELETE",
+            "/api/v1/projects/default/limits",
+            "GET, HEAD, PUT",
+        ),
+        ("PUT", "/api/v1/projects/default/outcomes", "GET"),
+        ("GET", "/api/v1/events/bulk", "POST, OPTIONS"),
         ("POST", "/api/v1/runtime", "GET"),
         ("GET", "/api/v1/events", "POST, OPTIONS"),
         ("GET", "/api/1/envelope/", "POST, OPTIONS"),

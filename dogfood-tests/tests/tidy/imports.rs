@@ -236,7 +236,14 @@ const APP: Table = &[
     ),
     (
         "cli",
-        &["config", "domain", "telemetry", "storage", "supervision"],
+        &[
+            "config",
+            "domain",
+            "protocol",
+            "telemetry",
+            "storage",
+            "supervision",
+        ],
     ),
 ];
 

@@ -37,7 +37,7 @@ pub(super) fn is_limited(skipped: &[&ItemKind]) -> bool {
 
 /// An answer, ready to go.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::ingestion) struct Answer {
     status: StatusCode,
     body: Bytes,
     headers: HeaderMap,
@@ -57,6 +57,37 @@ impl Answer {
     /// Our own endpoint took an event.
     pub(super) fn accepted(id: EventId) -> Answer {
         Answer::new(StatusCode::ACCEPTED, &json!({ "id": id.to_string() }))
+    }
+
+    /// Our own endpoint judged a bulk: what became of each event, in their order. If none was taken, the answer is the first's refusal.
+    pub(super) fn bulk(results: &[Result<EventId, Refusal>]) -> Answer {
+        let of_item = |result: &Result<EventId, Refusal>| match result {
+            Ok(id) => json!({ "id": id.to_string() }),
+            Err(refusal) => {
+                json!({ "error": { "code": refusal.code(), "message": refusal.to_string() } })
+            }
+        };
+        let accepted = results.iter().filter(|result| result.is_ok()).count();
+        let mut body = json!({
+            "accepted": accepted,
+            "refused": results.len() - accepted,
+            "results": results.iter().map(of_item).collect::<Vec<_>>(),
+        });
+        let limited = results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .find(|refusal| refusal.retry_after().is_some());
+        let first = results.iter().find_map(|result| result.as_ref().err());
+        // Who was refused for being too fast is told when to come back, even if others were taken.
+        let refusal = if accepted == 0 { first } else { limited };
+        let mut answer =
+            refusal.map_or_else(|| Answer::new(StatusCode::ACCEPTED, &body), Answer::refused);
+        match refusal {
+            Some(refusal) if accepted == 0 => body["error"] = error_of(refusal),
+            _ => answer.status = StatusCode::ACCEPTED,
+        }
+        answer.body = body.to_string().into();
+        answer
     }
 
     /// A Sentry endpoint took a request; `is_limited` tells the client what not to send, see [`is_limited`].
@@ -93,10 +124,10 @@ impl Answer {
     }
 
     /// A refusal. SDKs read `detail` and `X-Sentry-Error`, everybody else `error`.
-    pub(super) fn refused(refusal: &Refusal) -> Answer {
+    pub(in crate::ingestion) fn refused(refusal: &Refusal) -> Answer {
         let message = refusal.to_string();
         let body = json!({
-            "error": { "code": refusal.code(), "message": message, "details": null },
+            "error": error_of(refusal),
             "detail": message,
         });
         let mut answer = Answer::new(refusal.status(), &body);
@@ -124,6 +155,11 @@ impl Answer {
         }
         answer
     }
+}
+
+/// The one shape of an error.
+fn error_of(refusal: &Refusal) -> serde_json::Value {
+    json!({ "code": refusal.code(), "message": refusal.to_string(), "details": null })
 }
 
 impl Reply for Answer {

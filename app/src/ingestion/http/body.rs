@@ -61,7 +61,7 @@ pub(super) async fn read<B: Buf>(
         budget: budget.clone(),
         bytes: 0,
     };
-    let mut body = BytesMut::new();
+    let mut body = Growing::Empty;
     while let Some(piece) = stream.next().await {
         let mut piece = piece.map_err(|_| Refusal::Invalid("the body broke off".to_owned()))?;
         let len = piece.remaining();
@@ -72,12 +72,53 @@ pub(super) async fn read<B: Buf>(
             return Err(Refusal::Full);
         }
         share.bytes += len;
-        body.extend_from_slice(&piece.copy_to_bytes(len));
+        body.add(piece.copy_to_bytes(len));
     }
     Ok(Body {
-        bytes: body.freeze(),
+        bytes: body.finish(),
         share,
     })
+}
+
+/// A body as it grows: what comes in one piece is never copied.
+enum Growing {
+    Empty,
+    Whole(Bytes),
+    Joined(BytesMut),
+}
+
+impl Growing {
+    fn len(&self) -> usize {
+        match self {
+            Growing::Empty => 0,
+            Growing::Whole(piece) => piece.len(),
+            Growing::Joined(pieces) => pieces.len(),
+        }
+    }
+
+    fn add(&mut self, piece: Bytes) {
+        *self = match std::mem::replace(self, Growing::Empty) {
+            Growing::Empty => Growing::Whole(piece),
+            Growing::Whole(first) => {
+                let mut pieces = BytesMut::with_capacity(4 * first.len().max(piece.len()));
+                pieces.extend_from_slice(&first);
+                pieces.extend_from_slice(&piece);
+                Growing::Joined(pieces)
+            }
+            Growing::Joined(mut pieces) => {
+                pieces.extend_from_slice(&piece);
+                Growing::Joined(pieces)
+            }
+        };
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Growing::Empty => Bytes::new(),
+            Growing::Whole(piece) => piece,
+            Growing::Joined(pieces) => pieces.freeze(),
+        }
+    }
 }
 
 /// Reads a refused request's body to its end and keeps none of it: a client that is still sending

@@ -7,10 +7,14 @@ use crate::domain::ProjectNumber;
 pub(super) enum Target {
     /// `/api/v1/events`: our own body.
     Native,
+    /// `/api/v1/events/bulk`: many of our own bodies.
+    Bulk,
     /// `/api/{project}/envelope`, with or without a slash behind it.
     Envelope(ProjectNumber),
     /// `/api/{project}/store`, with or without a slash behind it.
     Store(ProjectNumber),
+    /// `/api/{project}/security` or `/api/{project}/csp-report`: what browsers report by themselves.
+    Security(ProjectNumber),
 }
 
 impl Target {
@@ -20,20 +24,31 @@ impl Target {
         if path == "/api/v1/events" {
             return Some(Target::Native);
         }
+        if path == "/api/v1/events/bulk" {
+            return Some(Target::Bulk);
+        }
         let (project, endpoint) = path.strip_prefix("/api/")?.split_once('/')?;
         let project = project.parse().ok()?;
         match endpoint {
             "envelope" => Some(Target::Envelope(project)),
             "store" => Some(Target::Store(project)),
+            "security" | "csp-report" => Some(Target::Security(project)),
             _ => None,
         }
+    }
+
+    /// Whether the body may be an envelope, whose header may hold the key.
+    pub(super) fn takes_envelopes(self) -> bool {
+        matches!(self, Target::Envelope(_) | Target::Store(_))
     }
 
     /// The project the path names, if it names one.
     pub(super) fn project(self) -> Option<ProjectNumber> {
         match self {
-            Target::Native => None,
-            Target::Envelope(number) | Target::Store(number) => Some(number),
+            Target::Native | Target::Bulk => None,
+            Target::Envelope(number) | Target::Store(number) | Target::Security(number) => {
+                Some(number)
+            }
         }
     }
 }
@@ -52,6 +67,9 @@ mod tests {
             ("/api/7/envelope", Some(Target::Envelope(seven))),
             ("/api/7/envelope/", Some(Target::Envelope(seven))),
             ("/api/7/store/", Some(Target::Store(seven))),
+            ("/api/7/security/", Some(Target::Security(seven))),
+            ("/api/7/csp-report", Some(Target::Security(seven))),
+            ("/api/v1/events/bulk", Some(Target::Bulk)),
             ("/api/v1/issues", None),
             ("/api/x/envelope/", None),
             ("/api/7/envelope/x", None),

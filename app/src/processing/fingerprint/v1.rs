@@ -4,12 +4,11 @@
 //! exceptions, with the exceptions' types (frames of libraries only where there are no others); type and parameterised value;
 //! the parameterised message; the transaction.
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::frames::{self, Role, Signature};
 use super::{Grouped, client};
-use crate::domain::event::Contribution;
+use crate::domain::event::{Contribution, Grouping};
 use crate::domain::{Exception, Fingerprint, Frame, NormalEvent, Stacktrace};
 use crate::processing::parameterize::parameterize;
 
@@ -26,11 +25,15 @@ pub fn fingerprint(event: &NormalEvent) -> Grouped {
         .or_else(|| by_exception(event))
         .or_else(|| by_message(event))
         .unwrap_or_else(|| by_nothing(event));
-    let own_hash = hash(own.method, &own.parts);
+    let own_hash = own.hash();
     let (method, hash) = if client::is_default(&event.fingerprint) {
         (own.method, own_hash)
     } else {
-        ("client", hash("client", &client::fill(event, &own_hash)))
+        let mut digest = PartsDigest::new("client");
+        for part in client::fill(event, &own_hash) {
+            digest.add(&[&part]);
+        }
+        ("client", digest.finish())
     };
     let is_replaced = method == "client"
         && !event
@@ -49,20 +52,19 @@ pub fn fingerprint(event: &NormalEvent) -> Grouped {
     }
     let left_out = contributions.len().saturating_sub(CONTRIBUTIONS_MAX);
     contributions.truncate(CONTRIBUTIONS_MAX);
-    let explanation = json!({
-        "version": VERSION,
-        "method": method,
-        "summary": summary(method),
-        "fingerprint": event.fingerprint,
-        "contributions": contributions,
-        "left_out": left_out,
-    });
     Grouped {
         fingerprint: Fingerprint {
             version: VERSION,
             hash,
         },
-        explanation,
+        explanation: Grouping {
+            version: VERSION,
+            method,
+            summary: summary(method),
+            fingerprint: event.fingerprint.clone(),
+            contributions,
+            left_out,
+        },
     }
 }
 
@@ -82,7 +84,6 @@ fn summary(method: &str) -> &'static str {
 /// What one method makes of an event.
 struct Parts {
     method: &'static str,
-    parts: Vec<String>,
     contributions: Vec<Contribution>,
 }
 
@@ -90,13 +91,11 @@ impl Parts {
     fn new(method: &'static str) -> Self {
         Self {
             method,
-            parts: Vec::new(),
             contributions: Vec::new(),
         }
     }
 
     fn add(&mut self, part: &'static str, value: String, reason: Option<&'static str>) {
-        self.parts.push(format!("{part}:{value}"));
         self.contributions.push(Contribution {
             part,
             value,
@@ -114,6 +113,20 @@ impl Parts {
         });
     }
 
+    /// The hash over all that contributes.
+    fn hash(&self) -> String {
+        let mut digest = PartsDigest::new(self.method);
+        for contribution in self.contributions.iter().filter(|part| part.contributes) {
+            digest.add(&[contribution.part, ":", &contribution.value]);
+        }
+        digest.finish()
+    }
+
+    /// Whether nothing contributes.
+    fn is_empty(&self) -> bool {
+        !self.contributions.iter().any(|part| part.contributes)
+    }
+
     fn add_text(&mut self, part: &'static str, text: &str) {
         let general = parameterize(text.trim());
         let reason = (general != text.trim()).then_some("what varies was taken out");
@@ -122,22 +135,39 @@ impl Parts {
 }
 
 /// 32 hex digits over parts, each with its length so that none can pass for two.
-fn hash(method: &str, parts: &[String]) -> String {
-    let mut digest = Sha256::new();
-    // Which frames were used is no property of the problem: only what they say is.
-    let method = if method == "system stack" {
-        "stack"
-    } else {
-        method
-    };
-    for part in std::iter::once(method).chain(parts.iter().map(String::as_str)) {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part.as_bytes());
+struct PartsDigest(Sha256);
+
+impl PartsDigest {
+    fn new(method: &str) -> Self {
+        // Which frames were used is no property of the problem: only what they say is.
+        let method = if method == "system stack" {
+            "stack"
+        } else {
+            method
+        };
+        let mut digest = Self(Sha256::new());
+        digest.add(&[method]);
+        digest
     }
-    digest.finalize()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+
+    /// Adds one part, given in pieces.
+    fn add(&mut self, pieces: &[&str]) {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        self.0.update((len as u64).to_le_bytes());
+        for piece in pieces {
+            self.0.update(piece.as_bytes());
+        }
+    }
+
+    fn finish(self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = String::with_capacity(32);
+        for byte in &self.0.finalize()[..16] {
+            hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            hex.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        hex
+    }
 }
 
 /// The exceptions, each with its stack; the event's own stack belongs to the last, or to the message.
@@ -164,18 +194,18 @@ fn stacks(event: &NormalEvent) -> Vec<(Option<&Exception>, Option<&Stacktrace>)>
 }
 
 fn by_stack(event: &NormalEvent) -> Option<Parts> {
-    let stacks = stacks(event);
+    let stacks: Vec<_> = stacks(event)
+        .into_iter()
+        .map(|(exception, stack)| (exception, stack.map(|stack| Calls::of(stack, event))))
+        .collect();
     let usable = |in_app: bool| {
         stacks
             .iter()
-            .filter_map(|(_, stack)| *stack)
-            .flat_map(|stack| &stack.frames)
-            .any(|frame| {
-                (!in_app || frame.is_in_app())
-                    && matches!(
-                        frames::role(frame, &event.platform),
-                        Role::Named(_) | Role::Anonymous(_)
-                    )
+            .filter_map(|(_, calls)| calls.as_ref())
+            .flat_map(|calls| &calls.list)
+            .any(|call| {
+                (!in_app || call.is_in_app)
+                    && matches!(call.role, Role::Named(_) | Role::Anonymous(_))
             })
     };
     let in_app_only = usable(true);
@@ -183,13 +213,13 @@ fn by_stack(event: &NormalEvent) -> Option<Parts> {
         return None;
     }
     let mut parts = Parts::new(if in_app_only { "stack" } else { "system stack" });
-    for (exception, stack) in stacks {
+    for (exception, calls) in stacks {
         match exception {
             Some(exception) => add_exception(&mut parts, exception),
             None => add_message(&mut parts, event),
         }
-        if let Some(stack) = stack {
-            add_frames(&mut parts, stack, &event.platform, in_app_only);
+        if let Some(calls) = calls {
+            add_frames(&mut parts, calls, in_app_only);
         }
     }
     if !event.exceptions.values.is_empty()
@@ -198,6 +228,30 @@ fn by_stack(event: &NormalEvent) -> Option<Parts> {
         parts.leave("message", parameterize(message), "the stack says more");
     }
     Some(parts)
+}
+
+/// The frames of one stack, each looked at once.
+struct Calls<'a> {
+    list: Vec<Call<'a>>,
+}
+
+struct Call<'a> {
+    frame: &'a Frame,
+    role: Role,
+    is_in_app: bool,
+}
+
+impl<'a> Calls<'a> {
+    fn of(stack: &'a Stacktrace, event: &NormalEvent) -> Self {
+        let call = |frame: &'a Frame| Call {
+            frame,
+            role: frames::role(frame, &event.platform),
+            is_in_app: frame.is_in_app(),
+        };
+        Self {
+            list: stack.frames.iter().map(call).collect(),
+        }
+    }
 }
 
 /// The type; the value only where the type says nothing, as in `captureMessage` and `captureException("text")` of the Node SDK.
@@ -232,22 +286,18 @@ fn add_message(parts: &mut Parts, event: &NormalEvent) {
     }
 }
 
-fn add_frames(parts: &mut Parts, stack: &Stacktrace, platform: &str, in_app_only: bool) {
-    let roles: Vec<Role> = stack
-        .frames
-        .iter()
-        .map(|frame| frames::role(frame, platform))
-        .collect();
-    let is_ours = |frame: &Frame| !in_app_only || frame.is_in_app();
+fn add_frames(parts: &mut Parts, calls: Calls<'_>, in_app_only: bool) {
+    let calls = calls.list;
+    let is_ours = |call: &Call<'_>| !in_app_only || call.is_in_app;
     // A function without a name counts only where it happened: callbacks on the way come and go.
-    let last = roles.iter().zip(&stack.frames).rposition(|(role, frame)| {
-        is_ours(frame) && matches!(role, Role::Named(_) | Role::Anonymous(_))
+    let last = calls.iter().rposition(|call| {
+        is_ours(call) && matches!(call.role, Role::Named(_) | Role::Anonymous(_))
     });
     let mut candidates: Vec<(usize, &Signature)> = Vec::new();
-    let mut reasons: Vec<&'static str> = vec![""; roles.len()];
-    for (index, role) in roles.iter().enumerate() {
-        match role {
-            _ if !is_ours(&stack.frames[index]) => reasons[index] = "not the program's own code",
+    let mut reasons: Vec<&'static str> = vec![""; calls.len()];
+    for (index, call) in calls.iter().enumerate() {
+        match &call.role {
+            _ if !is_ours(call) => reasons[index] = "not the program's own code",
             Role::Named(signature) => candidates.push((index, signature)),
             Role::Anonymous(signature) if Some(index) == last => {
                 candidates.push((index, signature))
@@ -258,16 +308,14 @@ fn add_frames(parts: &mut Parts, stack: &Stacktrace, platform: &str, in_app_only
         }
     }
     let signatures: Vec<&Signature> = candidates.iter().map(|(_, signature)| *signature).collect();
-    let mut kept = vec![false; roles.len()];
+    let mut kept = vec![false; calls.len()];
     for position in frames::fold(&signatures) {
         kept[candidates[position].0] = true;
     }
-    for (index, role) in roles.iter().enumerate() {
-        let text = match role {
+    for (index, call) in calls.iter().enumerate() {
+        let text = match &call.role {
             Role::Named(signature) | Role::Anonymous(signature) => shown(signature),
-            Role::Generated | Role::Empty => {
-                stack.frames[index].function.clone().unwrap_or_default()
-            }
+            Role::Generated | Role::Empty => call.frame.function.clone().unwrap_or_default(),
         };
         match (kept[index], reasons[index]) {
             (true, _) => parts.add("frame", text, None),
@@ -300,13 +348,13 @@ fn by_exception(event: &NormalEvent) -> Option<Parts> {
             parts.add_text("exception value", value);
         }
     }
-    (!parts.parts.is_empty()).then_some(parts)
+    (!parts.is_empty()).then_some(parts)
 }
 
 fn by_message(event: &NormalEvent) -> Option<Parts> {
     let mut parts = Parts::new("message");
     add_message(&mut parts, event);
-    (!parts.parts.is_empty()).then_some(parts)
+    (!parts.is_empty()).then_some(parts)
 }
 
 fn by_nothing(event: &NormalEvent) -> Parts {

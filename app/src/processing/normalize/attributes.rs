@@ -1,34 +1,36 @@
 //! Tags, messages, the user, the request, breadcrumbs and the client's fingerprint in all their shapes.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::bounds::{self, Note, note};
+use super::bounds::{self, Note, Notes, note};
 use super::exceptions::message_bounds;
 use super::json as lenient_json;
-use super::values::{form, list, pairs, take, text, word};
-use crate::domain::timestamps;
+use super::value::{Map, Text, Value};
+use super::values::{form, list, pairs, replaced, take, text, time, word};
 use crate::processing::scrub;
 
 /// A map or a list of pairs → a list of pairs of texts, keys unique.
-pub(super) fn tags(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
+pub(super) fn tags<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
     let mut seen = HashSet::new();
     let mut tags = Vec::new();
-    let mut below = Map::new();
+    let mut below = Notes::new();
     let given = pairs(value);
     let len = given.len();
     for (key, value) in given {
-        let Some(mut key) = word(Value::from(key)).map(|key| key.replace(['\n', '\r'], " ")) else {
+        let Some(key) = word(Value::from(key)) else {
             continue;
         };
+        let mut key = replaced(key, &['\n', '\r'], " ");
         let Some(value) = word(value) else { continue };
         bounds::trim_text(&mut key, bounds::NAME_CHARS_MAX);
         if tags.len() == bounds::TAGS_MAX || !seen.insert(key.clone()) {
             continue;
         }
-        let mut value = Value::from(value.replace(['\n', '\r'], " "));
+        let mut value = Value::from(replaced(value, &['\n', '\r'], " "));
         let value_note = if scrub::is_secret_key(&key) {
             value = scrub::FILTERED.into();
             Some(bounds::scrub_note())
@@ -42,7 +44,7 @@ pub(super) fn tags(value: Value, notes: &mut Map<String, Value>) -> Option<Value
             )
         };
         note(&mut below, || tags.len().to_string(), value_note);
-        tags.push(json!([key, value]));
+        tags.push(Value::Array(vec![key.into(), value]));
     }
     note(
         notes,
@@ -53,10 +55,14 @@ pub(super) fn tags(value: Value, notes: &mut Map<String, Value>) -> Option<Value
 }
 
 /// `logentry`, or a top-level `message` as a text or an object → `{message?, formatted, params?}`.
-pub(super) fn logentry(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
+pub(super) fn logentry<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
     let mut given = match value {
         Value::Object(given) => given,
-        scalar => Map::from_iter([("formatted".to_owned(), scalar)]),
+        scalar => {
+            let mut given = Map::new();
+            given.push("formatted", scalar);
+            given
+        }
     };
     let template = take(&mut given, "message")
         .and_then(text)
@@ -67,11 +73,11 @@ pub(super) fn logentry(value: Value, notes: &mut Map<String, Value>) -> Option<V
     let params = take(&mut given, "params");
     let formatted = match (formatted, &template) {
         (Some(formatted), _) => formatted,
-        (None, Some(template)) => interpolate(template, params.as_ref()),
+        (None, Some(template)) => Cow::Owned(interpolate(template, params.as_ref())),
         (None, None) => return None,
     };
     let mut out = Map::new();
-    let mut below = Map::new();
+    let mut below = Notes::new();
     for (key, value) in [
         ("message", template.map(Value::from)),
         ("formatted", Some(formatted.into())),
@@ -83,7 +89,7 @@ pub(super) fn logentry(value: Value, notes: &mut Map<String, Value>) -> Option<V
             || key.to_owned(),
             bounds::trim(&mut value, message_bounds()),
         );
-        out.insert(key.to_owned(), value);
+        out.push(key, value);
     }
     note(
         notes,
@@ -95,7 +101,7 @@ pub(super) fn logentry(value: Value, notes: &mut Map<String, Value>) -> Option<V
 
 /// Puts parameters into a template: `%s` and its kin, `{}`, and `%(name)s` or `{name}` where they are named. One pass that
 /// stops where a message is cut: what a parameter holds is no template, and no event grows beyond what is kept.
-fn interpolate(template: &str, params: Option<&Value>) -> String {
+fn interpolate(template: &str, params: Option<&Value<'_>>) -> String {
     const BYTES_MAX: usize = 4 * bounds::MESSAGE_CHARS_MAX;
     const NAME_BYTES_MAX: usize = 256;
     const PLACES: [&str; 6] = ["%s", "%d", "%i", "%r", "%f", "{}"];
@@ -139,13 +145,13 @@ fn interpolate(template: &str, params: Option<&Value>) -> String {
 }
 
 /// A list whose parts are texts; other scalars are written out, the rest dropped; nothing if empty.
-pub(super) fn fingerprint(value: Value) -> Option<Value> {
-    let parts: Vec<Value> = match value {
+pub(super) fn fingerprint(value: Value<'_>) -> Option<Value<'_>> {
+    let parts: Vec<Value<'_>> = match value {
         Value::Array(parts) => parts,
         Value::String(part) => vec![part.into()],
         _ => return None,
     };
-    let parts: Vec<Value> = parts
+    let parts: Vec<Value<'_>> = parts
         .into_iter()
         .filter(|part| !part.is_array() && !part.is_object())
         .filter_map(text)
@@ -159,11 +165,11 @@ pub(super) fn fingerprint(value: Value) -> Option<Value> {
 }
 
 /// The user: known properties as texts, `{{auto}}` as the connection's address.
-pub(super) fn user(
-    value: Value,
+pub(super) fn user<'a>(
+    value: Value<'a>,
     remote: Option<IpAddr>,
-    notes: &mut Map<String, Value>,
-) -> Option<Value> {
+    notes: &mut Notes,
+) -> Option<Value<'a>> {
     let Value::Object(mut given) = value else {
         return None;
     };
@@ -171,7 +177,7 @@ pub(super) fn user(
     for key in ["id", "email", "username", "name"] {
         if let Some(mut property) = take(&mut given, key).and_then(word) {
             bounds::trim_text(&mut property, bounds::NAME_CHARS_MAX);
-            out.insert(key.to_owned(), property.into());
+            out.push(key, property);
         }
     }
     let address = match take(&mut given, "ip_address").and_then(word).as_deref() {
@@ -180,25 +186,25 @@ pub(super) fn user(
         None => None,
     };
     if let Some(address) = address {
-        out.insert("ip_address".to_owned(), address.to_string().into());
+        out.push("ip_address", address.to_string());
     }
     given.remove("ip_address");
     given.retain(|_, value| !value.is_null());
     let below = bounds::trim_object(&mut given, bounds::VARIABLES);
     note(notes, || "user".to_owned(), below);
     for (key, value) in given {
-        out.entry(key).or_insert(value);
+        out.insert_missing(key, value);
     }
     (!out.is_empty()).then_some(Value::Object(out))
 }
 
 /// The HTTP request: headers, query and cookies become lists of pairs; secrets and cookies are taken out.
-pub(super) fn request(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
+pub(super) fn request<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
     let Value::Object(mut given) = value else {
         return None;
     };
     let mut out = Map::new();
-    let mut below = Map::new();
+    let mut below = Notes::new();
     for key in [
         "url",
         "method",
@@ -217,7 +223,7 @@ pub(super) fn request(value: Value, notes: &mut Map<String, Value>) -> Option<Va
                 || key.to_owned(),
                 bounds::trim(&mut text, bounds),
             );
-            out.insert(key.to_owned(), text);
+            out.push(key, text);
         }
     }
     for key in ["headers", "query_string", "cookies"] {
@@ -232,7 +238,7 @@ pub(super) fn request(value: Value, notes: &mut Map<String, Value>) -> Option<Va
         let (list, list_note) = secret_pairs(given, key == "cookies");
         note(&mut below, || key.to_owned(), list_note);
         if !list.is_empty() {
-            out.insert(key.to_owned(), list.into());
+            out.push(key, list);
         }
     }
     for key in ["data", "env"] {
@@ -247,7 +253,7 @@ pub(super) fn request(value: Value, notes: &mut Map<String, Value>) -> Option<Va
             || key.to_owned(),
             bounds::trim(&mut value, bounds::DATA),
         );
-        out.insert(key.to_owned(), value);
+        out.push(key, value);
     }
     note(
         notes,
@@ -258,63 +264,71 @@ pub(super) fn request(value: Value, notes: &mut Map<String, Value>) -> Option<Va
 }
 
 /// A body given as a text is read as JSON where it is JSON, so that its secrets are seen.
-fn body(value: Value) -> Value {
+fn body(value: Value<'_>) -> Value<'_> {
     match value {
         Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
-            lenient_json::parse(text.as_bytes()).unwrap_or(Value::String(text))
+            match lenient_json::parse_text(&text) {
+                // The text may be one that was put together from escapes; what is read of it must not end with it.
+                Ok(value) => value.into_owned(),
+                Err(_) => Value::String(text),
+            }
         }
         other => other,
     }
 }
 
-fn secret_pairs(given: Vec<(String, Value)>, all_secret: bool) -> (Vec<Value>, Note) {
+fn secret_pairs<'a>(given: Vec<(Text<'a>, Value<'a>)>, all_secret: bool) -> (Vec<Value<'a>>, Note) {
     let mut list = Vec::new();
-    let mut notes = Map::new();
+    let mut notes = Notes::new();
     let len = given.len();
     for (mut key, value) in given.into_iter().take(bounds::DATA.entries) {
         bounds::trim_text(&mut key, bounds::NAME_CHARS_MAX);
         let mut value = match value {
             Value::Array(mut values) if values.len() == 1 => {
-                values.pop().and_then(text).unwrap_or_default().into()
+                Value::from(values.pop().and_then(text).unwrap_or_default())
             }
             value => Value::from(text(value).unwrap_or_default()),
         };
-        let value_note = if value != "" && (all_secret || scrub::is_secret_key(&key)) {
+        let is_blank = matches!(&value, Value::String(text) if text.is_empty());
+        let value_note = if !is_blank && (all_secret || scrub::is_secret_key(&key)) {
             value = scrub::FILTERED.into();
             Some(bounds::scrub_note())
         } else {
             bounds::trim(&mut value, bounds::BREADCRUMB)
         };
         note(&mut notes, || list.len().to_string(), value_note);
-        list.push(json!([key, value]));
+        list.push(Value::Array(vec![key.into(), value]));
     }
     (list, bounds::with_cut(notes, len, bounds::DATA.entries))
 }
 
 /// `{values}` or a list → `{values}`: the latest ones, times as RFC 3339.
-pub(super) fn breadcrumbs(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
+pub(super) fn breadcrumbs<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
     let mut entries = list(value);
     let len = entries.len();
     entries.drain(..len.saturating_sub(bounds::BREADCRUMBS_MAX));
     let mut values = Vec::with_capacity(entries.len());
-    let mut below = Map::new();
+    let mut below = Notes::new();
     for entry in entries {
         let mut given = match entry {
             Value::Object(given) => given,
-            scalar => Map::from_iter([("message".to_owned(), scalar)]),
+            scalar => {
+                let mut given = Map::new();
+                given.push("message", scalar);
+                given
+            }
         };
         let mut out = Map::new();
-        if let Some(time) = take(&mut given, "timestamp").and_then(|time| timestamps::parse(&time))
-        {
-            out.insert("timestamp".to_owned(), time.to_string().into());
+        if let Some(time) = take(&mut given, "timestamp").and_then(time) {
+            out.push("timestamp", time.to_string());
         }
         for key in ["type", "category", "message", "level", "event_id"] {
             if let Some(text) = take(&mut given, key).and_then(text) {
-                out.insert(key.to_owned(), text.into());
+                out.push(key, text);
             }
         }
         if let Some(data) = take(&mut given, "data") {
-            out.insert("data".to_owned(), data);
+            out.push("data", data);
         }
         let entry_note = bounds::trim_object(&mut out, bounds::BREADCRUMB);
         note(&mut below, || values.len().to_string(), entry_note);
@@ -323,7 +337,7 @@ pub(super) fn breadcrumbs(value: Value, notes: &mut Map<String, Value>) -> Optio
     if let Some(below) = bounds::with_cut(below, len, bounds::BREADCRUMBS_MAX) {
         notes.insert("breadcrumbs".to_owned(), json!({ "values": below }));
     }
-    (!values.is_empty()).then(|| json!({ "values": values }))
+    (!values.is_empty()).then(|| Value::wrapped("values", values))
 }
 
 #[cfg(test)]
@@ -347,7 +361,7 @@ mod tests {
             ),
             ("100%", json!(["a"]), "100%"),
         ] {
-            assert_eq!(interpolate(template, Some(&params)), expected);
+            assert_eq!(interpolate(template, Some(&params.into())), expected);
         }
     }
 }

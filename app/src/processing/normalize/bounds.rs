@@ -2,14 +2,19 @@
 //!
 //! What is cut is noted as Sentry does, under `_meta`: at the same path, `{"": {"rem": [["!limit", "x"]], "len": n}}`.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
+use serde_json::json;
+
+use super::value::{Map, Text, Value};
 use crate::processing::scrub;
 
 /// The most exceptions of a chain; both ends are kept.
 pub(super) const EXCEPTIONS_MAX: usize = 50;
 /// The most frames of a stack; both ends are kept.
 pub(super) const FRAMES_MAX: usize = 250;
+/// The most frames of all exceptions together, and of all threads; where there are more, each stack has an equal share.
+pub(super) const FRAMES_ALL_MAX: usize = 1000;
 /// The most threads.
 pub(super) const THREADS_MAX: usize = 100;
 /// The most breadcrumbs; the latest are kept.
@@ -60,32 +65,62 @@ pub(super) const BREADCRUMB: Bounds = Bounds {
 };
 
 /// What was changed below a place, in the form of `_meta`; `None` if nothing.
-pub(super) type Note = Option<Value>;
+pub(super) type Note = Option<serde_json::Value>;
+
+/// Notes by the names of what they are about.
+pub(super) type Notes = serde_json::Map<String, serde_json::Value>;
 
 /// The note that something was cut from `len` entries or characters.
-pub(super) fn cut_note(len: usize) -> Value {
+pub(super) fn cut_note(len: usize) -> serde_json::Value {
     json!({ "": { "rem": [["!limit", "x"]], "len": len } })
 }
 
 /// The note that a secret was taken out.
-pub(super) fn scrub_note() -> Value {
+pub(super) fn scrub_note() -> serde_json::Value {
     json!({ "": { "rem": [["@secret", "s"]] } })
 }
 
 /// Cuts a text to so many characters, the last being an ellipsis.
-pub(super) fn trim_text(text: &mut String, chars_max: usize) -> Note {
+pub(super) fn trim_text(text: &mut Text<'_>, chars_max: usize) -> Note {
     if text.len() <= chars_max {
         return None;
     }
     let (end, _) = text.char_indices().nth(chars_max)?;
     let len = text.chars().count();
+    cut_text(text, end);
+    Some(cut_note(len))
+}
+
+/// Cuts a text at a boundary of characters, the last one left of it making room for an ellipsis.
+fn cut_text(text: &mut Text<'_>, end: usize) {
     let keep = text[..end]
         .char_indices()
         .next_back()
         .map_or(0, |(at, _)| at);
-    text.truncate(keep);
-    text.push('…');
-    Some(cut_note(len))
+    let mut kept = String::with_capacity(keep + '…'.len_utf8());
+    kept.push_str(&text[..keep]);
+    kept.push('…');
+    *text = Cow::Owned(kept);
+}
+
+/// Scrubs a text and cuts it to so many characters. Of a text that is far too long only the part that may be kept is looked at.
+fn scrub_and_trim(text: &mut Text<'_>, chars_max: usize) -> Note {
+    // The longest secret that a pattern must see whole is a card number; what follows `key=` is a secret however much of it is seen.
+    const SECRET_BYTES_MAX: usize = 64;
+    let looked_at = text.floor_char_boundary(4 * chars_max + SECRET_BYTES_MAX);
+    let cut = (looked_at < text.len()).then(|| cut_note(text.chars().count()));
+    if cut.is_some() {
+        let kept = text[..looked_at].to_owned();
+        *text = Cow::Owned(kept);
+    }
+    let scrubbed = scrub::scrub_text(text).map(|clean| *text = Cow::Owned(clean));
+    if cut.is_some() && !text.ends_with(scrub::FILTERED) {
+        // Scrubbing may have made it shorter: half a secret at the end must not come into view.
+        let end = text.floor_char_boundary(text.len().saturating_sub(SECRET_BYTES_MAX));
+        cut_text(text, end);
+    }
+    let trimmed = trim_text(text, chars_max);
+    cut.or(trimmed).or_else(|| scrubbed.map(|()| scrub_note()))
 }
 
 /// Cuts a list to so many entries, keeping both ends.
@@ -100,13 +135,9 @@ pub(super) fn trim_middle<T>(list: &mut Vec<T>, entries_max: usize) -> Note {
 }
 
 /// Trims and scrubs a value of any shape, in place.
-pub(super) fn trim(value: &mut Value, bounds: Bounds) -> Note {
+pub(super) fn trim(value: &mut Value<'_>, bounds: Bounds) -> Note {
     match value {
-        Value::String(text) => {
-            let scrubbed = scrub::scrub_text(text).map(|clean| *text = clean);
-            let cut = trim_text(text, bounds.chars);
-            cut.or_else(|| scrubbed.map(|()| scrub_note()))
-        }
+        Value::String(text) => scrub_and_trim(text, bounds.chars),
         Value::Array(list) => {
             if bounds.depth == 0 {
                 return Some(flatten(value, bounds));
@@ -117,7 +148,7 @@ pub(super) fn trim(value: &mut Value, bounds: Bounds) -> Note {
                 depth: bounds.depth - 1,
                 ..bounds
             };
-            let mut notes = Map::new();
+            let mut notes = Notes::new();
             for (index, entry) in list.iter_mut().enumerate() {
                 note(&mut notes, || index.to_string(), trim(entry, below));
             }
@@ -134,28 +165,19 @@ pub(super) fn trim(value: &mut Value, bounds: Bounds) -> Note {
 }
 
 /// Trims and scrubs the entries of an object, in place; the values of secret keys are taken out whole.
-pub(super) fn trim_object(map: &mut Map<String, Value>, bounds: Bounds) -> Note {
+pub(super) fn trim_object(map: &mut Map<'_>, bounds: Bounds) -> Note {
     let len = map.len();
-    if len > bounds.entries {
-        *map = std::mem::take(map)
-            .into_iter()
-            .take(bounds.entries)
-            .collect();
-    }
+    map.truncate(bounds.entries);
     if map.keys().any(|key| key.len() > NAME_CHARS_MAX) {
-        *map = std::mem::take(map)
-            .into_iter()
-            .map(|(mut key, value)| {
-                trim_text(&mut key, NAME_CHARS_MAX);
-                (key, value)
-            })
-            .collect();
+        map.rename(|key| {
+            trim_text(key, NAME_CHARS_MAX);
+        });
     }
     let below = Bounds {
         depth: bounds.depth.saturating_sub(1),
         ..bounds
     };
-    let mut notes = Map::new();
+    let mut notes = Notes::new();
     for (key, entry) in map.iter_mut() {
         let below_note = if is_secret(key, entry) {
             *entry = Value::from(scrub::FILTERED);
@@ -163,13 +185,13 @@ pub(super) fn trim_object(map: &mut Map<String, Value>, bounds: Bounds) -> Note 
         } else {
             trim(entry, below)
         };
-        note(&mut notes, || key.clone(), below_note);
+        note(&mut notes, || key.to_string(), below_note);
     }
     with_cut(notes, len, bounds.entries)
 }
 
 /// Whether an entry is to be taken out; counts of tokens, flags and nothing at all are no secrets.
-fn is_secret(key: &str, entry: &Value) -> bool {
+fn is_secret(key: &str, entry: &Value<'_>) -> bool {
     let could_be = match entry {
         Value::Null | Value::Bool(_) => false,
         Value::Number(_) => !key.to_ascii_lowercase().contains("token"),
@@ -180,22 +202,27 @@ fn is_secret(key: &str, entry: &Value) -> bool {
 }
 
 /// Adds what was noted below `key`, if anything.
-pub(super) fn note(notes: &mut Map<String, Value>, key: impl FnOnce() -> String, below: Note) {
+pub(super) fn note(notes: &mut Notes, key: impl FnOnce() -> String, below: Note) {
     if let Some(below) = below {
         notes.insert(key(), below);
     }
 }
 
 /// The notes of all entries, joined with the note that there were more.
-pub(super) fn with_cut(mut notes: Map<String, Value>, len: usize, entries_max: usize) -> Note {
+pub(super) fn with_cut(mut notes: Notes, len: usize, entries_max: usize) -> Note {
     if len > entries_max {
         notes.insert(String::new(), cut_note(len)[""].take());
     }
-    (!notes.is_empty()).then_some(Value::Object(notes))
+    joined(notes)
+}
+
+/// All notes of one place as one, if there are any.
+pub(super) fn joined(notes: Notes) -> Note {
+    (!notes.is_empty()).then_some(notes.into())
 }
 
 /// Replaces a container that lies too deep by a word on its size.
-fn flatten(value: &mut Value, bounds: Bounds) -> Value {
+fn flatten(value: &mut Value<'_>, bounds: Bounds) -> serde_json::Value {
     let (len, kind) = match value {
         Value::Array(list) => (list.len(), "list"),
         Value::Object(map) => (map.len(), "object"),
@@ -207,8 +234,11 @@ fn flatten(value: &mut Value, bounds: Bounds) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bounds, trim, trim_middle, trim_text};
+    use std::borrow::Cow;
+
     use serde_json::json;
+
+    use super::{Bounds, Value, trim, trim_middle, trim_text};
 
     const SMALL: Bounds = Bounds {
         depth: 2,
@@ -218,12 +248,13 @@ mod tests {
 
     #[test]
     fn texts_lists_and_depth_are_cut_and_noted() {
-        let mut value =
-            json!({ "a": "1234567890123456", "b": [1, 2, 3, 4], "c": { "d": { "e": 1 } } });
+        let mut value = Value::from(
+            json!({ "a": "1234567890123456", "b": [1, 2, 3, 4], "c": { "d": { "e": 1 } } }),
+        );
         let note = trim(&mut value, SMALL).unwrap();
         assert_eq!(
             value,
-            json!({ "a": "12345678901234…", "b": [1, 2, 3], "c": { "d": "<object of 1>" } })
+            json!({ "a": "12345678901234…", "b": [1, 2, 3], "c": { "d": "<object of 1>" } }).into()
         );
         assert_eq!(note["a"][""]["len"], 16);
         assert_eq!(note["b"][""]["len"], 4);
@@ -233,7 +264,9 @@ mod tests {
 
     #[test]
     fn secrets_are_taken_out_at_any_depth() {
-        let mut value = json!({ "a": { "Password": "x", "max_tokens": 7, "has_password": true, "credentials": [1] } });
+        let mut value = Value::from(
+            json!({ "a": { "Password": "x", "max_tokens": 7, "has_password": true, "credentials": [1] } }),
+        );
         let note = trim(
             &mut value,
             Bounds {
@@ -245,17 +278,30 @@ mod tests {
         .unwrap();
         assert_eq!(
             value,
-            json!({ "a": { "Password": "[Filtered]", "max_tokens": 7, "has_password": true, "credentials": "[Filtered]" } })
+            json!({ "a": { "Password": "[Filtered]", "max_tokens": 7, "has_password": true, "credentials": "[Filtered]" } }).into()
         );
         assert_eq!(note["a"]["Password"][""]["rem"][0][0], "@secret");
     }
 
     #[test]
     fn characters_are_counted_not_bytes() {
-        let mut text = "ééééé".to_owned();
+        let mut text = Cow::Borrowed("ééééé");
         assert_eq!(trim_text(&mut text, 5), None);
         assert!(trim_text(&mut text, 4).is_some());
         assert_eq!(text, "ééé…");
+    }
+
+    /// Half of a card number is not shown because a secret before it made room.
+    #[test]
+    fn what_is_cut_is_scrubbed_first() {
+        for filler in 0..80 {
+            let secret = "token=".to_owned() + &"x".repeat(50 + filler);
+            let mut value = Value::from(format!("{secret} {}", "4242424242424242 ".repeat(20)));
+            let note = trim(&mut value, SMALL).unwrap();
+            let text = value.to_string();
+            assert!(!text.contains("4242") && !text.contains("xx"), "{text}");
+            assert_eq!(note[""]["rem"][0][0], "!limit");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The top level of an event: which attributes there are, and what each becomes.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
-use super::bounds::{self, note};
-use super::values::{take, text, word};
+use super::bounds::{self, Notes, note};
+use super::value::{Map, Value};
+use super::values::{replaced, take, text, time, word};
 use super::{EventContext, attributes, exceptions};
 use crate::domain::{EventId, Severity, timestamps};
 
@@ -38,19 +39,16 @@ const FREE: [&str; 6] = [
 ];
 
 /// Normalises an event of any shape; returns it with its id.
-pub(super) fn normalize(
-    mut given: Map<String, Value>,
-    context: &EventContext,
-) -> (EventId, Map<String, Value>) {
+pub(super) fn normalize<'a>(mut given: Map<'a>, context: &EventContext) -> (EventId, Map<'a>) {
     for (old, new) in OLD_NAMES {
         if let Some(value) = given.remove(old) {
-            given.entry(new).or_insert(value);
+            given.insert_missing(new, value);
         }
     }
-    let mut out = Map::new();
-    let mut notes = match given.remove("_meta") {
-        Some(Value::Object(notes)) => notes,
-        _ => Map::new(),
+    let mut out = Map::with_capacity(given.len() + 8);
+    let mut notes = match given.remove("_meta").map(serde_json::Value::from) {
+        Some(serde_json::Value::Object(notes)) => notes,
+        _ => Notes::new(),
     };
     let event_id = identity(&mut given, context, &mut out);
     names(&mut given, &mut out, &mut notes);
@@ -62,11 +60,11 @@ pub(super) fn normalize(
                 .and_then(|message| attributes::logentry(message, &mut notes))
         })
     {
-        out.insert("logentry".to_owned(), entry);
+        out.push("logentry", entry);
     }
-    let mut put = |key: &str, value: Option<Value>| {
+    let mut put = |key: &'static str, value: Option<Value<'a>>| {
         if let Some(value) = value {
-            out.insert(key.to_owned(), value);
+            out.push(key, value);
         }
     };
     put(
@@ -105,112 +103,94 @@ pub(super) fn normalize(
         let below = bounds::trim_object(&mut map, bounds::DATA);
         note(&mut notes, || key.to_owned(), below);
         if !map.is_empty() {
-            out.insert(key.to_owned(), map.into());
+            out.push(key, map);
         }
     }
     if !notes.is_empty() {
-        out.insert("_meta".to_owned(), notes.into());
+        out.push("_meta", serde_json::Value::from(notes));
     }
     (event_id, out)
 }
 
 /// Id, times and level: what every event has.
-fn identity(
-    given: &mut Map<String, Value>,
-    context: &EventContext,
-    out: &mut Map<String, Value>,
-) -> EventId {
+fn identity(given: &mut Map<'_>, context: &EventContext, out: &mut Map<'_>) -> EventId {
     let own = take(given, "event_id")
         .and_then(word)
         .and_then(|id| id.parse::<EventId>().ok())
         .filter(|id| !id.as_uuid().is_nil());
     let event_id = context.event_id.or(own).unwrap_or(context.fresh_event_id);
-    let occurred_at = take(given, "timestamp").and_then(|time| timestamps::parse(&time));
+    let occurred_at = take(given, "timestamp").and_then(time);
     let occurred_at = timestamps::believe(occurred_at, context.sent_at, context.received_at);
     let level = match take(given, "level") {
         Some(Value::Number(number)) => number.as_i64().and_then(Severity::from_number),
         Some(Value::String(level)) => level.parse().ok(),
         _ => None,
     };
-    out.insert("event_id".to_owned(), event_id.to_simple().into());
-    out.insert("timestamp".to_owned(), occurred_at.to_string().into());
-    out.insert(
-        "received".to_owned(),
-        context.received_at.to_string().into(),
-    );
-    out.insert(
-        "level".to_owned(),
-        level.unwrap_or_default().as_str().into(),
-    );
+    out.push("event_id", event_id.to_simple());
+    out.push("timestamp", occurred_at.to_string());
+    out.push("received", context.received_at.to_string());
+    out.push("level", level.unwrap_or_default().as_str());
     event_id
 }
 
-fn names(
-    given: &mut Map<String, Value>,
-    out: &mut Map<String, Value>,
-    notes: &mut Map<String, Value>,
-) {
+fn names<'a>(given: &mut Map<'a>, out: &mut Map<'a>, notes: &mut Notes) {
     for key in NAMES {
         if let Some(name) = take(given, key).and_then(word) {
-            let mut name = name.replace(['\n', '\r'], " ");
+            let mut name = replaced(name, &['\n', '\r'], " ");
             note(
                 notes,
                 || key.to_owned(),
                 bounds::trim_text(&mut name, bounds::NAME_CHARS_MAX),
             );
-            out.insert(key.to_owned(), name.into());
+            out.push(key, name);
         }
     }
-    out.entry("platform").or_insert_with(|| "other".into());
+    out.insert_missing("platform", "other");
     if let Some(mut dist) = take(given, "dist").and_then(word) {
         bounds::trim_text(&mut dist, bounds::ENVIRONMENT_CHARS_MAX);
-        out.insert("dist".to_owned(), dist.into());
+        out.push("dist", dist);
     }
-    let environment = take(given, "environment").and_then(word).map_or_else(
-        || "production".to_owned(),
-        |environment| environment.replace(['/', '\n', '\r'], "-"),
-    );
-    let mut environment = environment;
+    let mut environment = take(given, "environment")
+        .and_then(word)
+        .map_or(Cow::Borrowed("production"), |environment| {
+            replaced(environment, &['/', '\n', '\r'], "-")
+        });
     note(
         notes,
         || "environment".to_owned(),
         bounds::trim_text(&mut environment, bounds::ENVIRONMENT_CHARS_MAX),
     );
-    out.insert("environment".to_owned(), environment.into());
+    out.push("environment", environment);
 }
 
 /// Exceptions, threads and the stack of a message.
-fn stacks(
-    given: &mut Map<String, Value>,
-    out: &mut Map<String, Value>,
-    notes: &mut Map<String, Value>,
-) {
+fn stacks<'a>(given: &mut Map<'a>, out: &mut Map<'a>, notes: &mut Notes) {
     if let Some(exceptions) =
         take(given, "exception").and_then(|value| exceptions::exceptions(value, notes))
     {
-        out.insert("exception".to_owned(), exceptions);
+        out.push("exception", exceptions);
     }
     let mut stack = take(given, "stacktrace")
-        .and_then(|stack| exceptions::stacktrace(stack, notes, "stacktrace"));
+        .and_then(|stack| exceptions::stacktrace(stack, bounds::FRAMES_MAX, notes, "stacktrace"));
     if let Some(threads) = take(given, "threads") {
         let (threads, crashed) = exceptions::threads(threads, notes);
-        let has_stack = |exception: &Value| exception.get("stacktrace").is_some();
+        let has_stack = |exception: &Value<'_>| exception.get("stacktrace").is_some();
         let exceptions = out
             .get("exception")
-            .and_then(|exception| exception["values"].as_array());
+            .and_then(|exception| exception.get("values")?.as_array());
         if !exceptions.is_some_and(|exceptions| exceptions.iter().any(has_stack)) {
             stack = stack.or(crashed);
         }
         if let Some(threads) = threads {
-            out.insert("threads".to_owned(), threads);
+            out.push("threads", threads);
         }
     }
     if let Some(stack) = stack {
-        out.insert("stacktrace".to_owned(), stack);
+        out.push("stacktrace", stack);
     }
 }
 
-fn contexts_of(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
+fn contexts_of<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
     let Value::Object(mut contexts) = value else {
         return None;
     };
@@ -222,21 +202,21 @@ fn contexts_of(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
     (!contexts.is_empty()).then_some(Value::Object(contexts))
 }
 
-fn sdk(mut given: Map<String, Value>) -> Map<String, Value> {
+fn sdk(mut given: Map<'_>) -> Map<'_> {
     let mut out = Map::new();
     for key in ["name", "version"] {
         if let Some(mut name) = take(&mut given, key).and_then(text) {
             bounds::trim_text(&mut name, bounds::NAME_CHARS_MAX);
-            out.insert(key.to_owned(), name.into());
+            out.push(key, name);
         }
     }
     for key in ["integrations", "packages", "features"] {
         if let Some(list) = take(&mut given, key).filter(Value::is_array) {
-            out.insert(key.to_owned(), list);
+            out.push(key, list);
         }
     }
     if let Some(settings) = take(&mut given, "settings") {
-        out.insert("settings".to_owned(), json!(settings));
+        out.push("settings", settings);
     }
     out
 }

@@ -1,8 +1,9 @@
 //! Exceptions, stack traces, frames and threads in all their shapes.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::bounds::{self, Note, note};
+use super::bounds::{self, Note, Notes, joined, note};
+use super::value::{Map, Value};
 use super::values::{list, take, text, word};
 
 /// Attributes of a frame that are short texts.
@@ -19,13 +20,14 @@ const FRAME_NAMES: [&str; 7] = [
 const FRAME_ADDRESSES: [&str; 4] = ["instruction_addr", "symbol_addr", "image_addr", "addr_mode"];
 
 /// `{values}`, a flat list, or one bare object → `{values}`; `None` if nothing is left.
-pub(super) fn exceptions(value: Value, notes: &mut Map<String, Value>) -> Option<Value> {
+pub(super) fn exceptions<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
     let mut entries = list(value);
-    let mut below = Map::new();
+    let mut below = Notes::new();
     let cut = bounds::trim_middle(&mut entries, bounds::EXCEPTIONS_MAX);
+    let frames_max = frames_max(&entries);
     let mut values = Vec::with_capacity(entries.len());
     for entry in entries {
-        if let Some((entry, entry_note)) = exception(entry) {
+        if let Some((entry, entry_note)) = exception(entry, frames_max) {
             note(&mut below, || values.len().to_string(), entry_note);
             values.push(entry);
         }
@@ -36,16 +38,43 @@ pub(super) fn exceptions(value: Value, notes: &mut Map<String, Value>) -> Option
     if !below.is_empty() {
         notes.insert("exception".to_owned(), json!({ "values": below }));
     }
-    (!values.is_empty()).then(|| json!({ "values": values }))
+    (!values.is_empty()).then(|| Value::wrapped("values", values))
 }
 
-fn exception(value: Value) -> Option<(Value, Note)> {
+/// How many frames each stack of these exceptions or threads may keep.
+fn frames_max(entries: &[Value<'_>]) -> usize {
+    let lens = || {
+        let stacks = |entry: &Value<'_>| STACKS.map(|key| entry.get(key).map_or(0, frames_len));
+        let lens = entries.iter().flat_map(stacks);
+        lens.map(|len| len.min(bounds::FRAMES_MAX))
+            .filter(|len| *len > 0)
+    };
+    if lens().sum::<usize>() <= bounds::FRAMES_ALL_MAX {
+        bounds::FRAMES_MAX
+    } else {
+        bounds::FRAMES_ALL_MAX / lens().count()
+    }
+}
+
+fn frames_len(stack: &Value<'_>) -> usize {
+    let frames = stack.get("frames").unwrap_or(stack);
+    frames.as_array().map_or(0, <[_]>::len)
+}
+
+/// Where an exception may carry a stack.
+const STACKS: [&str; 2] = ["stacktrace", "raw_stacktrace"];
+
+fn exception(value: Value<'_>, frames_max: usize) -> Option<(Value<'_>, Note)> {
     let mut given = match value {
         Value::Object(given) => given,
-        scalar => Map::from_iter([("value".to_owned(), scalar)]),
+        scalar => {
+            let mut given = Map::new();
+            given.push("value", scalar);
+            given
+        }
     };
     let mut out = Map::new();
-    let mut notes = Map::new();
+    let mut notes = Notes::new();
     for key in ["type", "module"] {
         if let Some(mut name) = take(&mut given, key).and_then(word) {
             note(
@@ -53,7 +82,7 @@ fn exception(value: Value) -> Option<(Value, Note)> {
                 || key.to_owned(),
                 bounds::trim_text(&mut name, bounds::NAME_CHARS_MAX),
             );
-            out.insert(key.to_owned(), name.into());
+            out.push(key, name);
         }
     }
     if let Some(value) = take(&mut given, "value").and_then(text) {
@@ -63,13 +92,13 @@ fn exception(value: Value) -> Option<(Value, Note)> {
             || "value".to_owned(),
             bounds::trim(&mut value, message_bounds()),
         );
-        out.insert("value".to_owned(), value);
+        out.push("value", value);
     }
-    for key in ["stacktrace", "raw_stacktrace"] {
+    for key in STACKS {
         if let Some(stack) =
-            take(&mut given, key).and_then(|stack| stacktrace(stack, &mut notes, key))
+            take(&mut given, key).and_then(|stack| stacktrace(stack, frames_max, &mut notes, key))
         {
-            out.insert(key.to_owned(), stack);
+            out.push(key, stack);
         }
     }
     let says_nothing = out.is_empty();
@@ -83,15 +112,10 @@ fn exception(value: Value) -> Option<(Value, Note)> {
                 || key.to_owned(),
                 bounds::trim(&mut value, bounds::VARIABLES),
             );
-            out.insert(key.to_owned(), value);
+            out.push(key, value);
         }
     }
-    (!says_nothing).then(|| {
-        (
-            Value::Object(out),
-            (!notes.is_empty()).then_some(Value::Object(notes)),
-        )
-    })
+    (!says_nothing).then(|| (Value::Object(out), joined(notes)))
 }
 
 /// The bounds of messages and of values of exceptions.
@@ -102,17 +126,17 @@ pub(super) fn message_bounds() -> bounds::Bounds {
     }
 }
 
-fn mechanism(value: Value) -> Value {
+fn mechanism(value: Value<'_>) -> Value<'_> {
     let mut out = match value {
         Value::Object(given) => given,
-        Value::String(kind) => Map::from_iter([("type".to_owned(), Value::from(kind))]),
-        _ => return json!({}),
+        Value::String(kind) => return Value::wrapped("type", kind),
+        _ => Map::new(),
     };
     if let Some(kind) = out.remove("type").and_then(word) {
-        out.insert("type".to_owned(), kind.into());
+        out.push("type", kind);
     }
     for key in ["handled", "synthetic"] {
-        if out.get(key).is_some_and(|claim| !claim.is_boolean()) {
+        if out.get(key).is_some_and(|claim| !claim.is_bool()) {
             out.remove(key);
         }
     }
@@ -120,7 +144,12 @@ fn mechanism(value: Value) -> Value {
 }
 
 /// A stack trace: an object with frames, or the list of frames itself; `None` if it has no frame.
-pub(super) fn stacktrace(value: Value, notes: &mut Map<String, Value>, key: &str) -> Option<Value> {
+pub(super) fn stacktrace<'a>(
+    value: Value<'a>,
+    frames_max: usize,
+    notes: &mut Notes,
+    key: &str,
+) -> Option<Value<'a>> {
     let frames = match value {
         Value::Object(mut given) => take(&mut given, "frames")?,
         frames => frames,
@@ -128,8 +157,8 @@ pub(super) fn stacktrace(value: Value, notes: &mut Map<String, Value>, key: &str
     let Value::Array(mut frames) = frames else {
         return None;
     };
-    let mut below = Map::new();
-    let cut = bounds::trim_middle(&mut frames, bounds::FRAMES_MAX);
+    let mut below = Notes::new();
+    let cut = bounds::trim_middle(&mut frames, frames_max);
     let mut kept = Vec::with_capacity(frames.len());
     for given in frames {
         let Value::Object(given) = given else {
@@ -147,47 +176,48 @@ pub(super) fn stacktrace(value: Value, notes: &mut Map<String, Value>, key: &str
     if !below.is_empty() {
         notes.insert(key.to_owned(), json!({ "frames": below }));
     }
-    (!kept.is_empty()).then(|| json!({ "frames": kept }))
+    (!kept.is_empty()).then(|| Value::wrapped("frames", kept))
 }
 
-fn frame(mut given: Map<String, Value>) -> (Map<String, Value>, Note) {
-    let mut out = Map::new();
-    let mut notes = Map::new();
+fn frame(mut given: Map<'_>) -> (Map<'_>, Note) {
+    let mut out = Map::with_capacity(given.len());
+    let mut notes = Notes::new();
     for key in FRAME_NAMES {
         if let Some(mut name) = take(&mut given, key).and_then(word) {
             bounds::trim_text(&mut name, bounds::NAME_CHARS_MAX);
-            out.insert(key.to_owned(), name.into());
+            out.push(key, name);
         }
     }
     for key in ["filename", "abs_path"] {
         if let Some(mut path) = take(&mut given, key).and_then(word) {
             bounds::trim_text(&mut path, bounds::PATH_CHARS_MAX);
-            out.insert(key.to_owned(), path.into());
+            out.push(key, path);
         }
     }
     for key in ["lineno", "colno"] {
         if let Some(number) = take(&mut given, key).and_then(whole_number) {
-            out.insert(key.to_owned(), number.into());
+            out.push(key, number);
         }
     }
     for key in FRAME_ADDRESSES {
         if let Some(address) = take(&mut given, key).and_then(word) {
-            out.insert(key.to_owned(), address.into());
+            out.push(key, address);
         }
     }
     if let Some(line) = take(&mut given, "context_line").and_then(source_line) {
-        out.insert("context_line".to_owned(), line);
+        out.push("context_line", line);
     }
     for key in ["pre_context", "post_context"] {
         if let Some(Value::Array(lines)) = take(&mut given, key) {
-            let lines: Vec<Value> = lines.into_iter().take(20).filter_map(source_line).collect();
+            let lines: Vec<Value<'_>> =
+                lines.into_iter().take(20).filter_map(source_line).collect();
             if !lines.is_empty() {
-                out.insert(key.to_owned(), lines.into());
+                out.push(key, lines);
             }
         }
     }
     if let Some(Value::Bool(claim)) = given.remove("in_app") {
-        out.insert("in_app".to_owned(), claim.into());
+        out.push("in_app", claim);
     }
     if let Some(mut vars) =
         take(&mut given, "vars").filter(|vars| vars.is_object() || vars.is_array())
@@ -197,18 +227,18 @@ fn frame(mut given: Map<String, Value>) -> (Map<String, Value>, Note) {
             || "vars".to_owned(),
             bounds::trim(&mut vars, bounds::VARIABLES),
         );
-        out.insert("vars".to_owned(), vars);
+        out.push("vars", vars);
     }
-    (out, (!notes.is_empty()).then_some(Value::Object(notes)))
+    (out, joined(notes))
 }
 
-fn source_line(line: Value) -> Option<Value> {
+fn source_line(line: Value<'_>) -> Option<Value<'_>> {
     let mut line = text(line)?;
     bounds::trim_text(&mut line, bounds::LINE_CHARS_MAX);
     Some(line.into())
 }
 
-fn whole_number(value: Value) -> Option<u64> {
+fn whole_number(value: Value<'_>) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -217,55 +247,57 @@ fn whole_number(value: Value) -> Option<u64> {
 }
 
 /// Threads, and the stack of the one that crashed, or else the current one.
-pub(super) fn threads(
-    value: Value,
-    notes: &mut Map<String, Value>,
-) -> (Option<Value>, Option<Value>) {
-    let mut below = Map::new();
-    let mut values: Vec<Value> = Vec::new();
+pub(super) fn threads<'a>(
+    value: Value<'a>,
+    notes: &mut Notes,
+) -> (Option<Value<'a>>, Option<Value<'a>>) {
+    let mut below = Notes::new();
+    let mut values: Vec<Value<'_>> = Vec::new();
     let mut entries = list(value);
     bounds::trim_middle(&mut entries, bounds::THREADS_MAX);
+    let frames_max = frames_max(&entries);
     for entry in entries {
         let Value::Object(mut given) = entry else {
             continue;
         };
-        let mut thread_notes = Map::new();
+        let mut thread_notes = Notes::new();
         let stack = take(&mut given, "stacktrace")
-            .and_then(|stack| stacktrace(stack, &mut thread_notes, "stacktrace"));
+            .and_then(|stack| stacktrace(stack, frames_max, &mut thread_notes, "stacktrace"));
         let mut out = Map::new();
         for key in ["id", "name", "state"] {
             if let Some(mut name) = take(&mut given, key).and_then(word) {
                 bounds::trim_text(&mut name, bounds::NAME_CHARS_MAX);
-                out.insert(key.to_owned(), name.into());
+                out.push(key, name);
             }
         }
         for key in ["crashed", "current", "main"] {
             if let Some(Value::Bool(claim)) = given.remove(key) {
-                out.insert(key.to_owned(), claim.into());
+                out.push(key, claim);
             }
         }
         if let Some(stack) = stack {
-            out.insert("stacktrace".to_owned(), stack);
+            out.push("stacktrace", stack);
         }
         note(
             &mut below,
             || values.len().to_string(),
-            (!thread_notes.is_empty()).then_some(Value::Object(thread_notes)),
+            joined(thread_notes),
         );
         values.push(Value::Object(out));
     }
     if !below.is_empty() {
         notes.insert("threads".to_owned(), json!({ "values": below }));
     }
-    let is =
-        |thread: &&Value, claim: &str| thread[claim] == true && thread.get("stacktrace").is_some();
+    let is = |thread: &&Value<'_>, claim: &str| {
+        thread.get(claim) == Some(&Value::Bool(true)) && thread.get("stacktrace").is_some()
+    };
     let chosen = values
         .iter()
         .find(|thread| is(thread, "crashed"))
         .or_else(|| values.iter().find(|thread| is(thread, "current")));
-    let stack = chosen.map(|thread| thread["stacktrace"].clone());
+    let stack = chosen.and_then(|thread| thread.get("stacktrace")).cloned();
     (
-        (!values.is_empty()).then(|| json!({ "values": values })),
+        (!values.is_empty()).then(|| Value::wrapped("values", values)),
         stack,
     )
 }

@@ -4,29 +4,44 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde::de::IgnoredAny;
+
+use super::parser;
+use super::value::Value;
 
 /// Deeper values are cut off by the repair; the parser itself refuses at 128.
 const DEPTH_MAX: usize = 100;
 
-/// Parses leniently: well-formed JSON at once, anything else after a repair. No text in the result holds NUL.
+/// Parses leniently: well-formed JSON at once, anything else after a repair. No text in the result holds NUL. Without a repair, texts
+/// are borrowed from `bytes`.
 ///
 /// # Errors
 /// The parser's words if even the repair does not make it JSON.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if !has_nul_escape(bytes)
-        && let Ok(value) = serde_json::from_slice(bytes)
-    {
-        return Ok(value);
+pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, String> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse_text(text),
+        Err(_) => parse_text(&String::from_utf8_lossy(bytes)).map(Value::into_owned),
     }
-    let repaired = repair(&String::from_utf8_lossy(bytes));
-    serde_json::from_str(&repaired).map_err(|error| error.to_string())
 }
 
-fn has_nul_escape(bytes: &[u8]) -> bool {
-    let mut backslashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\\');
-    backslashes.any(|(at, _)| bytes[at + 1..].starts_with(b"u0000"))
+/// Parses a text as [`parse`] does.
+pub(super) fn parse_text(text: &str) -> Result<Value<'_>, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some(value) = parser::parse(text) {
+        return Ok(value);
+    }
+    let repaired = repair(text);
+    match parser::parse(&repaired) {
+        Some(value) => Ok(value.into_owned()),
+        None => Err(complaint(&repaired)),
+    }
+}
+
+/// What serde's parser, which says where and why, says of a text that ours refuses.
+fn complaint(text: &str) -> String {
+    serde_json::from_str::<IgnoredAny>(text)
+        .err()
+        .map_or_else(|| "not readable".to_owned(), |error| error.to_string())
 }
 
 /// One scan that mends what a parser would refuse; what it cannot mend stays for the parser to name.
@@ -192,11 +207,11 @@ mod tests {
             (r#"{"a":"\x41 \u12"}"#, json!({"a": "\\x41 \\u12"})),
             ("\u{feff}{\"a\":\"NaN\"}", json!({"a": "NaN"})),
         ] {
-            assert_eq!(parse(text.as_bytes()).unwrap(), expected, "{text}");
+            assert_eq!(parse(text.as_bytes()).unwrap(), expected.into(), "{text}");
         }
         assert_eq!(
             parse(b"{\"a\":\"\xff\"}").unwrap(),
-            json!({"a": "\u{fffd}"})
+            json!({"a": "\u{fffd}"}).into()
         );
         assert!(parse(b"{\"a\":").is_err());
         assert!(parse(b"nonsense").is_err());
@@ -206,7 +221,7 @@ mod tests {
     fn raw_nul_is_replaced() {
         assert_eq!(
             parse(b"{\"a\":\"x\0y\"}").unwrap(),
-            json!({"a": "x\u{fffd}y"})
+            json!({"a": "x\u{fffd}y"}).into()
         );
     }
 
@@ -217,7 +232,10 @@ mod tests {
             "[".repeat(100_000),
             "]".repeat(100_000)
         );
-        assert_eq!(parse(deep.as_bytes()).unwrap()["b"], 2);
+        assert_eq!(
+            parse(deep.as_bytes()).unwrap().get("b"),
+            Some(&super::Value::from(2))
+        );
         assert!(parse("[".repeat(100_000).as_bytes()).is_err());
     }
 

@@ -1,7 +1,8 @@
 //! Our own body for those without an SDK → Sentry's shape.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
+use super::value::{Map, Value};
 use super::values::{list, take, text, word};
 use super::{EventContext, InvalidEvent, stack_text};
 
@@ -32,65 +33,78 @@ const SHARED: [&str; 19] = [
 ///
 /// # Errors
 /// If `project_id` names another project than the key's.
-pub(super) fn to_sentry(
-    mut given: Map<String, Value>,
+pub(super) fn to_sentry<'a>(
+    mut given: Map<'a>,
     context: &EventContext,
-) -> Result<Map<String, Value>, InvalidEvent> {
+) -> Result<Map<'a>, InvalidEvent> {
     check_project(&mut given, context)?;
-    let mut out = Map::new();
+    let mut out = Map::with_capacity(given.len() + 2);
     for key in SHARED {
         if let Some(value) = take(&mut given, key) {
-            out.insert(key.to_owned(), value);
+            out.push(key, value);
         }
     }
     let mut stack = None;
     match take(&mut given, "stacktrace") {
         Some(Value::String(printed)) => {
-            stack = stack_text::parse(&printed).map(|frames| json!({ "frames": frames }));
-            let extra = out.entry("extra").or_insert_with(|| json!({}));
-            if let Some(extra) = extra.as_object_mut() {
-                extra.entry("stacktrace").or_insert(printed.into());
+            stack = printed_stack(&printed);
+            out.insert_missing("extra", Map::new());
+            if let Some(Value::Object(extra)) = out.get_mut("extra") {
+                extra.insert_missing("stacktrace", printed);
             }
         }
-        Some(Value::Array(frames)) => stack = Some(json!({ "frames": frames })),
+        Some(Value::Array(frames)) => stack = Some(Value::wrapped("frames", frames)),
         other => stack = other.or(stack),
     }
     if let Some(exception) = take(&mut given, "exception") {
-        let mut values: Vec<Value> = list(exception).into_iter().map(exception_of).collect();
+        let mut values: Vec<Value<'_>> = list(exception).into_iter().map(exception_of).collect();
         if let Some(Value::Object(last)) = values.last_mut()
             && !last.contains_key("stacktrace")
             && let Some(stack) = stack.take()
         {
-            last.insert("stacktrace".to_owned(), stack);
+            last.push("stacktrace", stack);
         }
-        out.insert("exception".to_owned(), values.into());
+        out.push("exception", values);
     }
     if let Some(stack) = stack {
-        out.insert("stacktrace".to_owned(), stack);
+        out.push("stacktrace", stack);
     }
     if let Some(message) = take(&mut given, "message") {
-        out.insert("message".to_owned(), message);
+        out.push("message", message);
     }
     match take(&mut given, "user") {
-        Some(user @ Value::Object(_)) => drop(out.insert("user".to_owned(), user)),
-        Some(id) => drop(out.insert("user".to_owned(), json!({ "id": id }))),
+        Some(user @ Value::Object(_)) => out.push("user", user),
+        Some(id) => out.push("user", Value::wrapped("id", id)),
         None => {}
     }
     let sdk = match take(&mut given, "sdk") {
-        Some(sdk @ Value::Object(_)) => sdk,
-        _ => json!({
-            "name": take(&mut given, "sdk_name").and_then(text).unwrap_or_else(|| "mesher.native".to_owned()),
-            "version": take(&mut given, "sdk_version").and_then(text),
-        }),
+        Some(Value::Object(sdk)) => sdk,
+        _ => sdk_of(&mut given),
     };
-    out.insert("sdk".to_owned(), sdk);
+    out.push("sdk", sdk);
     Ok(out)
 }
 
-fn check_project(
-    given: &mut Map<String, Value>,
-    context: &EventContext,
-) -> Result<(), InvalidEvent> {
+fn sdk_of<'a>(given: &mut Map<'a>) -> Map<'a> {
+    let name = take(given, "sdk_name").and_then(text);
+    let mut sdk = Map::new();
+    sdk.push("name", name.unwrap_or(Cow::Borrowed("mesher.native")));
+    if let Some(version) = take(given, "sdk_version").and_then(text) {
+        sdk.push("version", version);
+    }
+    sdk
+}
+
+/// The stack that a program printed.
+fn printed_stack<'a>(printed: &str) -> Option<Value<'a>> {
+    let frames = stack_text::parse(printed)?;
+    Some(Value::wrapped(
+        "frames",
+        Value::from(serde_json::Value::from(frames)),
+    ))
+}
+
+fn check_project(given: &mut Map<'_>, context: &EventContext) -> Result<(), InvalidEvent> {
     let Some(claim) = take(given, "project_id").and_then(word) else {
         return Ok(());
     };
@@ -106,27 +120,30 @@ fn check_project(
 }
 
 /// `Type: value` as a text, or an object whose `stacktrace` may be a text or a list and whose value may be called `message`.
-fn exception_of(value: Value) -> Value {
+fn exception_of(value: Value<'_>) -> Value<'_> {
     let mut out = match value {
         Value::Object(given) => given,
         other => {
             let text = text(other).unwrap_or_default();
-            return match text.split_once(": ") {
+            let mut out = Map::new();
+            match text.split_once(": ") {
                 Some((kind, value)) if !kind.is_empty() && !kind.contains(char::is_whitespace) => {
-                    json!({ "type": kind, "value": value })
+                    out.push("type", kind.to_owned());
+                    out.push("value", value.to_owned());
                 }
-                _ => json!({ "value": text }),
-            };
+                _ => out.push("value", text),
+            }
+            return Value::Object(out);
         }
     };
     if !out.contains_key("value")
         && let Some(message) = out.remove("message")
     {
-        out.insert("value".to_owned(), message);
+        out.push("value", message);
     }
     if let Some(Value::String(printed)) = out.get("stacktrace") {
-        match stack_text::parse(printed) {
-            Some(frames) => drop(out.insert("stacktrace".to_owned(), json!({ "frames": frames }))),
+        match printed_stack(printed) {
+            Some(stack) => out.insert("stacktrace", stack),
             None => drop(out.remove("stacktrace")),
         }
     }

@@ -186,6 +186,31 @@ fn long_stacks_keep_both_ends_and_say_so() {
     );
 }
 
+/// Fifty exceptions of 250 frames each took a second to group.
+#[test]
+fn all_stacks_together_are_bounded() {
+    let frames = |len: usize| -> Vec<Value> {
+        (0..len)
+            .map(|number| json!({ "function": format!("f{number}") }))
+            .collect()
+    };
+    let kept = |entries: Vec<Value>, what: &str| -> Vec<usize> {
+        let event = normal(&json!({ what: entries }));
+        let values = event[what]["values"].as_array().unwrap().iter();
+        values
+            .map(|entry| entry["stacktrace"]["frames"].as_array().unwrap().len())
+            .collect()
+    };
+    let exception = |len| json!({ "type": "E", "stacktrace": { "frames": frames(len) } });
+    assert_eq!(kept(vec![exception(250); 50], "exception"), [20; 50]);
+    assert_eq!(kept(vec![exception(300); 4], "exception"), [250; 4]);
+    assert_eq!(
+        kept(vec![exception(200), exception(3)], "exception"),
+        [200, 3]
+    );
+    assert_eq!(kept(vec![exception(250); 100], "threads"), [10; 100]);
+}
+
 #[test]
 fn the_crashed_thread_lends_its_stack() {
     let stack = json!({ "frames": [{ "function": "f" }] });

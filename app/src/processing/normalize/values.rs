@@ -1,34 +1,50 @@
 //! Small readers that take a value of the wrong shape for what it was meant to be.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::value::{Map, Text, Value};
+use crate::domain::timestamps;
 
 /// The text of a scalar: numbers and booleans are written out, containers as JSON; `None` for null.
-pub(super) fn text(value: Value) -> Option<String> {
+pub(super) fn text(value: Value<'_>) -> Option<Text<'_>> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text),
-        Value::Bool(true) => Some("True".to_owned()),
-        Value::Bool(false) => Some("False".to_owned()),
-        other => Some(other.to_string()),
+        Value::Bool(true) => Some(Cow::Borrowed("True")),
+        Value::Bool(false) => Some(Cow::Borrowed("False")),
+        other => Some(Cow::Owned(other.to_string())),
     }
 }
 
 /// As [`text`], but trimmed, and nothing if empty.
-pub(super) fn word(value: Value) -> Option<String> {
+pub(super) fn word(value: Value<'_>) -> Option<Text<'_>> {
     let text = text(value)?;
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return None;
     }
-    Some(if trimmed.len() == text.len() {
-        text
-    } else {
-        trimmed.to_owned()
+    if trimmed.len() == text.len() {
+        return Some(text);
+    }
+    Some(match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     })
 }
 
+/// A text in which each of `from` is replaced by `to`; mostly there is none.
+pub(super) fn replaced<'a>(text: Text<'a>, from: &[char], to: &str) -> Text<'a> {
+    if text.contains(from) {
+        Cow::Owned(text.replace(from, to))
+    } else {
+        text
+    }
+}
+
 /// The entries of a list that may be wrapped as `{"values": […]}`, or stand alone; nulls are dropped.
-pub(super) fn list(value: Value) -> Vec<Value> {
+pub(super) fn list(value: Value<'_>) -> Vec<Value<'_>> {
     let mut entries = match value {
         Value::Array(list) => list,
         Value::Object(mut map) => match map.remove("values") {
@@ -46,7 +62,7 @@ pub(super) fn list(value: Value) -> Vec<Value> {
 }
 
 /// Pairs given as an object, as a list of pairs, or as a list of `{"key", "value"}`.
-pub(super) fn pairs(value: Value) -> Vec<(String, Value)> {
+pub(super) fn pairs(value: Value<'_>) -> Vec<(Text<'_>, Value<'_>)> {
     match value {
         Value::Object(map) => map.into_iter().collect(),
         Value::Array(list) => list.into_iter().filter_map(pair).collect(),
@@ -54,7 +70,7 @@ pub(super) fn pairs(value: Value) -> Vec<(String, Value)> {
     }
 }
 
-fn pair(value: Value) -> Option<(String, Value)> {
+fn pair(value: Value<'_>) -> Option<(Text<'_>, Value<'_>)> {
     match value {
         Value::Array(mut pair) if pair.len() == 2 => {
             let value = pair.pop()?;
@@ -68,19 +84,28 @@ fn pair(value: Value) -> Option<(String, Value)> {
     }
 }
 
+/// A time as clients write it.
+pub(super) fn time(value: Value<'_>) -> Option<Timestamp> {
+    match value {
+        Value::Number(number) => timestamps::from_seconds(number.as_f64()?),
+        Value::String(text) => timestamps::parse_text(&text),
+        _ => None,
+    }
+}
+
 /// Takes an attribute out; null counts as none.
-pub(super) fn take(map: &mut Map<String, Value>, key: &str) -> Option<Value> {
+pub(super) fn take<'a>(map: &mut Map<'a>, key: &str) -> Option<Value<'a>> {
     map.remove(key).filter(|value| !value.is_null())
 }
 
 /// Pairs of a query or form, decoded.
-pub(super) fn form(text: &str) -> Vec<(String, Value)> {
+pub(super) fn form<'a>(text: &str) -> Vec<(Text<'a>, Value<'a>)> {
     let text = text.strip_prefix('?').unwrap_or(text);
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), Value::from(decode(value)))
+            (Cow::Owned(decode(key)), Value::from(decode(value)))
         })
         .collect()
 }

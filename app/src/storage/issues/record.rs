@@ -72,7 +72,9 @@ impl IssueRecord {
             number,
             fingerprint: event.fingerprint.hash.clone(),
             fingerprint_version: i16::try_from(event.fingerprint.version).unwrap_or(i16::MAX),
-            grouping: Some(event.grouping.clone()),
+            grouping: Some(
+                serde_json::to_value(&event.grouping).expect("texts and numbers are always JSON"),
+            ),
             title: event.title.clone(),
             culprit: event.culprit.clone(),
             r#type: event.exception_type.clone(),

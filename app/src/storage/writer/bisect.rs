@@ -13,11 +13,14 @@ pub(super) struct Culprit {
     pub(super) reason: String,
 }
 
-/// Whether an error is about the data: SQLSTATE class 22 (data exception) or 23 (integrity constraint violation).
+/// Whether an error is about the data: SQLSTATE class 22 (data exception), 23 (integrity constraint violation) or 54 (a limit of the
+/// program exceeded, such as an index entry that is too long: trying again would not help).
 pub(super) fn blames_an_event(error: &Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| code.code().starts_with("22") || code.code().starts_with("23"))
+    error.code().is_some_and(|code| {
+        ["22", "23", "54"]
+            .iter()
+            .any(|class| code.code().starts_with(class))
+    })
 }
 
 /// The culprits among `places`. A set that fails only as a whole is blamed as a whole, so that this always ends.

@@ -10,10 +10,11 @@ use super::bisect::Culprit;
 use super::plan::{Known, Plan, ProjectFacts, believed, plan};
 use super::{Chunk, Committed, EventKind, IssueChange, Quarantined, StoredEvent, WriteError};
 use crate::domain::{GroupedEvent, Outcome, ProjectId, RawEvent};
+use crate::storage::copy::{self, EventRow};
 use crate::storage::issues::record::{self, IssueRecord};
 use crate::storage::issues::{IssueRow, lock_projects};
 use crate::storage::outcomes::{self, OutcomeCount};
-use crate::storage::{copy, partitions, spools};
+use crate::storage::{partitions, spools};
 
 pub(super) const STATEMENTS: &[&str] =
     &[PROJECTS, COUNTERS, DUPLICATES, COUNT, CHANGES, QUARANTINE];
@@ -127,7 +128,6 @@ async fn fill<'a>(
 ) -> Result<(Vec<&'a GroupedEvent>, Plan, Slugs), Error> {
     let events: Vec<&GroupedEvent> = places.iter().map(|place| &chunk.events[*place]).collect();
     transaction.batch_execute(SETTINGS).await?;
-    copy::stage(transaction, &events).await?;
     let known = read(transaction, &events).await?;
     let slugs = known
         .projects
@@ -135,7 +135,7 @@ async fn fill<'a>(
         .map(|(id, facts)| (*id, facts.slug.clone()))
         .collect();
     let plan = plan(&events, known);
-    write(transaction, &plan).await?;
+    write(transaction, &events, &plan).await?;
     Ok((events, plan, slugs))
 }
 
@@ -242,7 +242,11 @@ async fn read_duplicates(
 }
 
 /// Writes what was decided; outcomes come last, with those of the quarantine.
-async fn write(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Error> {
+async fn write(
+    transaction: &Transaction<'_>,
+    events: &[&GroupedEvent],
+    plan: &Plan,
+) -> Result<(), Error> {
     let mut days: Vec<_> = plan
         .rows
         .iter()
@@ -252,18 +256,16 @@ async fn write(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Error> 
     if !days.is_empty() {
         partitions::ensure(transaction, &days).await?;
     }
-    let rows: Vec<i32> = plan
+    let rows: Vec<EventRow<'_>> = plan
         .rows
         .iter()
-        .map(|row| i32::try_from(row.event).expect("a chunk has at most thousands of events"))
+        .map(|row| EventRow {
+            event: events[row.event],
+            issue_id: row.issue_id,
+            received_at: row.received_at,
+        })
         .collect();
-    let issues: Vec<Uuid> = plan
-        .rows
-        .iter()
-        .map(|row| row.issue_id.into_uuid())
-        .collect();
-    let received: Vec<Timestamp> = plan.rows.iter().map(|row| row.received_at).collect();
-    copy::insert(transaction, &rows, &issues, &received).await?;
+    copy::insert(transaction, &rows).await?;
     let (new, old): (Vec<_>, Vec<_>) = plan.touched.values().partition(|touched| touched.is_new);
     let new: Vec<&IssueRecord> = new.into_iter().map(|touched| &touched.record).collect();
     let old: Vec<&IssueRecord> = old.into_iter().map(|touched| &touched.record).collect();

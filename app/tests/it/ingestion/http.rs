@@ -2,113 +2,14 @@
 
 use std::io::Write as _;
 
-use bytes::Bytes;
 use mesher::domain::Outcome;
 use mesher::ingestion::admission::DoorLimits;
-use mesher::ingestion::http::routes;
 use mesher::ingestion::rate_limit::Rate;
-use serde_json::{Value, json};
-use warp::http::{Response, StatusCode};
+use serde_json::json;
+use warp::http::StatusCode;
 
-use super::support::{Door, KEY, OTHER_KEY, door, door_with, json_of};
-
-const ID: &str = "7f7aaadfa00642179ed55fbf8585c6c0";
-const EVENT: &str = r#"{"message":"boom","level":"error","platform":"python"}"#;
-
-fn envelope(header: &str, items: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = format!("{header}\n").into_bytes();
-    for (header, payload) in items {
-        bytes.extend_from_slice(format!("{header}\n{payload}\n").as_bytes());
-    }
-    bytes
-}
-
-fn event_envelope() -> Vec<u8> {
-    envelope(
-        &json!({ "event_id": ID }).to_string(),
-        &[(r#"{"type":"event"}"#, EVENT)],
-    )
-}
-
-/// A request that carries the right key in the header, to be changed by each probe.
-struct Probe {
-    method: &'static str,
-    path: String,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-}
-
-impl Probe {
-    fn envelope(body: Vec<u8>) -> Probe {
-        Probe {
-            method: "POST",
-            path: "/api/1/envelope/".to_owned(),
-            headers: vec![(
-                "x-sentry-auth",
-                format!("Sentry sentry_key={KEY}, sentry_version=7"),
-            )],
-            body,
-        }
-    }
-
-    fn native(body: &Value) -> Probe {
-        Probe {
-            method: "POST",
-            path: "/api/v1/events".to_owned(),
-            headers: vec![("authorization", format!("Bearer {KEY}"))],
-            body: body.to_string().into_bytes(),
-        }
-    }
-
-    fn path(mut self, path: &str) -> Probe {
-        path.clone_into(&mut self.path);
-        self
-    }
-
-    fn method(mut self, method: &'static str) -> Probe {
-        self.method = method;
-        self
-    }
-
-    /// In place of the key's header.
-    fn auth(mut self, name: &'static str, value: &str) -> Probe {
-        self.headers = vec![(name, value.to_owned())];
-        self
-    }
-
-    fn no_auth(mut self) -> Probe {
-        self.headers.clear();
-        self
-    }
-
-    fn header(mut self, name: &'static str, value: &str) -> Probe {
-        self.headers.push((name, value.to_owned()));
-        self
-    }
-
-    async fn send(self, door: &Door) -> Response<Bytes> {
-        let mut request = warp::test::request()
-            .method(self.method)
-            .path(&self.path)
-            .body(self.body);
-        for (name, value) in self.headers {
-            request = request.header(name, value);
-        }
-        request.reply(&routes(door.admission.clone())).await
-    }
-
-    async fn status(self, door: &Door) -> u16 {
-        self.send(door).await.status().as_u16()
-    }
-}
-
-fn body(response: &Response<Bytes>) -> Value {
-    serde_json::from_slice(response.body()).unwrap()
-}
-
-fn header<'r>(response: &'r Response<Bytes>, name: &str) -> Option<&'r str> {
-    response.headers().get(name)?.to_str().ok()
-}
+use super::probe::{EVENT, ID, Probe, body, envelope, event_envelope, header};
+use super::support::{KEY, OTHER_KEY, door, door_with, json_of};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -285,8 +186,8 @@ async fn malformed_bodies_are_refused() {
         .get()
         .iter()
         .map(|count| {
-            assert_eq!(count.1, Outcome::Invalid);
-            count.2
+            assert_eq!(count.outcome, Outcome::Invalid);
+            count.quantity
         })
         .sum();
     assert_eq!(invalid, 6);
@@ -378,7 +279,7 @@ async fn a_key_that_sends_too_fast_is_told_when_to_come_back_and_recovers() {
     };
     let door = door_with(
         DoorLimits {
-            rate,
+            rate: Some(rate),
             ..DoorLimits::default()
         },
         |_| {},

@@ -1,0 +1,232 @@
+//! A parser of well-formed JSON that borrows texts and gives up on everything unusual, which is left to the repair.
+//!
+//! Source: RFC 8259. Events are mostly short texts: eight bytes of one are looked at together.
+
+use std::borrow::Cow;
+
+use super::value::{Map, Text, Value};
+
+/// Deeper values are left to the repair, which cuts them off.
+const DEPTH_MAX: usize = 127;
+
+/// Parses one JSON value with nothing but blanks around it; `None` if it is not well-formed, or too deep.
+pub(super) fn parse(text: &str) -> Option<Value<'_>> {
+    let mut parser = Parser { text, at: 0 };
+    let value = parser.value(DEPTH_MAX)?;
+    parser.skip_blanks();
+    (parser.at == text.len()).then_some(value)
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes `byte` if it comes next.
+    fn take(&mut self, byte: u8) -> bool {
+        let comes = self.peek() == Some(byte);
+        self.at += usize::from(comes);
+        comes
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Option<Value<'a>> {
+        let comes = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += word.len();
+        comes.then_some(value)
+    }
+
+    fn value(&mut self, depth: usize) -> Option<Value<'a>> {
+        self.skip_blanks();
+        match self.peek()? {
+            b'"' => self.string().map(Value::String),
+            b'{' => self.object(depth.checked_sub(1)?),
+            b'[' => self.array(depth.checked_sub(1)?),
+            b't' => self.word("true", Value::Bool(true)),
+            b'f' => self.word("false", Value::Bool(false)),
+            b'n' => self.word("null", Value::Null),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => None,
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Option<Value<'a>> {
+        self.at += 1;
+        self.skip_blanks();
+        if self.take(b'}') {
+            return Some(Value::Object(Map::new()));
+        }
+        let mut map = Map::with_capacity(4);
+        loop {
+            self.skip_blanks();
+            if self.peek()? != b'"' {
+                return None;
+            }
+            let key = self.string()?;
+            self.skip_blanks();
+            if !self.take(b':') {
+                return None;
+            }
+            map.push(key, self.value(depth)?);
+            self.skip_blanks();
+            if self.take(b'}') {
+                map.drop_copies();
+                return Some(Value::Object(map));
+            }
+            if !self.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Option<Value<'a>> {
+        self.at += 1;
+        self.skip_blanks();
+        let mut list = Vec::new();
+        if self.take(b']') {
+            return Some(Value::Array(list));
+        }
+        loop {
+            list.push(self.value(depth)?);
+            self.skip_blanks();
+            if self.take(b']') {
+                return Some(Value::Array(list));
+            }
+            if !self.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    /// The text whose opening quote comes next. One with an escape is read by serde; NUL, which the database's texts cannot hold and
+    /// only an escape makes, is replaced.
+    fn string(&mut self) -> Option<Text<'a>> {
+        let start = self.at + 1;
+        let mut at = start;
+        let mut has_escape = false;
+        loop {
+            at = plain_end(self.text.as_bytes(), at);
+            match self.text.as_bytes().get(at)? {
+                b'"' => break,
+                b'\\' => {
+                    has_escape = true;
+                    at += 2;
+                }
+                _ => return None,
+            }
+        }
+        self.at = at + 1;
+        if !has_escape {
+            return self.text.get(start..at).map(Cow::Borrowed);
+        }
+        let text: String = serde_json::from_str(self.text.get(start - 1..=at)?).ok()?;
+        Some(Cow::Owned(if text.contains('\0') {
+            text.replace('\0', "\u{fffd}")
+        } else {
+            text
+        }))
+    }
+
+    fn number(&mut self) -> Option<Value<'a>> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let len = rest.iter().take_while(|byte| is_part(byte)).count();
+        let token = &self.text[self.at..self.at + len];
+        self.at += len;
+        let number = serde_json::from_str(token).ok()?;
+        Some(Value::Number(number))
+    }
+}
+
+/// Where the bytes from `at` on that stand in a text as they are end: at a quote, a backslash, a control character or the end.
+fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..at + 8) {
+        let mut word = [0; 8];
+        word.copy_from_slice(eight);
+        let special = specials(u64::from_le_bytes(word));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
+    at + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+/// The high bit of each byte that is special; of bytes above the first that is, perhaps of more.
+///
+/// Source: Sean Eron Anderson, "Bit Twiddling Hacks", "Determine if a word has a byte less than n".
+fn specials(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let zeroes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    controls | zeroes(word ^ (ONES * 0x22)) | zeroes(word ^ (ONES * 0x5c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+    use proptest::prelude::{prop_assert_eq, proptest};
+    use serde_json::Value;
+
+    fn by_serde(text: &str) -> Option<Value> {
+        serde_json::from_str(text).ok()
+    }
+
+    proptest! {
+        /// What serde takes we take, what it refuses we refuse, and the values are the same.
+        #[test]
+        fn reads_what_serde_reads(text in "(\\{|\\}|\\[|\\]|\"|\\\\|\\\\n|\\\\u00e9|a|aaaaaaaaaaa|é|-|0|1|1.5e3|,|:|true|null| |\t|\u{1}){0,24}") {
+            prop_assert_eq!(parse(&text).map(Value::from), by_serde(&text));
+        }
+
+        #[test]
+        fn texts_of_any_length_end_where_they_end(before in "[a-zé ]{0,20}", special in "(\"|\\\\|\u{1f}|\\\\\"|é)", after in "[a-z\"]{0,20}") {
+            let text = format!("[\"{before}{special}{after}\"]");
+            prop_assert_eq!(parse(&text).map(Value::from), by_serde(&text));
+        }
+    }
+
+    #[test]
+    fn numbers_and_depth_are_serdes() {
+        for text in [
+            "0",
+            "-0",
+            "01",
+            "1.",
+            ".5",
+            "-",
+            "1e5",
+            "1E+5",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "1.7976931348623157e308",
+            "1e999",
+            "1-2",
+            " 7 ",
+            "7 8",
+            "",
+            "tru",
+            "nulll",
+        ] {
+            assert_eq!(parse(text).map(Value::from), by_serde(text), "{text}");
+        }
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse(&nested(127)).is_some());
+        assert!(parse(&nested(200)).is_none());
+        assert!(parse(&"[".repeat(100_000)).is_none());
+    }
+}
