@@ -69,6 +69,7 @@
 //! | group, worker pool | [`Groups`] |
 //! | task | [`Job`], [`System::blocking`] |
 //! | observer, `sys:get_state` | [`System::inspect`], [`Inspection`], [`Address::get_state`] |
+//! | logger, dead letters, metrics | [`telemetry`], [`System::dead_letters`] |
 //!
 //! What is promised, with the test that proves it, is in `docs/SEMANTICS.md`; what differs from OTP in `docs/OTP_MAP.md`; how other
 //! libraries do in the same scenarios in `docs/CONFORMANCE.md`; how to test in microseconds, under a seed, in `docs/TESTING.md`. Each of Mesh's words has its example in the README.

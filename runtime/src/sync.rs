@@ -1,7 +1,7 @@
-//! The door through which the reply slot and the mailbox take their locks and atomics: parking_lot's and std's, or loom's, which tries
+//! The door through which the reply slot, the mailbox and the system lane take their locks and atomics: parking_lot's and std's, or loom's, which tries
 //! every order of threads.
 //!
-//! `RUSTFLAGS="--cfg mesh_loom" cargo test -p mesh-runtime --lib every_order` runs what is tried. The name of the flag is our own, because
+//! `script/test loom` runs what is tried. The name of the flag is our own, because
 //! tokio changes under `--cfg loom`.
 
 #[cfg(not(all(test, mesh_loom)))]

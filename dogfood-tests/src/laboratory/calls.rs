@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mesh_runtime::sim::{Faults, Sim};
 use mesh_runtime::{
-    Actor, CallError, ChildSpec, Context, ExitKind, ExitReason, Flow, Job, ReplyTo, Strategy,
-    Supervisor, System,
+    Actor, CallError, Capacity, ChildSpec, Context, ExitKind, ExitReason, Flow, Job, Overflow,
+    ReplyTo, Strategy, Supervisor, System,
 };
 
 const CALLERS: u64 = 4;
@@ -117,6 +117,10 @@ struct Caller {
 
 pub(super) async fn play(sim: Sim) {
     let system = sim.system("calls");
+    if sim.chance(0.3) {
+        one_by_one(&sim, &system).await;
+        return;
+    }
     let exact = sim.chance(0.5);
     if exact {
         sim.set_turn_cost_max(Duration::ZERO);
@@ -260,4 +264,136 @@ impl Caller {
             "{kind:?} took {took:?} and may take {limit:?}"
         );
     }
+}
+
+/// One call at a time and no faults: how it ends is known beforehand.
+async fn one_by_one(sim: &Sim, system: &System) {
+    sim.set_turn_cost_max(Duration::ZERO);
+    let replies = Arc::new(AtomicU64::new(0));
+    let args = Args {
+        replies: replies.clone(),
+    };
+    let tree = Supervisor::new(Strategy::OneForOne)
+        .intensity(u32::MAX, Duration::from_secs(1))
+        .child(ChildSpec::worker::<Service>("service", args));
+    system.supervise(tree).await.expect("the service starts");
+    let service = system
+        .whereis::<Message>("service")
+        .expect("it has started");
+    let (mut answered, mut late) = (0, 0);
+    for id in 0..20_u64 {
+        let delay = Duration::from_millis(1 + sim.below(30));
+        let limit = Duration::from_millis(1 + sim.below(30));
+        let in_time = delay < limit;
+        let told = |text: &str| Err(CallError::Exited(ExitReason::error(text)));
+        let (kind, expected) = match sim.below(9) {
+            // Which of two that are due in one tick comes first is nobody's promise.
+            0 if delay != limit => (
+                Kind::Later(delay),
+                in_time.then_some(id).ok_or(CallError::Timeout),
+            ),
+            1 if delay != limit => (
+                Kind::Busy(delay),
+                in_time.then_some(id).ok_or(CallError::Timeout),
+            ),
+            2 => (Kind::Handed, Ok(id)),
+            3 => (Kind::Dropped, Err(CallError::NoReply)),
+            4 => (Kind::Kept, Err(CallError::Timeout)),
+            5 => (Kind::Stopped, told("told to stop")),
+            6 => (Kind::Panicked, told("told to panic")),
+            7 => (Kind::Myself, Ok(id)),
+            _ => (Kind::Now, Ok(id)),
+        };
+        let ended = service
+            .call_timeout(limit, move |to| Message::Ask(kind, id, to))
+            .await;
+        sim.note(&format!(
+            "call {id}, {kind:?}, at most {limit:?}: {ended:?}"
+        ));
+        match (&ended, kind) {
+            // The location of a panic is not what is asked.
+            (Err(CallError::Exited(reason)), Kind::Panicked) => {
+                assert!(reason.is_panic(), "{ended:?}")
+            }
+            _ => assert_eq!(ended, expected, "{kind:?}, at most {limit:?}"),
+        }
+        answered += u64::from(ended.is_ok());
+        late += u64::from(ended == Err(CallError::Timeout) && kind != Kind::Kept);
+        sim.sleep(Duration::from_millis(100)).await;
+        assert_eq!(
+            system.inspect().counts.late_replies,
+            late,
+            "late replies after call {id}"
+        );
+    }
+    assert_eq!(
+        replies.load(Ordering::Relaxed),
+        answered + late,
+        "replies sent"
+    );
+    refused(sim, system).await;
+}
+
+/// Calls that find nobody, or no room.
+async fn refused(sim: &Sim, system: &System) {
+    let policies = [
+        Overflow::Reject,
+        Overflow::Wait,
+        Overflow::DropNewest,
+        Overflow::DropOldest,
+    ];
+    let (policy, bound) = (
+        sim.pick(&policies),
+        1 + usize::try_from(sim.below(3)).unwrap_or(0),
+    );
+    let deaf = system.spawn_with(
+        Capacity::bounded(bound).overflow(policy),
+        |cx: Context<ReplyTo<u64>>| async move {
+            cx.sleep(Duration::from_secs(3600)).await;
+        },
+    );
+    let limit = Duration::from_secs(1);
+    let waiting: Vec<Job<Result<u64, CallError>>> = (0..bound)
+        .map(|_| {
+            let deaf = deaf.clone();
+            Job::spawn(
+                system,
+                async move { deaf.call_timeout(limit, |to| to).await },
+            )
+        })
+        .collect();
+    sim.settle().await;
+    let last = deaf.call_timeout(limit, |to| to).await;
+    let oldest = policy == Overflow::DropOldest;
+    let expected = if oldest {
+        CallError::Timeout
+    } else {
+        CallError::Full
+    };
+    assert_eq!(last, Err(expected), "a call to a full mailbox, {policy:?}");
+    let mut ends = Vec::new();
+    for job in waiting {
+        ends.push(job.await.expect("a caller does not panic"));
+    }
+    let full = ends
+        .iter()
+        .filter(|end| **end == Err(CallError::Full))
+        .count();
+    let timed_out = ends
+        .iter()
+        .filter(|end| **end == Err(CallError::Timeout))
+        .count();
+    assert_eq!(
+        (full, timed_out),
+        (usize::from(oldest), bound - usize::from(oldest)),
+        "{policy:?}: {ends:?}"
+    );
+    let pid = deaf.pid();
+    system.kill(pid);
+    let _ = system.wait_for_exit(pid).await;
+    assert_eq!(
+        deaf.call(|to| to).await,
+        Err(CallError::NoProcess),
+        "a call to the dead"
+    );
 }

@@ -8,6 +8,8 @@ use mesh_runtime::sim::Sim;
 use mesh_runtime::{Address, Context, Event, ExitReason, Pid, Ref, Signal, System};
 
 const ACTS: usize = 40;
+/// A whole slice: who has spent it lets the others run.
+const SLICE: u32 = mesh_runtime::limits::REDUCTIONS_PER_SLICE;
 
 /// What an agent is told to do.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ async fn agent(number: usize, board: Board, mut cx: Context<Command>) -> ExitRea
         match cx.receive_event().await {
             Event::Message(Command::Link(pid)) => cx.link(pid),
             Event::Message(Command::Unlink(peer, pid)) => {
+                // Whoever dies now is heard of while this one has already made up its mind.
+                cx.consume_budget(SLICE).await;
                 cx.unlink(pid);
                 board.see(number, Seen::Unlinked(peer));
             }
@@ -66,6 +70,7 @@ async fn agent(number: usize, board: Board, mut cx: Context<Command>) -> ExitRea
                 numbers.insert(reference, monitor);
             }
             Event::Message(Command::Demonitor(monitor)) => {
+                cx.consume_budget(SLICE).await;
                 if let Some(reference) = monitors.remove(&monitor) {
                     cx.demonitor(reference);
                 }
@@ -232,6 +237,16 @@ impl World {
         let pid = self.agents[other].pid();
         let no_process = ExitReason::no_process();
         match self.sim.below(14) {
+            0..=3 if agent == other => {
+                // The one normal exit signal that is not ignored.
+                self.tell(agent, Command::Signal(pid, ExitReason::normal()));
+                if self.model.traps[agent] {
+                    let seen = Seen::Exit(agent, ExitReason::normal().to_string());
+                    self.model.expect(agent, seen);
+                } else {
+                    self.model.end(agent, &ExitReason::normal());
+                }
+            }
             _ if agent == other => {
                 let traps = self.sim.chance(0.5);
                 self.model.traps[agent] = traps;

@@ -189,13 +189,13 @@ impl Kernel {
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
     pub(crate) fn bury(&self, process: &super::Process, reason: &ExitReason) {
         let pid = process.pid;
+        self.scheduler.ended(pid, reason);
         process.close();
         for part in &self.parts {
             part.process_exited(pid);
         }
         drop(self.timers.cancel_owned(pid));
         count(&self.counters.exited);
-        self.scheduler.ended(pid, reason);
         let (links, watching, watchers) = process.farewell(reason);
         self.table.remove(pid);
         for (reference, watched) in watching {

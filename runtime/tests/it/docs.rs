@@ -84,6 +84,23 @@ fn every_guarantee_names_an_existing_test() {
     }
 }
 
+/// Each of the chapters that are proved by breaking the runtime has a break for each guarantee, and the table of what was seen has it too.
+#[test]
+fn every_guarantee_was_broken_on_purpose() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("it is written down");
+    let (breaks, seen) = (read("tests/mutations.txt"), read("docs/BROKEN.md"));
+    let unbroken: Vec<String> = guarantees(&read("docs/SEMANTICS.md"))
+        .into_iter()
+        .map(|guarantee| guarantee.number)
+        .filter(|number| number.starts_with(['A', 'B', 'C', 'D', 'E', 'F', 'J']))
+        .filter(|number| {
+            !breaks.contains(&format!("\n== {number} ")) || !seen.contains(&format!("| {number} |"))
+        })
+        .collect();
+    assert!(unbroken.is_empty(), "nobody broke {unbroken:?}");
+}
+
 #[test]
 fn a_missing_test_is_noticed() {
     let text = "\n- **A1** Nothing.\n- **A2** Something. Test: `links::no_such_test`, `docs::a_missing_test_is_noticed`.\n";

@@ -110,12 +110,13 @@ async fn metrics_have_the_documented_names() {
     ] {
         assert_eq!(told.get(name), Some(&value), "{name} in {told:?}");
     }
-    // The table in `telemetry` has each name, and no other.
+    // The table in `telemetry` has each name, and no other; those of the edges are told as things happen, and tested there.
     let source = include_str!("../../src/telemetry.rs");
     let documented: Vec<&str> = source
         .split("//! | `mesh_runtime_")
         .skip(1)
         .map(|row| row.split('`').next().unwrap())
+        .filter(|name| !name.starts_with("http_") && !name.starts_with("postgres_"))
         .collect();
     let mut names: Vec<&str> = told
         .keys()

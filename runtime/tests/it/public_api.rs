@@ -1,8 +1,8 @@
 //! What every public type promises to the compiler.
 
 use mesh_runtime::{
-    Address, CallError, ChildSpec, Context, ExitReason, Inspection, Job, Pid, Ref, ReplyTo, Rooms,
-    SendError, Signal, Supervisor, SupervisorHandle, System, TimerRef,
+    Address, CallError, ChildSpec, Context, ExitReason, Inspection, Job, Pid, Probe, Ref, ReplyTo,
+    Rooms, SendError, Signal, Supervisor, SupervisorHandle, System, TimerRef,
 };
 
 fn send<T: Send>() {}
@@ -30,4 +30,20 @@ fn public_types_cross_threads() {
     send::<Supervisor>();
     send::<ChildSpec>();
     send::<Job<Message>>();
+    send::<Probe<Message>>();
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn public_types_of_the_laboratory_cross_threads() {
+    use mesh_runtime::sim::{Check, Endpoint, Failure, Faults, Network, Sim, SimError, Trace};
+    // One thread runs it; processes on other systems' threads may hold it.
+    sync::<Sim>();
+    sync::<Network>();
+    sync::<Endpoint>();
+    sync::<Faults>();
+    sync::<Trace>();
+    sync::<Check>();
+    sync::<Failure>();
+    sync::<SimError>();
 }
