@@ -27,6 +27,8 @@ struct Slice {
     overdrawn: Cell<u64>,
     /// Whether there is a slice just now.
     open: Cell<bool>,
+    /// Messages of a slice that are not timed: the first, unless the laboratory's clock is to be read at once.
+    untimed: Cell<u32>,
 }
 
 thread_local! {
@@ -39,6 +41,7 @@ thread_local! {
             late: Cell::new(false),
             overdrawn: Cell::new(0),
             open: Cell::new(false),
+            untimed: Cell::new(1),
         }
     };
 }
@@ -51,13 +54,19 @@ pub(crate) fn begin() -> Outer {
     SLICE.with(|slice| {
         let held = slice.open.replace(true).then(|| slice.hold());
         slice.left.set(REDUCTIONS_PER_SLICE);
-        slice.until_look.set(1);
+        slice.until_look.set(slice.untimed.get());
         slice.stride.set(1);
         slice.started.set(None);
         slice.late.set(false);
         slice.overdrawn.set(0);
         Outer(held)
     })
+}
+
+/// Whether slices that begin on this thread read the clock at their first message, for a laboratory whose clock strikes.
+#[cfg(feature = "sim")]
+pub(crate) fn time_first_message(yes: bool) {
+    SLICE.with(|slice| slice.untimed.set(u32::from(!yes)));
 }
 
 /// The slice around a nested one, if any.

@@ -14,7 +14,7 @@ use crate::exit::ExitReason;
 use crate::limits::{SIM_STEPS_MAX, SIM_TURN_COST_MAX};
 use crate::pid::Pid;
 use crate::process::run;
-use crate::scheduler::Task;
+use crate::scheduler::{Task, budget};
 use crate::system::System;
 
 use super::SimError;
@@ -254,11 +254,13 @@ impl Lab {
         }
         if panics {
             self.time.arm();
+            budget::time_first_message(true);
         }
         let polled = run::outside(|| {
             let mut context = Context::from_waker(&waker);
             pin!(tokio::task::unconstrained(task.as_mut())).poll(&mut context)
         });
+        budget::time_first_message(false);
         let still_panics = self.time.disarm();
         let mut state = self.state.lock();
         let slot = &mut state.slots[number];
