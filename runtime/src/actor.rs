@@ -1,6 +1,7 @@
 //! `Actor`: the behaviour of a process that is a state and callbacks.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -141,26 +142,35 @@ pub(crate) fn start<A: Actor>(
     }))
 }
 
-async fn live<A: Actor>(
+/// A block that uses what it has caught where it lies: an async function would keep its arguments a second time for as long as it runs.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps its arguments twice"
+)]
+fn live<A: Actor>(
     args: A::Args,
     ready: Ready,
     mut context: Context<A::Message>,
-) -> ExitReason {
-    let cx = &mut context;
-    let mut actor = match run::isolate(A::init(args, cx)).await {
-        Ok(Ok(actor)) => actor,
-        Ok(Err(reason)) | Err(reason) => return reason,
-    };
-    // The starter may have given up waiting; the process lives all the same.
-    drop(ready.send(Ok(())));
-    let reason = match run::isolate(serve(&mut actor, cx)).await {
-        Ok(reason) | Err(reason) => reason,
-    };
-    reply_to::begin_to_end();
-    match run::isolate(actor.terminate(&reason, cx)).await {
-        Ok(()) => reason,
-        Err(panic) => panic,
+) -> impl Future<Output = ExitReason> + Send {
+    async move {
+        let cx = &mut context;
+        let mut actor = match begin::<A>(args, cx).await {
+            Ok(actor) => actor,
+            Err(reason) => return reason,
+        };
+        // The starter may have given up waiting; the process lives all the same.
+        drop(ready.send(Ok(())));
+        cx.forget_witness();
+        let served = run::isolate(pin!(Some(serve(&mut actor, cx)))).await;
+        let (Ok(reason) | Err(reason)) = served;
+        reply_to::begin_to_end();
+        let cleaned = run::isolate(pin!(Some(actor.terminate(&reason, cx)))).await;
+        cleaned.err().unwrap_or(reason)
     }
+}
+
+async fn begin<A: Actor>(args: A::Args, cx: &mut Context<A::Message>) -> Result<A, ExitReason> {
+    run::isolate(pin!(Some(A::init(args, cx)))).await.flatten()
 }
 
 async fn serve<A: Actor>(actor: &mut A, cx: &mut Context<A::Message>) -> ExitReason {

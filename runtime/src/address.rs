@@ -119,11 +119,14 @@ impl<M: Send + 'static> Address<M> {
         let timers = self.kernel().timers().clone();
         let end = timers.now().saturating_add(deadline);
         loop {
-            let room = self.0.mailbox.space().notified();
+            let Some(space) = self.0.mailbox.space() else {
+                return self.send(message);
+            };
+            let room = space.notified();
             let mut room = std::pin::pin!(room);
             room.as_mut().enable();
             message = match self.send(message) {
-                Err(SendError::Full(message)) if self.0.mailbox.waits() => message,
+                Err(SendError::Full(message)) => message,
                 result => return result,
             };
             let left = self.kernel().until(end);
@@ -136,21 +139,13 @@ impl<M: Send + 'static> Address<M> {
 
 struct Delivery<M> {
     target: Arc<Home<M>>,
-    life: Pid,
     message: Option<M>,
 }
 
 impl<M: Send + 'static> Fire for Delivery<M> {
-    fn fire(&mut self) -> bool {
-        if let Some(message) = self.message.take() {
-            let target = Address(self.target.clone());
-            // A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none. One whose life
-            // has ended meanwhile is not for the next.
-            if let Err(lost) = target.send_to_life(message, self.life) {
-                let counters = target.kernel().counters();
-                counters.dead_letter::<M>(Some(self.life), LostTo::Timer);
-                run::discard(self.life, lost);
-            }
+    fn fire(&mut self, owner: Option<Pid>) -> bool {
+        if let (Some(message), Some(life)) = (self.message.take(), owner) {
+            deliver(&self.target, life, message);
         }
         false
     }
@@ -159,9 +154,22 @@ impl<M: Send + 'static> Fire for Delivery<M> {
 /// A timer is dropped by whoever is at hand: the driver, which must not fall, or another process.
 impl<M> Drop for Delivery<M> {
     fn drop(&mut self) {
-        if let Some(message) = self.message.take() {
-            run::discard(self.life, message);
+        if std::mem::needs_drop::<M>()
+            && let Some(message) = self.message.take()
+        {
+            run::discard(self.target.pid(), message);
         }
+    }
+}
+
+fn deliver<M: Send + 'static>(target: &Arc<Home<M>>, life: Pid, message: M) {
+    let target = Address(target.clone());
+    // A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none. One whose life has ended
+    // meanwhile is not for the next.
+    if let Err(lost) = target.send_to_life(message, life) {
+        let counters = target.kernel().counters();
+        counters.dead_letter::<M>(Some(life), LostTo::Timer);
+        run::discard(life, lost);
     }
 }
 
@@ -179,16 +187,13 @@ impl<M> Drop for Repeated<M> {
 }
 
 impl<M: Clone + Send + 'static> Fire for Repeated<M> {
-    fn fire(&mut self) -> bool {
+    fn fire(&mut self, _owner: Option<Pid>) -> bool {
         let Ok(message) = run::contain(self.life, || self.message.clone()) else {
             return false;
         };
-        let once = &mut Delivery {
-            target: self.target.clone(),
-            life: self.life,
-            message,
-        };
-        once.fire();
+        if let Some(message) = message {
+            deliver(&self.target, self.life, message);
+        }
         self.target.is_life(self.life)
     }
 }
@@ -201,13 +206,13 @@ pub(crate) fn send_after<N: Send + 'static>(
 ) -> TimerRef {
     let life = target.pid();
     let kernel = target.kernel();
+    target.0.expect_timer();
     let fire = Box::new(Delivery {
         target: target.0.clone(),
-        life,
         message: Some(message),
     });
     let timer = kernel.timers().after(delay, Some(life), fire);
-    bury_orphan(kernel, life);
+    bury_orphan(target, life);
     timer
 }
 
@@ -219,6 +224,7 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
 ) -> TimerRef {
     let life = target.pid();
     let kernel = target.kernel();
+    target.0.expect_timer();
     let timer = kernel.timers().every(
         period,
         Some(life),
@@ -228,14 +234,14 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
             message: Some(message),
         }),
     );
-    bury_orphan(kernel, life);
+    bury_orphan(target, life);
     timer
 }
 
 /// A timer set for a process that ended meanwhile would wait for nobody.
-fn bury_orphan(kernel: &Kernel, life: Pid) {
-    if !kernel.is_alive(life) {
-        drop(kernel.timers().cancel_owned(life));
+fn bury_orphan<N: Send + 'static>(target: &Address<N>, life: Pid) {
+    if !target.0.is_life(life) {
+        drop(target.kernel().timers().cancel_owned(life));
     }
 }
 
@@ -347,8 +353,6 @@ where
         },
         ..birth
     };
-    spawn(&home, birth, move |context| async move {
-        body(context).await.into()
-    });
+    spawn(&home, birth, body);
     Address(home)
 }

@@ -58,7 +58,7 @@ impl Groups {
             return Err(NameError::WrongType);
         }
         // The process may have ended before it was there to be forgotten.
-        if !member.kernel().is_alive(life) {
+        if !member.kernel().hold_for(life) {
             self.process_exited(life);
             return Err(NameError::Gone);
         }

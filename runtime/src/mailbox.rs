@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::limits::{QUEUE_SPARE_MAX, ROOM_FRAMES_MAX};
-use crate::sync::{AtomicUsize, Mutex};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 
 pub(crate) mod capacity;
 pub(crate) mod lanes;
@@ -28,7 +28,8 @@ pub(crate) struct Mailbox<M> {
     batch_len: AtomicUsize,
     /// Frames that wait; lets the receiver skip the lock when there are none.
     frames_len: AtomicUsize,
-    space: Notify,
+    /// Where `send_wait` waits for room, under the policy that lets it.
+    space: Option<Box<Notify>>,
     capacity: Capacity,
 }
 
@@ -95,17 +96,19 @@ impl<M> Mailbox<M> {
             }),
             batch_len: AtomicUsize::new(0),
             frames_len: AtomicUsize::new(0),
-            space: Notify::new(),
+            space: (capacity.policy() == Overflow::Wait).then(Box::default),
             capacity,
         }
     }
 
     /// Queues a message, or says why not. `Push::Evicted` hands out what had to go.
+    #[inline]
     pub(crate) fn push(&self, message: M) -> Push<M> {
         self.push_if(message, || true)
     }
 
     /// As [`Mailbox::push`], but gone unless `welcome`, asked under the lock.
+    #[inline]
     pub(crate) fn push_if(&self, message: M, welcome: impl FnOnce() -> bool) -> Push<M> {
         let mut state = self.state.lock();
         if state.closed || !welcome() {
@@ -187,49 +190,80 @@ impl<M> Mailbox<M> {
     }
 
     /// The next message in order, without waiting. Registers `context` to be woken when there is none.
+    #[inline]
     pub(crate) fn poll_next(&self, batch: &mut Batch<M>, context: &Context<'_>) -> Poll<M> {
         if self.frames_len.load(Ordering::Relaxed) == 0
             && let Some(message) = self.pop_batch(batch)
         {
             return Poll::Ready(message);
         }
+        self.poll_state(batch, context)
+    }
+
+    /// As [`Mailbox::poll_next`], with what others have put there.
+    fn poll_state(&self, batch: &mut Batch<M>, context: &Context<'_>) -> Poll<M> {
         let mut state = self.state.lock();
-        self.refill(&mut state, batch);
-        // A frame's turn has come when every message sent before it is out.
-        let done = if batch.queue.is_empty() && state.inbound.is_empty() {
-            u64::MAX
-        } else {
-            batch.taken + state.evicted
-        };
-        if let Some(due) = state.frames.pop_due(done) {
-            self.frames_len.store(state.frames.len(), Ordering::Relaxed);
+        if !state.frames.is_empty()
+            && let Some(due) = self.due_frame(&mut state, batch)
+        {
             drop(state);
             return Poll::Ready(due.into_message());
         }
-        if batch.queue.is_empty()
-            && let Some(message) = state.inbound.pop_front()
-        {
+        if batch.queue.is_empty() {
+            self.refill(&mut state, batch);
+            let Some(message) = state.inbound.pop_front() else {
+                if batch.queue.is_empty() {
+                    return Self::wait(state, batch, context);
+                }
+                drop(state);
+                return self.take_batched(batch);
+            };
             drop(state);
             batch.taken += 1;
+            self.tell_of_space();
             return Poll::Ready(message);
         }
-        if batch.queue.is_empty() {
-            let old = match &mut state.receiver {
-                Some(known) if known.will_wake(context.waker()) => None,
-                slot => slot.replace(context.waker().clone()),
-            };
-            let spare = spare(&mut state.inbound);
-            drop(state);
-            drop((old, spare, self::spare(&mut batch.queue)));
-            return Poll::Pending;
-        }
         drop(state);
+        self.take_batched(batch)
+    }
+
+    fn take_batched(&self, batch: &mut Batch<M>) -> Poll<M> {
         match self.pop_batch(batch) {
             Some(message) => Poll::Ready(message),
             None => unreachable!("the batch belongs to the receiver alone and was not empty"),
         }
     }
 
+    /// A frame's turn has come when every message sent before it is out.
+    #[cold]
+    fn due_frame(&self, state: &mut State<M>, batch: &Batch<M>) -> Option<lanes::DueFrame<M>> {
+        let done = if batch.queue.is_empty() && state.inbound.is_empty() {
+            u64::MAX
+        } else {
+            batch.taken + state.evicted
+        };
+        let due = state.frames.pop_due(done);
+        self.frames_len.store(state.frames.len(), Ordering::Relaxed);
+        due
+    }
+
+    /// Nothing is there: keeps the waker, and gives back what a flood has left.
+    fn wait(
+        mut state: MutexGuard<'_, State<M>>,
+        batch: &mut Batch<M>,
+        context: &Context<'_>,
+    ) -> Poll<M> {
+        let old = match &mut state.receiver {
+            Some(known) if known.will_wake(context.waker()) => None,
+            slot => slot.replace(context.waker().clone()),
+        };
+        let spare = spare(&mut state.inbound);
+        drop(state);
+        drop((old, spare, self::spare(&mut batch.queue)));
+        Poll::Pending
+    }
+
+    #[inline]
     fn pop_batch(&self, batch: &mut Batch<M>) -> Option<M> {
         let message = batch.queue.pop_front()?;
         batch.taken += 1;
@@ -240,14 +274,15 @@ impl<M> Mailbox<M> {
 
     /// A message has left: whoever waits in `send_wait` may look again.
     fn tell_of_space(&self) {
-        if self.waits() {
-            self.space.notify_one();
+        if let Some(space) = &self.space {
+            space.notify_one();
         }
     }
 
-    /// Moves what has arrived into the receiver's empty batch. Under `DropOldest` it stays where the senders can still drop the oldest.
+    /// Moves what has arrived into the receiver's empty batch, unless that is one message, which is as well taken at once. Under `DropOldest` it
+    /// stays where the senders can still drop the oldest.
     fn refill(&self, state: &mut State<M>, batch: &mut Batch<M>) {
-        if batch.queue.is_empty() && self.capacity.policy() != Overflow::DropOldest {
+        if state.inbound.len() > 1 && self.capacity.policy() != Overflow::DropOldest {
             std::mem::swap(&mut batch.queue, &mut state.inbound);
             self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
         }
@@ -255,14 +290,28 @@ impl<M> Mailbox<M> {
 
     /// The receiver is going: what it had taken and not handed out goes back to the front.
     pub(crate) fn give_back(&self, batch: &mut Batch<M>) {
+        if batch.queue.is_empty() {
+            return;
+        }
         let mut state = self.state.lock();
         let mut queue = std::mem::take(&mut batch.queue);
         queue.append(&mut state.inbound);
         state.inbound = queue;
-        let waker = state.receiver.take();
         self.batch_len.store(0, Ordering::Relaxed);
-        drop(state);
+    }
+
+    /// Nobody receives any more: nobody is to be woken.
+    pub(crate) fn forget_receiver(&self) {
+        let waker = self.state.lock().receiver.take();
         drop(waker);
+    }
+
+    /// The first life begins to receive: nobody has taken anything yet.
+    pub(crate) fn first_batch() -> Batch<M> {
+        Batch {
+            queue: VecDeque::new(),
+            taken: 0,
+        }
     }
 
     /// A new life begins to receive.
@@ -280,10 +329,13 @@ impl<M> Mailbox<M> {
         state.closed |= close;
         let messages = std::mem::take(&mut state.inbound);
         let frames = std::mem::replace(&mut state.frames, FrameLane::new());
+        let waker = state.receiver.take();
         self.frames_len.store(0, Ordering::Relaxed);
         drop(state);
-        drop(frames);
-        self.space.notify_waiters();
+        drop((frames, waker));
+        if let Some(space) = &self.space {
+            space.notify_waiters();
+        }
         Remains { messages }
     }
 
@@ -307,13 +359,9 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Where `send_wait` waits for room.
-    pub(crate) fn space(&self) -> &Notify {
-        &self.space
-    }
-
-    pub(crate) fn waits(&self) -> bool {
-        self.capacity.policy() == Overflow::Wait
+    /// Where `send_wait` waits for room, if it may.
+    pub(crate) fn space(&self) -> Option<&Notify> {
+        self.space.as_deref()
     }
 }
 

@@ -1,6 +1,8 @@
 //! `Pid`: the identity of one life of one process.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,6 +36,31 @@ impl Pid {
 
     pub(crate) fn from_raw(raw: u64) -> Option<Pid> {
         NonZeroU64::new(raw).map(Pid)
+    }
+}
+
+/// A map by pid or serial. Nobody outside chooses these numbers, so that one multiplication mixes them well enough.
+pub(crate) type SerialMap<K, V> = HashMap<K, V, BuildHasherDefault<SerialHasher>>;
+
+/// Hashes one number.
+#[derive(Debug, Default)]
+pub(crate) struct SerialHasher(u64);
+
+impl Hasher for SerialHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    /// Fibonacci hashing; the upper half is folded down, because tables use the lower bits.
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ (mixed >> 32);
     }
 }
 

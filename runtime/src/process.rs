@@ -1,9 +1,9 @@
 //! Processes: one life each, with a pid, a system lane, links and monitors.
 
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -28,9 +28,11 @@ pub(crate) mod links;
 pub(crate) mod monitors;
 pub(crate) mod run;
 pub(crate) mod table;
+pub(crate) mod ties;
 
 use context::Context;
 use home::Home;
+use ties::Few;
 
 /// One life of one process, without its message type.
 pub(crate) struct Process {
@@ -49,8 +51,10 @@ pub(crate) struct Process {
     pub(crate) busy_us: AtomicU64,
     /// The panic that ended the last life of this child that panicked; normal when none did.
     pub(crate) last_panic: ExitReason,
-    /// Odd while a worker polls it. Only its own worker writes.
+    /// Odd while a worker polls it, zero before the first poll. Only its own worker writes.
     poll_phase: AtomicU64,
+    /// The waker of its task, which stands in the lane, so that its own worker can tell it from others without the lock.
+    task: [AtomicUsize; 2],
     /// Whether it has taken a message and not yet asked for the next.
     in_message: AtomicBool,
     mailbox: Arc<dyn MailboxView>,
@@ -72,15 +76,52 @@ struct Inner {
     traps_exits: bool,
     /// Set when the process is over: it takes no signal and holds nothing new. Those who watch it and those it is linked to wait on.
     over: bool,
+    /// Whether a part holds something for it: a name, a room, a group, a place among the trees.
+    held: bool,
     /// Why, once everything it held is let go and those who watch it are told; nobody is added afterwards.
     ended: Option<ExitReason>,
-    running: bool,
-    label: Option<Box<str>>,
-    links: HashSet<Pid>,
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in every process for what few have"
+    )]
+    label: Option<Box<String>>,
+    /// Told first how it ended, whatever the reason.
+    witness: Option<oneshot::Sender<ExitReason>>,
+    /// Its links and monitors, once it has had one.
+    ties: Option<Box<Ties>>,
+}
+
+/// Links and monitors of one process.
+#[derive(Default)]
+pub(crate) struct Ties {
+    links: Few<Pid, ()>,
     /// Monitors this process has set.
-    watching: HashMap<Ref, Pid>,
+    watching: Few<Ref, Pid>,
     /// Monitors set on this process.
-    watchers: HashMap<Ref, Watcher>,
+    watchers: Few<Ref, Watcher>,
+}
+
+impl Inner {
+    fn ties(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
+
+    fn is_linked(&self, pid: Pid) -> bool {
+        self.ties
+            .as_ref()
+            .is_some_and(|ties| ties.links.contains(&pid))
+    }
+
+    /// Whether there was a link.
+    fn unlink(&mut self, pid: Pid) -> bool {
+        let ties = self.ties.as_mut();
+        ties.is_some_and(|ties| ties.links.remove(&pid).is_some())
+    }
+
+    /// Whom it watched under this reference.
+    fn unwatch(&mut self, reference: Ref) -> Option<Pid> {
+        self.ties.as_mut()?.watching.remove(&reference)
+    }
 }
 
 /// Who hears that a process ended.
@@ -117,73 +158,49 @@ pub(crate) struct Birth {
     pub(crate) owner: Option<Pid>,
 }
 
-/// What a life leaves behind: its links, the monitors it had set, and those who watched it.
-pub(crate) type Farewell = (HashSet<Pid>, HashMap<Ref, Pid>, HashMap<Ref, Watcher>);
+/// What a life leaves behind: who is told first, then its links and monitors.
+pub(crate) type Farewell = (Option<oneshot::Sender<ExitReason>>, Option<Box<Ties>>);
 
 /// Starts a life behind a mailbox.
 pub(crate) fn spawn<M, F, Fut>(home: &Arc<Home<M>>, birth: Birth, body: F) -> Pid
 where
     M: Send + 'static,
     F: FnOnce(Context<M>) -> Fut + Send + 'static,
-    Fut: Future<Output = ExitReason> + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<ExitReason>,
 {
-    let kernel = home.kernel().clone();
-    let process = Arc::new(Process {
-        pid: Pid::next(),
-        parent: birth.parent,
-        behaviour: birth.behaviour,
-        answers: birth.answers,
-        started: kernel.clock().now(),
-        restarts: birth.restarts,
-        handled: AtomicU64::new(0),
-        reductions: AtomicU64::new(0),
-        busy_us: AtomicU64::new(0),
-        last_panic: birth.last_panic.unwrap_or_else(ExitReason::normal),
-        poll_phase: AtomicU64::new(0),
-        in_message: AtomicBool::new(false),
-        mailbox: home.clone(),
-        signals: AtomicUsize::new(0),
-        interrupted: AtomicBool::new(false),
-        inner: Mutex::new(Inner {
-            lane: SystemLane::default(),
-            traps_exits: false,
-            over: false,
-            ended: None,
-            running: true,
-            label: None,
-            links: HashSet::new(),
-            watching: HashMap::new(),
-            watchers: HashMap::new(),
-        }),
-    });
+    let kernel = home.kernel();
+    let process = Arc::new(Process::new(&birth, kernel.clock().now(), home.clone()));
     let pid = process.pid;
     count(&kernel.counters().spawned);
-    home.begin_life(pid);
+    let first = home.begin_life(pid);
     kernel.table().insert(process.clone());
-    if let Some(witness) = birth.witness {
-        // A process that has not run cannot be over.
-        drop(process.add_watcher(Ref::next(), Watcher::Outside(witness)));
+    if birth.witness.is_some() {
+        process.inner.lock().witness = birth.witness;
     }
     if let Some(owner) = birth.owner {
-        monitors::depend(&kernel, &process, owner);
+        monitors::depend(kernel, &process, owner);
     }
     if let Some(parent) = birth.parent {
         if let Some(reference) = birth.monitor {
-            monitors::watch_as(&kernel, parent, pid, reference);
+            monitors::watch_as(kernel, parent, pid, reference);
         }
         if birth.linked {
-            links::link(&kernel, parent, pid);
+            links::link(kernel, parent, pid);
         }
     }
-    let context = Context::new(home.clone(), process.clone());
     let mode = run::Mode {
         supervised: birth.supervised,
         keeps_mailbox: birth.keeps_mailbox,
+        first,
     };
     let behaviour = process.behaviour;
     let death = run::Death::new(home.clone(), process, mode);
-    let life = run::live(body, context, death);
     let span = tracing::debug_span!(target: PROCESS_PANICKED, "process", process.pid = %pid, process.behaviour = behaviour);
+    let life = run::live(run::Start {
+        body: Some(body),
+        death,
+    });
     // Without a subscriber that wants it, a task carries no span.
     let task: Task = if span.is_disabled() {
         Box::pin(life)
@@ -194,13 +211,65 @@ where
     pid
 }
 
+/// Adds to a number that only the process's own worker writes.
+fn add(number: &AtomicU64, more: u64) {
+    let sum = number.load(Ordering::Relaxed).wrapping_add(more);
+    number.store(sum, Ordering::Relaxed);
+}
+
+/// What tells one waker from another, as `Waker::will_wake` does.
+fn identity(waker: &Waker) -> [usize; 2] {
+    [
+        waker.data() as usize,
+        std::ptr::from_ref(waker.vtable()) as usize,
+    ]
+}
+
 impl Process {
+    fn new(birth: &Birth, started: Duration, mailbox: Arc<dyn MailboxView>) -> Process {
+        Process {
+            pid: Pid::next(),
+            parent: birth.parent,
+            behaviour: birth.behaviour,
+            answers: birth.answers,
+            started,
+            restarts: birth.restarts,
+            handled: AtomicU64::new(0),
+            reductions: AtomicU64::new(0),
+            busy_us: AtomicU64::new(0),
+            last_panic: birth.last_panic.clone().unwrap_or_else(ExitReason::normal),
+            poll_phase: AtomicU64::new(0),
+            task: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            in_message: AtomicBool::new(false),
+            mailbox,
+            signals: AtomicUsize::new(0),
+            interrupted: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                lane: SystemLane::default(),
+                traps_exits: false,
+                over: false,
+                held: false,
+                ended: None,
+                label: None,
+                witness: None,
+                ties: None,
+            }),
+        }
+    }
+
     pub(crate) fn set_trap_exit(&self, traps: bool) -> bool {
         std::mem::replace(&mut self.inner.lock().traps_exits, traps)
     }
 
     pub(crate) fn set_label(&self, label: &str) {
-        self.inner.lock().label = Some(label.into());
+        let old = self.inner.lock().label.replace(Box::new(label.to_owned()));
+        drop(old);
+    }
+
+    /// It has started well: whoever started it need not be told of its end.
+    pub(crate) fn forget_witness(&self) {
+        let witness = self.inner.lock().witness.take();
+        drop(witness);
     }
 
     /// A signal that is already here, or a question for one who `answers`.
@@ -217,6 +286,10 @@ impl Process {
         context: &std::task::Context<'_>,
         answers: bool,
     ) -> Option<LaneItem> {
+        if self.is_task(context.waker()) {
+            // Whoever puts something into the lane wakes the task after it.
+            return self.next_item(answers);
+        }
         let mut inner = self.inner.lock();
         if let Some(item) = self.take_item(&mut inner, answers) {
             return Some(item);
@@ -242,7 +315,7 @@ impl Process {
     /// Changes the system lane, then wakes whom the change concerns, outside the lock. `None` when the process is over.
     fn with_lane<R>(
         &self,
-        change: impl FnOnce(&mut Inner) -> ([Option<std::task::Waker>; 2], R),
+        change: impl FnOnce(&mut Inner) -> ([Option<Waker>; 2], R),
     ) -> Option<R> {
         let mut inner = self.inner.lock();
         if inner.over {
@@ -257,42 +330,66 @@ impl Process {
         Some(result)
     }
 
-    /// Keeps the task's waker for an interruption; the reason when it has been interrupted already.
-    fn enter_poll(&self, waker: &std::task::Waker) -> Option<ExitReason> {
-        let mut inner = self.inner.lock();
-        if let Some(reason) = inner.lane.interruption() {
-            return Some(reason.clone());
+    /// Whether this waker wakes the task, which the lane knows.
+    fn is_task(&self, waker: &Waker) -> bool {
+        let [data, table] = &self.task;
+        identity(waker) == [data.load(Ordering::Relaxed), table.load(Ordering::Relaxed)]
+    }
+
+    /// A poll begins; the reason when the process has been interrupted already.
+    fn enter_poll(&self, waker: &Waker) -> Option<ExitReason> {
+        if !self.is_task(waker) {
+            self.meet_task(waker);
+        }
+        if self.is_interrupted() {
+            return self.interruption();
         }
         self.turn_poll_phase();
-        inner.running = true;
-        let old = match &mut inner.lane.task {
-            Some(known) if known.will_wake(waker) => None,
-            slot => slot.replace(waker.clone()),
-        };
+        None
+    }
+
+    /// Keeps the task's waker, for signals and for an interruption.
+    #[cold]
+    fn meet_task(&self, waker: &Waker) {
+        let mut inner = self.inner.lock();
+        let old = inner.lane.task.replace(waker.clone());
+        for (place, part) in self.task.iter().zip(identity(waker)) {
+            place.store(part, Ordering::Relaxed);
+        }
         drop(inner);
         drop(old);
-        None
     }
 
     /// Notes that the process waits; the reason when it was interrupted during the poll.
     fn leave_poll(&self, spent: u64) -> Option<ExitReason> {
-        self.reductions.fetch_add(spent, Ordering::Relaxed);
+        add(&self.reductions, spent);
         self.turn_poll_phase();
-        let mut inner = self.inner.lock();
-        inner.running = false;
-        inner.lane.interruption().cloned()
+        // One who interrupts after this look wakes the task after it.
+        if self.is_interrupted() {
+            return self.interruption();
+        }
+        None
+    }
+
+    #[cold]
+    fn interruption(&self) -> Option<ExitReason> {
+        self.inner.lock().lane.interruption().cloned()
     }
 
     /// Notes time on a worker.
     fn was_busy(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.busy_us.fetch_add(us, Ordering::Relaxed);
+        add(&self.busy_us, us);
     }
 
     fn turn_poll_phase(&self) {
+        add(&self.poll_phase, 1);
+    }
+
+    /// Whether it is on a worker, or about to be for the first time.
+    fn is_running(&self) -> bool {
         let phase = self.poll_phase.load(Ordering::Relaxed);
-        self.poll_phase
-            .store(phase.wrapping_add(1), Ordering::Relaxed);
+        phase == 0 || phase % 2 == 1
     }
 
     /// Which poll a worker is in just now, if any.
@@ -316,7 +413,7 @@ impl Process {
     }
 
     fn took_message(&self) {
-        self.handled.fetch_add(1, Ordering::Relaxed);
+        add(&self.handled, 1);
         self.in_message.store(true, Ordering::Relaxed);
     }
 

@@ -3,56 +3,97 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::address::Address;
 use crate::error::NameError;
 use crate::name::Name;
-use crate::pid::Pid;
+use crate::pid::{Pid, SerialMap};
 use crate::process::context::Context;
+use crate::process::home::Home;
 use crate::process::kernel::{Kernel, Part};
 
 mod local;
 
 use local::{Binding, Entry, Names};
 
-/// The names of one system.
+/// Shares of the names, so that those who look up do not meet at one lock.
+const SHARES: usize = 64;
+
+type Lives = SerialMap<Pid, Vec<Name>>;
+
+/// A lock in a cache line pair of its own.
 #[derive(Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// The names of one system. Whoever holds the lock of a share may take that of the lives, not the other way round.
 pub(crate) struct Registry {
-    names: Mutex<Names>,
+    shares: Box<[Padded<RwLock<Names>>]>,
+    /// Which names end with which life.
+    lives: Box<[Padded<Mutex<Lives>>]>,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry {
+            shares: (0..SHARES).map(|_| Padded::default()).collect(),
+            lives: (0..SHARES).map(|_| Padded::default()).collect(),
+        }
+    }
 }
 
 impl Part for Registry {
     fn process_exited(&self, pid: Pid) {
-        let released = self.names.lock().forget(pid);
-        drop(released);
+        let names = self.lives(pid).lock().remove(&pid).unwrap_or_default();
+        for name in names {
+            let released = self.share(name.as_bytes()).write().forget(&name, pid);
+            drop(released);
+        }
     }
 }
 
-/// An address whose message type is not written.
+/// A mailbox whose message type is not written.
 pub(crate) trait Named: Send + Sync {
     fn pid(&self) -> Pid;
-    fn same_mailbox(&self, other: &dyn Any) -> bool;
-    fn as_any(&self) -> &dyn Any;
+    /// Where it lies, to tell mailboxes apart.
+    fn place(&self) -> *const ();
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
-impl<M: Send + 'static> Named for Address<M> {
+impl dyn Named {
+    fn is_same(&self, other: &dyn Named) -> bool {
+        std::ptr::eq(self.place(), other.place())
+    }
+}
+
+impl<M: Send + 'static> Named for Home<M> {
     fn pid(&self) -> Pid {
-        Address::pid(self)
+        Home::pid(self)
     }
 
-    fn same_mailbox(&self, other: &dyn Any) -> bool {
-        other
-            .downcast_ref::<Address<M>>()
-            .is_some_and(|other| other == self)
+    fn place(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
     }
 
-    fn as_any(&self) -> &dyn Any {
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
 }
 
 impl Registry {
+    /// The share a name belongs to, by its last bytes, in which names of one kind differ most.
+    fn share(&self, name: &[u8]) -> &RwLock<Names> {
+        let mixed = name.iter().rev().take(4).fold(name.len(), |mixed, byte| {
+            mixed.wrapping_mul(31).wrapping_add(usize::from(*byte))
+        });
+        &self.shares[mixed % SHARES].0
+    }
+
+    fn lives(&self, pid: Pid) -> &Mutex<Lives> {
+        &self.lives[usize::try_from(pid.get() % SHARES as u64).unwrap_or(0)].0
+    }
+
     /// Names the life behind `address`; released when that life ends.
     pub(crate) fn register<M: Send + 'static>(
         &self,
@@ -63,14 +104,17 @@ impl Registry {
         let name = Name::new(name).ok_or(NameError::Invalid)?;
         let pid = address.pid();
         let entry = Entry {
-            address: Arc::new(address.clone()),
+            address: address.home().clone(),
             binding: Binding::Life(pid),
         };
-        self.names.lock().insert(name, entry)?;
+        let mut names = self.share(name.as_bytes()).write();
+        if names.insert(name.clone(), entry)? {
+            self.lives(pid).lock().entry(pid).or_default().push(name);
+        }
+        drop(names);
         // The process may have ended before its name was there to be released.
-        if !kernel.is_alive(pid) {
-            let released = self.names.lock().forget(pid);
-            drop(released);
+        if !kernel.hold_for(pid) {
+            self.process_exited(pid);
             return Err(NameError::Gone);
         }
         Ok(())
@@ -79,48 +123,68 @@ impl Registry {
     /// Names a supervised mailbox; stays across restarts, until [`Registry::release`].
     pub(crate) fn bind(&self, name: &str, address: Arc<dyn Named>) -> Result<(), NameError> {
         let name = Name::new(name).ok_or(NameError::Invalid)?;
-        self.names.lock().insert(
-            name,
-            Entry {
-                address,
-                binding: Binding::Mailbox,
-            },
-        )
+        let entry = Entry {
+            address,
+            binding: Binding::Mailbox,
+        };
+        let mut names = self.share(name.as_bytes()).write();
+        names.insert(name, entry).map(|_| ())
     }
 
     /// Takes a bound name back from a mailbox, unless somebody else has it by now.
     pub(crate) fn release(&self, name: &str, address: &dyn Named) {
-        let mut names = self.names.lock();
-        let held = names
-            .get(name)
-            .is_some_and(|holder| holder.same_mailbox(address.as_any()));
-        let released = if held { names.remove(name) } else { None };
-        drop(names);
-        drop(released);
+        let is_held = |names: &Names| names.get(name).is_some_and(|held| held.is_same(address));
+        drop(self.take(name, is_held));
     }
 
     pub(crate) fn unregister(&self, name: &str) -> bool {
-        let released = self.names.lock().remove(name);
-        released.is_some()
+        self.take(name, |_| true).is_some()
+    }
+
+    /// Takes a name away, if so, and from the life that has it.
+    fn take(&self, name: &str, so: impl FnOnce(&Names) -> bool) -> Option<Entry> {
+        let name = name.as_bytes();
+        let mut names = self.share(name).write();
+        if !so(&names) {
+            return None;
+        }
+        let entry = names.remove(name)?;
+        if let Binding::Life(pid) = entry.binding {
+            let mut lives = self.lives(pid).lock();
+            if let Some(held) = lives.get_mut(&pid) {
+                held.retain(|held| held.as_bytes() != name);
+                if held.is_empty() {
+                    lives.remove(&pid);
+                }
+            }
+        }
+        drop(names);
+        Some(entry)
     }
 
     pub(crate) fn whereis<M: Send + 'static>(&self, name: &str) -> Result<Address<M>, NameError> {
-        let address = self.names.lock().get(name).ok_or(NameError::NotFound)?;
-        address
-            .as_any()
-            .downcast_ref::<Address<M>>()
-            .cloned()
-            .ok_or(NameError::WrongType)
+        let names = self.share(name.as_bytes()).read();
+        let home = names.get(name).ok_or(NameError::NotFound)?.clone();
+        drop(names);
+        home.into_any()
+            .downcast()
+            .map(Address::of)
+            .map_err(|_| NameError::WrongType)
     }
 
     pub(crate) fn whereis_pid(&self, name: &str) -> Option<Pid> {
-        let address = self.names.lock().get(name)?;
-        Some(address.pid())
+        let names = self.share(name.as_bytes()).read();
+        names.get(name).map(|home| home.pid())
     }
 
     /// Every name and its process, by name.
     pub(crate) fn all(&self) -> Vec<(String, Pid)> {
-        self.names.lock().all()
+        let mut all = Vec::new();
+        for share in &self.shares {
+            all.extend(share.0.read().all());
+        }
+        all.sort();
+        all
     }
 }
 

@@ -6,9 +6,10 @@
 //! handler has ended, because only then it is known whether the process lives on. Once it is to end, the list waits for the end of the
 //! life: whoever is told `Exited` and calls again must not meet the mailbox of the dead.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::CallError;
@@ -22,8 +23,17 @@ use crate::telemetry::{Counters, LostTo};
 pub struct ReplyTo<T: Send + 'static>(Option<Arc<Slot<T>>>);
 
 pub(crate) struct Slot<T> {
-    state: Mutex<State<T>>,
-    counters: Arc<Counters>,
+    state: Mutex<Held<T>>,
+    /// Whether nobody waits any more; told late to those who do not take the lock.
+    over: AtomicBool,
+}
+
+struct Held<T> {
+    state: State<T>,
+    /// The timer of a call that has waited for long, as a number: the caller's affair.
+    timer: Option<u64>,
+    /// Where a reply that comes too late is counted.
+    late: Option<Arc<Counters>>,
 }
 
 enum State<T> {
@@ -33,10 +43,14 @@ enum State<T> {
 }
 
 impl<T: Send + 'static> ReplyTo<T> {
-    pub(crate) fn new(counters: &Arc<Counters>) -> (ReplyTo<T>, Arc<Slot<T>>) {
+    pub(crate) fn new() -> (ReplyTo<T>, Arc<Slot<T>>) {
         let slot = Arc::new(Slot {
-            state: Mutex::new(State::Waiting(None)),
-            counters: counters.clone(),
+            state: Mutex::new(Held {
+                state: State::Waiting(None),
+                timer: None,
+                late: None,
+            }),
+            over: AtomicBool::new(false),
         });
         (ReplyTo(Some(slot.clone())), slot)
     }
@@ -46,7 +60,7 @@ impl<T: Send + 'static> ReplyTo<T> {
         if let Some(slot) = self.0.take()
             && !slot.settle(Ok(value))
         {
-            slot.counters.dead_letter::<T>(None, LostTo::LateReply);
+            slot.count_late();
         }
     }
 }
@@ -68,50 +82,103 @@ impl<T: Send + 'static> fmt::Debug for ReplyTo<T> {
 impl<T> Slot<T> {
     /// Settles the call if nobody has yet. The value is never dropped, and nobody woken, under the lock.
     fn settle(&self, result: Result<T, CallError>) -> bool {
-        let mut state = self.state.lock();
-        if let State::Waiting(waker) = &mut *state {
+        let mut held = self.state.lock();
+        if let State::Waiting(waker) = &mut held.state {
             let waker = waker.take();
-            *state = State::Done(result);
-            drop(state);
+            held.state = State::Done(result);
+            drop(held);
             if let Some(waker) = waker {
                 waker.wake();
             }
             return true;
         }
-        drop(state);
+        drop(held);
         false
     }
 
-    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Result<T, CallError>> {
-        let mut state = self.state.lock();
-        match &mut *state {
+    #[cold]
+    fn count_late(&self) {
+        let late = self.state.lock().late.take();
+        if let Some(counters) = late {
+            counters.dead_letter::<T>(None, LostTo::LateReply);
+        }
+    }
+
+    /// The result, and the timer that was kept, for the caller to cancel.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<(Result<T, CallError>, Option<u64>)> {
+        let mut held = self.state.lock();
+        match &mut held.state {
             State::Waiting(waker) => {
                 let old = match waker {
                     Some(known) if known.will_wake(context.waker()) => None,
                     slot => slot.replace(context.waker().clone()),
                 };
-                drop(state);
+                drop(held);
                 drop(old);
                 Poll::Pending
             }
-            State::Done(_) => match std::mem::replace(&mut *state, State::Over) {
-                State::Done(result) => Poll::Ready(result),
+            State::Done(_) => match std::mem::replace(&mut held.state, State::Over) {
+                State::Done(result) => {
+                    let timer = held.timer.take();
+                    drop(held);
+                    self.over.store(true, Ordering::Relaxed);
+                    Poll::Ready((result, timer))
+                }
                 State::Waiting(_) | State::Over => {
                     unreachable!("the state was Done under the same lock")
                 }
             },
-            State::Over => Poll::Ready(Err(CallError::Timeout)),
+            State::Over => Poll::Ready((Err(CallError::Timeout), None)),
         }
     }
 
-    /// The caller waits no longer; whatever comes now is late.
-    pub(crate) fn abandon(&self) -> Option<Result<T, CallError>> {
-        // A statement of its own: the waker that is replaced must be dropped after the lock.
-        let before = std::mem::replace(&mut *self.state.lock(), State::Over);
-        match before {
-            State::Done(result) => Some(result),
-            State::Waiting(_) | State::Over => None,
+    /// The caller waits no longer; whatever comes now is late, and counted. Gives the result that was not fetched, and the timer that was kept.
+    pub(crate) fn abandon(
+        &self,
+        counters: &Arc<Counters>,
+    ) -> (Option<Result<T, CallError>>, Option<u64>) {
+        let mut held = self.state.lock();
+        // What is replaced must be dropped after the lock.
+        let before = std::mem::replace(&mut held.state, State::Over);
+        if matches!(before, State::Waiting(_)) {
+            held.late = Some(counters.clone());
         }
+        let timer = held.timer.take();
+        drop(held);
+        self.over.store(true, Ordering::Relaxed);
+        match before {
+            State::Done(result) => (Some(result), timer),
+            State::Waiting(_) | State::Over => (None, timer),
+        }
+    }
+
+    /// Whether nobody waits any more. May say no for a moment too long.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// The deadline has passed: whatever comes now is late, and counted.
+    pub(crate) fn expire(&self, counters: &Arc<Counters>) {
+        let mut held = self.state.lock();
+        if let State::Waiting(waker) = &mut held.state {
+            let waker = waker.take();
+            held.state = State::Done(Err(CallError::Timeout));
+            held.late = Some(counters.clone());
+            drop(held);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Keeps the number of a timer for whoever fetches the result. `false` when there is one already.
+    pub(crate) fn keep(&self, timer: u64) -> bool {
+        let mut held = self.state.lock();
+        let waits = matches!(held.state, State::Waiting(_));
+        if waits {
+            held.timer = Some(timer);
+        }
+        waits
     }
 }
 
@@ -138,126 +205,213 @@ impl<T: Send> Unanswered for Slot<T> {
 }
 
 /// What becomes of tokens this thread drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Outside any process: the holder lives.
     NoReply,
     /// Inside a process whose fate is open: collect.
-    Open(Vec<Arc<dyn Unanswered>>),
+    Open,
     /// Inside a process that only cleans up before its end: collect until it is over.
-    Ending(Vec<Arc<dyn Unanswered>>),
-    /// Settle at once with this.
-    As(CallError),
+    Ending,
+    /// Settle at once with what `AS` says.
+    As,
+}
+
+type Waiting = Vec<Arc<dyn Unanswered>>;
+
+/// Cells without a destructor, because every poll and every message looks at them; the rest is touched when a token was dropped.
+struct Fates {
+    fate: Cell<Fate>,
+    /// Whether `WAITING` holds anything.
+    waits: Cell<bool>,
+}
+
+impl Fates {
+    const fn new() -> Fates {
+        Fates {
+            fate: Cell::new(Fate::NoReply),
+            waits: Cell::new(false),
+        }
+    }
+
+    #[cold]
+    fn wait_for(&self, waiting: Waiting) {
+        self.waits.set(!waiting.is_empty());
+        let before = WAITING.with(|own| own.replace(waiting));
+        drop(before);
+    }
 }
 
 #[cfg(not(all(test, mesh_loom)))]
 thread_local! {
-    static FATE: RefCell<Fate> = const { RefCell::new(Fate::NoReply) };
+    static FATES: Fates = const { Fates::new() };
+    static WAITING: RefCell<Waiting> = const { RefCell::new(Vec::new()) };
+    /// What waited in the stretches around a nested one.
+    static STASH: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
+    static AS: RefCell<Option<CallError>> = const { RefCell::new(None) };
 }
 
 #[cfg(all(test, mesh_loom))]
 loom::thread_local! {
-    static FATE: RefCell<Fate> = RefCell::new(Fate::NoReply);
+    static FATES: Fates = Fates::new();
+    static WAITING: RefCell<Waiting> = RefCell::new(Vec::new());
+    static STASH: RefCell<Vec<Waiting>> = RefCell::new(Vec::new());
+    static AS: RefCell<Option<CallError>> = RefCell::new(None);
 }
 
+#[cold]
 fn drop_unanswered<T: Send + 'static>(slot: Arc<Slot<T>>) {
-    let error = FATE.try_with(|fate| match &mut *fate.borrow_mut() {
-        Fate::NoReply => Some(CallError::NoReply),
-        Fate::Open(waiting) | Fate::Ending(waiting) => {
-            waiting.push(slot.clone());
-            None
+    let error = match FATES.try_with(|fates| fates.fate.get()) {
+        Ok(Fate::Open | Fate::Ending) => {
+            let mut slot = Some(slot.clone());
+            let kept = WAITING.try_with(|waiting| {
+                if let Some(slot) = slot.take() {
+                    waiting.borrow_mut().push(slot);
+                }
+            });
+            if kept.is_ok() {
+                FATES.with(|fates| fates.waits.set(true));
+                return;
+            }
+            CallError::NoReply
         }
-        Fate::As(error) => Some(error.clone()),
-    });
-    if let Some(error) = error.unwrap_or(Some(CallError::NoReply)) {
-        slot.settle(Err(error));
+        Ok(Fate::As) => AS
+            .try_with(|error| error.borrow().clone())
+            .ok()
+            .flatten()
+            .unwrap_or(CallError::NoReply),
+        Ok(Fate::NoReply) | Err(_) => CallError::NoReply,
+    };
+    slot.settle(Err(error));
+}
+
+/// What waits on this thread.
+fn take_waiting(fates: &Fates) -> Waiting {
+    if fates.waits.replace(false) {
+        WAITING.with(RefCell::take)
+    } else {
+        Vec::new()
     }
 }
 
 /// A stretch of a process's own code. Tokens dropped inside wait for [`Holder::living`] or [`Holder::dead`].
 pub(crate) struct Holder {
-    outer: Option<Fate>,
+    outer: Fate,
+    /// Whether what waited around this stretch is in `STASH`.
+    stashed: bool,
 }
 
 impl Holder {
     /// Goes on where [`Holder::living`] left off: a life that has begun to end keeps what it drops.
+    #[inline]
     pub(crate) fn enter(kept: &mut Kept) -> Holder {
-        let fate = match kept.0.take() {
-            Some(waiting) => Fate::Ending(waiting.into_vec()),
-            None => Fate::Open(Vec::new()),
-        };
-        Holder {
-            outer: Some(FATE.with(|current| current.replace(fate))),
-        }
+        FATES.with(|fates| {
+            let stashed = fates.waits.get();
+            if stashed {
+                let waiting = take_waiting(fates);
+                STASH.with(|stash| stash.borrow_mut().push(waiting));
+            }
+            let fate = match kept.0.take() {
+                Some(waiting) => {
+                    fates.wait_for(waiting.into_vec());
+                    Fate::Ending
+                }
+                None => Fate::Open,
+            };
+            Holder {
+                outer: fates.fate.replace(fate),
+                stashed,
+            }
+        })
     }
 
-    fn leave(&mut self) -> Option<Fate> {
-        let outer = self.outer.take()?;
-        Some(FATE.with(|fate| fate.replace(outer)))
+    /// What was dropped, and whether the life is ending. The stretch around goes on.
+    #[cold]
+    fn leave(&self) -> (Fate, Waiting) {
+        FATES.with(|fates| {
+            let waiting = take_waiting(fates);
+            if self.stashed {
+                let outer = STASH.with(|stash| stash.borrow_mut().pop());
+                fates.wait_for(outer.unwrap_or_default());
+            }
+            (fates.fate.replace(self.outer), waiting)
+        })
     }
 
     /// The process lives on: what it dropped is not answered, unless it is ending.
-    pub(crate) fn living(mut self, kept: &mut Kept) {
-        match self.leave() {
-            Some(Fate::Open(waiting)) => settle_all(waiting),
-            Some(Fate::Ending(waiting)) => kept.0 = Some(waiting.into_boxed_slice()),
-            _ => {}
+    #[inline]
+    pub(crate) fn living(self, kept: &mut Kept) {
+        let plain = FATES.with(|fates| {
+            let plain = !fates.waits.get() && !self.stashed && fates.fate.get() == Fate::Open;
+            if plain {
+                fates.fate.set(self.outer);
+            }
+            plain
+        });
+        if !plain {
+            match self.leave() {
+                (Fate::Ending, waiting) => kept.0 = Some(waiting.into_boxed_slice()),
+                (_, waiting) => settle_all(waiting),
+            }
         }
+        std::mem::forget(self);
     }
 
     /// The process is over: what it dropped is told when the life has been let go.
-    pub(crate) fn dead(mut self, kept: &mut Kept) {
-        if let Some(Fate::Open(waiting) | Fate::Ending(waiting)) = self.leave()
-            && !waiting.is_empty()
-        {
+    pub(crate) fn dead(self, kept: &mut Kept) {
+        let (_, waiting) = self.leave();
+        if !waiting.is_empty() {
             kept.0 = Some(waiting.into_boxed_slice());
         }
+        std::mem::forget(self);
     }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        if let Some(Fate::Open(waiting) | Fate::Ending(waiting)) = self.leave() {
-            settle_all(waiting);
-        }
+        let (_, waiting) = self.leave();
+        settle_all(waiting);
     }
 }
 
-fn settle_all(waiting: Vec<Arc<dyn Unanswered>>) {
+#[cold]
+fn settle_all(waiting: Waiting) {
     for slot in waiting {
         slot.settle_unanswered(CallError::NoReply);
     }
 }
 
 /// Between two messages of one poll: the process lives, so what it dropped is not answered.
+#[inline]
 pub(crate) fn settle_living() {
-    let waiting = FATE.with(|fate| match &mut *fate.borrow_mut() {
-        Fate::Open(waiting) if !waiting.is_empty() => std::mem::take(waiting),
-        _ => Vec::new(),
+    FATES.with(|fates| {
+        if fates.waits.get() && fates.fate.get() == Fate::Open {
+            settle_all(take_waiting(fates));
+        }
     });
-    settle_all(waiting);
 }
 
 /// This process goes on only to clean up: what it has dropped, and from here on drops, is told at its end.
 pub(crate) fn begin_to_end() {
-    FATE.with(|fate| {
-        let mut fate = fate.borrow_mut();
-        if let Fate::Open(waiting) = &mut *fate {
-            *fate = Fate::Ending(std::mem::take(waiting));
+    FATES.with(|fates| {
+        if fates.fate.get() == Fate::Open {
+            fates.fate.set(Fate::Ending);
         }
     });
 }
 
 /// Runs `work`, settling every token it drops with `error`.
 pub(crate) fn settling<R>(error: CallError, work: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Fate>);
+    struct Restore(Fate, Option<CallError>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            if let Some(outer) = self.0.take() {
-                drop(FATE.with(|fate| fate.replace(outer)));
-            }
+            FATES.with(|fates| fates.fate.set(self.0));
+            let inner = AS.with(|error| error.replace(self.1.take()));
+            drop(inner);
         }
     }
-    let _restore = Restore(Some(FATE.with(|fate| fate.replace(Fate::As(error)))));
+    let outer = AS.with(|current| current.replace(Some(error)));
+    let _restore = Restore(FATES.with(|fates| fates.fate.replace(Fate::As)), outer);
     work()
 }
 

@@ -131,7 +131,7 @@ impl Rooms {
             wrap,
         });
         self.members.lock().join(room, life, entry);
-        if !member.kernel().is_alive(life) {
+        if !member.kernel().hold_for(life) {
             self.process_exited(life);
             return Err(NameError::Gone);
         }

@@ -247,7 +247,7 @@ pub(crate) async fn start_tree(
     if let Some(name) = &tree.name {
         let bound = kernel
             .part::<crate::registry::Registry>()
-            .bind(name, Arc::new(address.clone()));
+            .bind(name, address.home().clone());
         bound.map_err(|error: NameError| StartError::Name {
             name: name.clone(),
             error,
@@ -264,7 +264,7 @@ pub(crate) async fn start_tree(
     {
         kernel
             .part::<crate::registry::Registry>()
-            .release(name, &address);
+            .release(name, &**address.home());
     }
     started.map(|_| SupervisorHandle(address))
 }

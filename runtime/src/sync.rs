@@ -5,12 +5,12 @@
 //! tokio changes under `--cfg loom`.
 
 #[cfg(not(all(test, mesh_loom)))]
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(all(test, mesh_loom)))]
 pub(crate) use std::sync::atomic::AtomicUsize;
 
 #[cfg(all(test, mesh_loom))]
-pub(crate) use loom::sync::atomic::AtomicUsize;
+pub(crate) use loom::sync::{MutexGuard, atomic::AtomicUsize};
 
 /// loom's lock with parking_lot's face.
 #[cfg(all(test, mesh_loom))]

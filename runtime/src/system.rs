@@ -237,7 +237,7 @@ impl System {
         let (trees, pid) = (self.kernel.part::<Trees>(), handle.pid());
         trees.add(pid);
         // It may have ended before it was there to be forgotten.
-        if !self.kernel.is_alive(pid) {
+        if !self.kernel.hold_for(pid) {
             trees.process_exited(pid);
         }
         Ok(handle)

@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::limits::TIMER_TICK;
 use crate::pid::Pid;
+use crate::telemetry::Counters;
 
+pub(crate) mod awaited;
 pub(crate) mod driver;
 mod level;
 mod wheel;
@@ -23,6 +25,17 @@ use wheel::{Key, Wheel};
 /// Names one timer; stays valid, and harmless, after it has fired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerRef(Key);
+
+impl TimerRef {
+    /// As a number, for whoever keeps it and knows no timers.
+    pub(crate) fn to_raw(self) -> u64 {
+        self.0.to_raw()
+    }
+
+    pub(crate) fn from_raw(raw: u64) -> TimerRef {
+        TimerRef(Key::from_raw(raw))
+    }
+}
 
 impl fmt::Debug for TimerRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,8 +57,8 @@ impl std::error::Error for Elapsed {}
 
 /// What a timer does when it is due.
 pub(crate) trait Fire: Send {
-    /// Does it. `false` ends an interval.
-    fn fire(&mut self) -> bool;
+    /// Does it, for the life that owns the timer, if any. `false` ends an interval.
+    fn fire(&mut self, owner: Option<Pid>) -> bool;
 }
 
 pub(crate) enum Payload {
@@ -64,7 +77,10 @@ pub(crate) struct Interval {
 /// A system's timers.
 pub(crate) struct Timers {
     wheel: Mutex<Wheel<Payload>>,
+    /// Deadlines that are over before the wheel need know them.
+    lists: awaited::Lists,
     clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
     /// Tells the driver that an earlier deadline has come, or that the system is gone.
     earlier: Arc<Notify>,
 }
@@ -85,11 +101,13 @@ fn time_of(tick: u64) -> Duration {
 }
 
 impl Timers {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Timers {
+    pub(crate) fn new(clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Timers {
         let start = tick_before(clock.now());
         Timers {
             wheel: Mutex::new(Wheel::new(start)),
+            lists: awaited::Lists::default(),
             clock,
+            counters,
             earlier: Arc::new(Notify::new()),
         }
     }
@@ -154,7 +172,8 @@ impl Timers {
 
     /// Timers that are pending.
     pub(crate) fn len(&self) -> usize {
-        self.wheel.lock().len()
+        let (waiting, looks) = self.awaited_len();
+        (self.wheel.lock().len() + waiting).saturating_sub(looks)
     }
 
     /// A future that is ready after `duration`, never early.

@@ -49,6 +49,7 @@ impl Groups {
 
     /// Takes a member out. The caller drops it outside the lock.
     pub(super) fn leave(&mut self, name: &str, pid: Pid) -> Option<Member> {
+        let name = name.as_bytes();
         let left = self.take(name, pid)?;
         if let Some(names) = self.of_member.get_mut(&pid) {
             names.remove(name);
@@ -64,11 +65,11 @@ impl Groups {
         let names = self.of_member.remove(&pid).unwrap_or_default();
         names
             .iter()
-            .filter_map(|name| self.take(std::borrow::Borrow::<str>::borrow(name), pid))
+            .filter_map(|name| self.take(name.as_bytes(), pid))
             .collect()
     }
 
-    fn take(&mut self, name: &str, pid: Pid) -> Option<Member> {
+    fn take(&mut self, name: &[u8], pid: Pid) -> Option<Member> {
         let group = self.groups.get_mut(name)?;
         let left = group.members.remove(&pid)?;
         if group.members.is_empty() {
@@ -83,7 +84,7 @@ impl Groups {
         name: &str,
         choose: impl FnOnce(&BTreeMap<Pid, Joined>, usize) -> R,
     ) -> Option<R> {
-        let group = self.groups.get_mut(name)?;
+        let group = self.groups.get_mut(name.as_bytes())?;
         let turn = group.turn;
         group.turn = turn.wrapping_add(1);
         Some(choose(&group.members, turn))

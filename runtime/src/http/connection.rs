@@ -206,7 +206,7 @@ async fn answer(
         request.extensions_mut().insert(PeerAddress(peer));
         request.extensions_mut().insert(takeover);
         let handler = server.handler.clone();
-        isolate(async move { handler(request).await })
+        isolate(pin!(Some(async move { handler(request).await })))
             .await
             .unwrap_or_else(|reason| panicked(options, &reason))
     };

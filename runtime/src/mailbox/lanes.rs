@@ -43,7 +43,11 @@ pub(crate) enum LaneItem {
 /// The system lane of one life: what must get through a flooded mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct SystemLane {
-    signals: VecDeque<(Signal, bool)>,
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in every process for what is rarely there"
+    )]
+    signals: Option<Box<VecDeque<(Signal, bool)>>>,
     #[expect(
         clippy::box_collection,
         reason = "eight bytes in every process for what is almost never there"
@@ -59,19 +63,31 @@ pub(crate) struct SystemLane {
 impl SystemLane {
     /// Queues a signal; `linked` tells a link's exit signal from one that was sent. Returns whom to wake.
     pub(crate) fn push(&mut self, signal: Signal, linked: bool) -> [Option<Waker>; 2] {
-        self.signals.push_back((signal, linked));
-        [self.receiver.take(), None]
+        self.signals
+            .get_or_insert_default()
+            .push_back((signal, linked));
+        self.listeners()
+    }
+
+    /// Whoever awaits the lane: the task, unless it listens through a waker of its own; the task is then woken as well, for it may have
+    /// stopped to.
+    fn listeners(&mut self) -> [Option<Waker>; 2] {
+        [self.receiver.take(), self.task.clone()]
     }
 
     /// Queues a question, behind the signals. Returns whom to wake.
     pub(crate) fn push_question(&mut self, question: Question) -> [Option<Waker>; 2] {
         self.questions.get_or_insert_default().push_back(question);
-        [self.receiver.take(), None]
+        self.listeners()
     }
 
     /// The next signal or, for one who `answers`, the next question.
     pub(crate) fn next(&mut self, answers: bool) -> Option<LaneItem> {
-        if let Some((signal, _)) = self.signals.pop_front() {
+        let signal = self
+            .signals
+            .as_mut()
+            .and_then(|signals| signals.pop_front());
+        if let Some((signal, _)) = signal {
             return Some(LaneItem::Signal(signal));
         }
         let questions = self.questions.as_mut().filter(|_| answers)?;
@@ -83,12 +99,12 @@ impl SystemLane {
     }
 
     /// Nobody will answer: what was asked, to be dropped outside the lock.
-    pub(crate) fn take_questions(&mut self) -> impl Sized + use<> {
+    pub(crate) fn take_questions(&mut self) -> Option<impl Sized + use<>> {
         self.questions.take()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.signals.len()
+        self.signals.as_ref().map_or(0, |signals| signals.len())
             + self
                 .questions
                 .as_ref()
@@ -109,14 +125,22 @@ impl SystemLane {
 
     /// Takes back the exit signals a link has left, as `unlink` promises.
     pub(crate) fn forget_link(&mut self, peer: Pid) {
-        self.signals.retain(|(signal, linked)| {
-            !(*linked && matches!(signal, Signal::Exit { from, .. } if *from == peer))
+        self.retain(|signal, linked| {
+            !(linked && matches!(signal, Signal::Exit { from, .. } if *from == peer))
         });
     }
 
     /// Takes back the `Down` of a monitor, as `demonitor` promises.
     pub(crate) fn forget_monitor(&mut self, monitor: Ref) {
-        self.signals.retain(|(signal, _)| !matches!(signal, Signal::Down { reference, .. } if *reference == monitor));
+        self.retain(
+            |signal, _| !matches!(signal, Signal::Down { reference, .. } if *reference == monitor),
+        );
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Signal, bool) -> bool) {
+        if let Some(signals) = &mut self.signals {
+            signals.retain(|(signal, linked)| keep(signal, *linked));
+        }
     }
 }
 
@@ -184,9 +208,11 @@ impl<M> DueFrame<M> {
     }
 }
 
-/// The bounded lane of room frames of one mailbox.
-pub(crate) struct FrameLane<M> {
-    frames: VecDeque<Frame<M>>,
+/// The bounded lane of room frames of one mailbox; there once a frame has come.
+pub(crate) struct FrameLane<M>(Option<Box<Frames<M>>>);
+
+struct Frames<M> {
+    queue: VecDeque<Frame<M>>,
     missed: u64,
     missed_total: u64,
 }
@@ -195,30 +221,26 @@ impl<M> fmt::Debug for FrameLane<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("FrameLane")
-            .field("len", &self.frames.len())
+            .field("len", &self.len())
             .finish_non_exhaustive()
     }
 }
 
 impl<M> FrameLane<M> {
     pub(crate) fn new() -> FrameLane<M> {
-        FrameLane {
-            frames: VecDeque::new(),
-            missed: 0,
-            missed_total: 0,
-        }
+        FrameLane(None)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.frames.len()
+        self.0.as_ref().map_or(0, |frames| frames.queue.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn missed_total(&self) -> u64 {
-        self.missed_total
+        self.0.as_ref().map_or(0, |frames| frames.missed_total)
     }
 
     /// Adds a frame. Over its bound a lane gives up its oldest, or the frame itself, as `policy` says.
@@ -228,31 +250,36 @@ impl<M> FrameLane<M> {
         bound: usize,
         policy: RoomPolicy,
     ) -> Result<Option<Frame<M>>, Frame<M>> {
-        if policy == RoomPolicy::Disconnect && self.frames.len() >= bound {
+        let frames = self.0.get_or_insert_with(|| {
+            Box::new(Frames {
+                queue: VecDeque::new(),
+                missed: 0,
+                missed_total: 0,
+            })
+        });
+        let full = frames.queue.len() >= bound;
+        if full && policy == RoomPolicy::Disconnect {
             return Err(frame);
         }
-        let dropped = if self.frames.len() >= bound {
-            self.frames.pop_front()
-        } else {
-            None
-        };
+        let dropped = if full { frames.queue.pop_front() } else { None };
         if dropped.is_some() {
-            self.missed += 1;
-            self.missed_total += 1;
+            frames.missed += 1;
+            frames.missed_total += 1;
         }
-        self.frames.push_back(frame);
+        frames.queue.push_back(frame);
         Ok(dropped)
     }
 
     /// The first frame, if `done` user messages are enough for its turn.
     pub(crate) fn pop_due(&mut self, done: u64) -> Option<DueFrame<M>> {
-        if self.frames.front()?.position > done {
+        let frames = self.0.as_mut()?;
+        if frames.queue.front()?.position > done {
             return None;
         }
-        let frame = self.frames.pop_front()?;
+        let frame = frames.queue.pop_front()?;
         Some(DueFrame {
             frame,
-            missed: std::mem::take(&mut self.missed),
+            missed: std::mem::take(&mut frames.missed),
         })
     }
 }

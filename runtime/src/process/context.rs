@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::exit::ExitReason;
-use crate::mailbox::Batch;
 use crate::mailbox::lanes::{LaneItem, Question};
+use crate::mailbox::{Batch, Mailbox};
 use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::reply_to;
@@ -17,7 +17,6 @@ use crate::timer::driver::yield_now;
 use crate::timer::{self, TimerRef};
 
 use super::home::Home;
-use super::kernel::Kernel;
 use super::{Process, links, monitors};
 
 /// A process's hands: its mailbox, its links and monitors, its timers.
@@ -67,8 +66,12 @@ impl<M: Send + 'static> Drop for Context<M> {
 }
 
 impl<M: Send + 'static> Context<M> {
-    pub(crate) fn new(home: Arc<Home<M>>, process: Arc<Process>) -> Context<M> {
-        let batch = home.mailbox.batch();
+    pub(crate) fn new(home: Arc<Home<M>>, process: Arc<Process>, first: bool) -> Context<M> {
+        let batch = if first {
+            Mailbox::first_batch()
+        } else {
+            home.mailbox.batch()
+        };
         Context {
             home,
             process,
@@ -156,13 +159,14 @@ impl<M: Send + 'static> Context<M> {
     /// The next message. Signals wait until [`Context::receive_event`] takes them.
     ///
     /// Cancel safety: a dropped future has taken no message.
-    pub async fn receive(&mut self) -> M {
-        pay_for_message(&self.process, self.home.kernel()).await;
-        let message =
-            std::future::poll_fn(|context| self.home.mailbox.poll_next(&mut self.batch, context))
-                .await;
-        self.process.took_message();
-        message
+    pub fn receive(&mut self) -> impl Future<Output = M> + Send + '_ {
+        let mut began = false;
+        std::future::poll_fn(move |context| {
+            ready!(self.ready(&mut began, context));
+            let message = ready!(self.home.mailbox.poll_next(&mut self.batch, context));
+            self.took_message();
+            Poll::Ready(message)
+        })
     }
 
     /// The next message, or `None` when none came in time; also in an idle process.
@@ -178,32 +182,52 @@ impl<M: Send + 'static> Context<M> {
     ///
     /// Cancel safety: a dropped future has taken no message.
     pub async fn receive_match<F: FnMut(&M) -> bool + Send>(&mut self, mut fits: F) -> M {
-        pay_for_message(&self.process, self.home.kernel()).await;
+        let mut began = false;
         let mut seen = 0;
         let message = std::future::poll_fn(|context| {
+            ready!(self.ready(&mut began, context));
             self.home
                 .mailbox
                 .poll_match(&mut self.batch, &mut seen, &mut fits, context)
         })
         .await;
-        self.process.took_message();
+        self.took_message();
         message
     }
 
     /// The next signal or, when there is none, the next message.
     ///
     /// Cancel safety: a dropped future has taken nothing.
-    pub async fn receive_event(&mut self) -> Event<M> {
-        match self.receive_work(false).await {
-            Work::Event(event) => event,
-            Work::Question(_) => unreachable!("it was not asked for one"),
-        }
+    pub fn receive_event(&mut self) -> impl Future<Output = Event<M>> + Send + '_ {
+        let mut began = false;
+        std::future::poll_fn(move |context| {
+            match ready!(self.poll_charged(&mut began, false, context)) {
+                Work::Event(event) => Poll::Ready(event),
+                Work::Question(_) => unreachable!("it was not asked for one"),
+            }
+        })
     }
 
     /// As [`Context::receive_event`]; for one who `answers` also the next question, after the signals.
-    pub(crate) async fn receive_work(&mut self, answers: bool) -> Work<M> {
-        pay_for_message(&self.process, self.home.kernel()).await;
-        std::future::poll_fn(|context| self.poll_work(context, answers)).await
+    pub(crate) fn receive_work(
+        &mut self,
+        answers: bool,
+    ) -> impl Future<Output = Work<M>> + Send + '_ {
+        let mut began = false;
+        std::future::poll_fn(move |context| self.poll_charged(&mut began, answers, context))
+    }
+
+    /// One event of a process's own life, charged to its budget.
+    fn poll_charged(
+        &mut self,
+        began: &mut bool,
+        answers: bool,
+        context: &std::task::Context<'_>,
+    ) -> Poll<Work<M>> {
+        ready!(self.ready(began, context));
+        let work = ready!(self.poll_work(context, answers));
+        budget::charge_message(self.home.kernel().clock());
+        Poll::Ready(work)
     }
 
     /// What is here, or the task is kept to be woken.
@@ -224,20 +248,36 @@ impl<M: Send + 'static> Context<M> {
             .map_or(Poll::Pending, |item| Poll::Ready(item.into()))
     }
 
+    /// A message is out: it is charged, and counted.
+    fn took_message(&self) {
+        budget::charge_message(self.home.kernel().clock());
+        self.process.took_message();
+    }
+
+    /// Before a message is taken, once: what the last one dropped is settled. Yields when the slice is over or the process is to end.
+    fn ready(&self, began: &mut bool, context: &std::task::Context<'_>) -> Poll<()> {
+        if std::mem::replace(began, true) {
+            return Poll::Ready(());
+        }
+        reply_to::settle_living();
+        self.process.asked_for_message();
+        if budget::is_spent() || self.process.is_interrupted() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// It has started well: whoever started it need not be told of its end.
+    pub(crate) fn forget_witness(&self) {
+        self.process.forget_witness();
+    }
+
     /// A signal that is already here.
     pub(crate) fn try_signal(&self) -> Option<Signal> {
         match self.process.next_item(false)? {
             LaneItem::Signal(signal) => Some(signal),
             LaneItem::Question(_) => None,
         }
-    }
-}
-
-/// Charges the message about to be taken; yields first when the slice is over or the process is to end.
-async fn pay_for_message(process: &Process, kernel: &Kernel) {
-    reply_to::settle_living();
-    process.asked_for_message();
-    if budget::charge_message(kernel.clock()) || process.is_interrupted() {
-        yield_now().await;
     }
 }

@@ -1,6 +1,5 @@
 //! The rules of exit signals: who hears of an exit, and what an arriving signal does.
 
-use std::collections::{HashMap, HashSet};
 use std::task::Waker;
 
 use tokio::sync::oneshot;
@@ -10,6 +9,7 @@ use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::signal::Signal;
 
+use super::ties::Few;
 use super::{Inner, Process, Watcher};
 
 /// One thing to tell when a process has ended.
@@ -40,24 +40,32 @@ pub(crate) fn effect(traps_exits: bool, reason: &ExitReason) -> Effect {
     }
 }
 
-/// Whom to tell, monitors before links as they were set up. A dependent is killed before anybody is told, so that
+/// Whom to tell: the witness, then monitors before links, each as they were set up. A dependent is killed before anybody is told, so that
 /// whoever hears of the exit finds its jobs gone or going.
-pub(crate) fn notices(links: HashSet<Pid>, watchers: HashMap<Ref, Watcher>) -> Vec<Notice> {
-    let mut watchers: Vec<_> = watchers.into_iter().collect();
+pub(crate) fn notices(
+    witness: Option<oneshot::Sender<ExitReason>>,
+    links: Few<Pid, ()>,
+    watchers: Few<Ref, Watcher>,
+) -> Vec<Notice> {
+    let mut watchers = watchers.into_entries();
     watchers.sort_by_key(|(reference, watcher)| {
         (!matches!(watcher, Watcher::Dependent(_)), *reference)
     });
-    let mut notices = Vec::with_capacity(links.len() + watchers.len());
-    for (reference, watcher) in watchers {
-        notices.push(match watcher {
+    let others = watchers.partition_point(|(_, watcher)| matches!(watcher, Watcher::Dependent(_)));
+    let mut notices: Vec<_> = watchers
+        .into_iter()
+        .map(|(reference, watcher)| match watcher {
             Watcher::Process(pid) => Notice::Down(pid, reference),
             Watcher::Outside(sender) => Notice::Tell(sender),
             Watcher::Dependent(pid) => Notice::Kill(pid),
-        });
+        })
+        .collect();
+    if let Some(witness) = witness {
+        notices.insert(others, Notice::Tell(witness));
     }
-    let mut links: Vec<_> = links.into_iter().collect();
-    links.sort();
-    notices.extend(links.into_iter().map(Notice::Linked));
+    let mut links = links.into_entries();
+    links.sort_unstable();
+    notices.extend(links.into_iter().map(|(pid, ())| Notice::Linked(pid)));
     notices
 }
 
@@ -81,7 +89,7 @@ pub(crate) fn send(process: &Process, from: Pid, reason: ExitReason) -> bool {
 pub(crate) fn arrive_by_link(process: &Process, from: Pid, reason: &ExitReason) {
     // One lock for both: an `unlink` in between would find neither the link nor the signal it has to flush.
     process.with_lane(|inner| {
-        let wakers = if inner.links.remove(&from) {
+        let wakers = if inner.unlink(from) {
             receive(inner, from, reason.clone(), true)
         } else {
             [None, None]

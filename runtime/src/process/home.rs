@@ -21,8 +21,8 @@ pub(crate) struct Home<M> {
     life: AtomicU64,
     /// Whether that life has not ended.
     living: AtomicBool,
-    /// Stands in for the pid until the first life begins.
-    unborn: Pid,
+    /// Whether a timer was ever set for a life behind it.
+    timed: AtomicBool,
 }
 
 impl<M: Send + 'static> Home<M> {
@@ -32,29 +32,47 @@ impl<M: Send + 'static> Home<M> {
             kernel: kernel.clone(),
             life: AtomicU64::new(0),
             living: AtomicBool::new(false),
-            unborn: kernel.root(),
+            timed: AtomicBool::new(false),
         })
     }
 
-    pub(crate) fn begin_life(&self, pid: Pid) {
-        self.life.store(pid.get(), Ordering::Release);
+    /// Whether this life is the first.
+    pub(crate) fn begin_life(&self, pid: Pid) -> bool {
+        let before = self.life.swap(pid.get(), Ordering::AcqRel);
         self.living.store(true, Ordering::Release);
+        before == 0
     }
 
     /// The life is over: what is meant for it alone, its timers and its rooms, is not for the next.
     pub(crate) fn end_life(&self) {
-        self.living.store(false, Ordering::Release);
+        // Sequentially consistent, as are `timed` and the look at both: one who sets a timer sees the end, or the end sees the timer.
+        self.living.store(false, Ordering::SeqCst);
+    }
+
+    /// A timer is about to be set for a life behind it.
+    pub(crate) fn expect_timer(&self) {
+        if !self.timed.load(Ordering::Acquire) {
+            self.timed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a life behind it may have timers.
+    pub(crate) fn may_have_timers(&self) -> bool {
+        self.timed.load(Ordering::SeqCst)
     }
 
     /// Whether this life is behind the mailbox and has not ended. Asked under the mailbox's lock, the answer holds until the mailbox is
     /// cleared.
     pub(crate) fn is_life(&self, pid: Pid) -> bool {
-        self.living.load(Ordering::Acquire) && self.life.load(Ordering::Acquire) == pid.get()
+        self.living.load(Ordering::SeqCst) && self.life.load(Ordering::Acquire) == pid.get()
     }
 
     /// Empties the mailbox: calls in it end as `Exited(reason)`, and whatever panics in being dropped is contained.
     pub(crate) fn clear(&self, reason: &ExitReason, close: bool) {
         let remains = self.mailbox.clear(close);
+        if remains.messages.is_empty() {
+            return;
+        }
         reply_to::settling(CallError::Exited(reason.clone()), || {
             for message in remains.messages {
                 let counters = self.kernel.counters();
@@ -71,7 +89,7 @@ impl<M> Home<M> {
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.life.load(Ordering::Acquire)).unwrap_or(self.unborn)
+        Pid::from_raw(self.life.load(Ordering::Acquire)).unwrap_or_else(|| self.kernel.root())
     }
 }
 

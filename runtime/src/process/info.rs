@@ -69,11 +69,10 @@ fn short(behaviour: &'static str) -> &'static str {
 
 pub(crate) fn label_of(process: &Process) -> String {
     let inner = process.inner.lock();
-    inner
-        .label
-        .as_deref()
-        .unwrap_or_else(|| short(process.behaviour))
-        .to_owned()
+    inner.label.as_ref().map_or_else(
+        || short(process.behaviour).to_owned(),
+        |label| label.to_string(),
+    )
 }
 
 /// Looks at a process without disturbing it. Names are added by who knows them.
@@ -83,14 +82,17 @@ pub(crate) fn look(process: &Process, now: Duration, measures_busy: bool) -> Pro
     let inner = process.inner.lock();
     let status = match (
         inner.over || inner.lane.interruption().is_some(),
-        inner.running,
+        process.is_running(),
     ) {
         (true, _) => ProcessStatus::Exiting,
         (false, true) => ProcessStatus::Running,
         (false, false) => ProcessStatus::Waiting,
     };
-    let mut links: Vec<Pid> = inner.links.iter().copied().collect();
-    let mut monitors: Vec<Pid> = inner.watching.values().copied().collect();
+    let (mut links, mut monitors) = (Vec::new(), Vec::new());
+    if let Some(ties) = &inner.ties {
+        ties.links.each(|pid, ()| links.push(*pid));
+        ties.watching.each(|_, pid| monitors.push(*pid));
+    }
     drop(inner);
     links.sort();
     monitors.sort();

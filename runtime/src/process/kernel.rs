@@ -21,11 +21,11 @@ use crate::telemetry::{Counters, count};
 use crate::timer::{Timers, driver};
 
 use super::table::Table;
-use super::{Watcher, current, exit_signal, monitors};
+use super::{Ties, Watcher, current, exit_signal, monitors};
 
 /// A concept above processes that holds something for them: names, rooms. Plugged in by `system`.
 pub(crate) trait Part: Any + Send + Sync {
-    /// A process is over; forget it.
+    /// A process is over; forget it. Told for those for which [`Kernel::hold_for`] was called.
     fn process_exited(&self, pid: Pid);
 }
 
@@ -55,7 +55,8 @@ impl Kernel {
         parts: Vec<Box<dyn Part>>,
     ) -> Arc<Kernel> {
         current::install_panic_hook();
-        let timers = Arc::new(Timers::new(clock.clone()));
+        let counters = Arc::new(Counters::default());
+        let timers = Arc::new(Timers::new(clock.clone(), counters.clone()));
         scheduler.spawn(Box::pin(driver::drive(
             Arc::downgrade(&timers),
             scheduler.clone(),
@@ -67,7 +68,7 @@ impl Kernel {
             scheduler,
             timers,
             table: Table::new(),
-            counters: Arc::new(Counters::default()),
+            counters,
             blocking: Blocking::new(BLOCKING_THREADS_MAX),
             measures_busy: AtomicBool::new(false),
             parts,
@@ -138,6 +139,11 @@ impl Kernel {
             .is_some_and(|process| !process.inner.lock().over)
     }
 
+    /// A part holds something for a process now, and must hear of its end. `false` when it has ended already, and the part must let go itself.
+    pub(crate) fn hold_for(&self, pid: Pid) -> bool {
+        self.table.get(pid).is_some_and(|process| process.hold())
+    }
+
     /// Sends an exit signal. `Killed` cannot be trapped, as OTP's `kill`.
     pub(crate) fn exit(&self, from: Pid, to: Pid, reason: ExitReason) -> bool {
         match self.table.get(to) {
@@ -187,23 +193,37 @@ impl Kernel {
     }
 
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
-    pub(crate) fn bury(&self, process: &super::Process, reason: &ExitReason) {
+    pub(crate) fn bury(&self, process: &super::Process, timed: bool, reason: &ExitReason) {
         let pid = process.pid;
         self.scheduler.ended(pid, reason);
-        process.close();
-        for part in &self.parts {
-            part.process_exited(pid);
+        if process.close() {
+            for part in &self.parts {
+                part.process_exited(pid);
+            }
         }
-        drop(self.timers.cancel_owned(pid));
+        if timed {
+            drop(self.timers.cancel_owned(pid));
+        }
         count(&self.counters.exited);
-        let (links, watching, watchers) = process.farewell(reason);
+        let (witness, ties) = process.farewell(reason);
         self.table.remove(pid);
-        for (reference, watched) in watching {
+        let Some(ties) = ties else {
+            if let Some(witness) = witness {
+                drop(witness.send(reason.clone()));
+            }
+            return;
+        };
+        let Ties {
+            links,
+            watching,
+            watchers,
+        } = *ties;
+        for (reference, watched) in watching.into_entries() {
             if let Some(watched) = self.table.get(watched) {
                 drop(watched.remove_watcher(reference));
             }
         }
-        for notice in exit_signal::notices(links, watchers) {
+        for notice in exit_signal::notices(witness, links, watchers) {
             match notice {
                 exit_signal::Notice::Linked(peer) => {
                     if let Some(peer) = self.table.get(peer) {

@@ -18,14 +18,14 @@ pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
     let settled = kernel.table().get(to).is_some_and(|peer| {
         both(&process, &peer, |own, other| {
             // Linked already; or the peer is ending, and its signal is on the way.
-            if own.over || own.links.contains(&to) {
+            if own.over || own.is_linked(to) {
                 return true;
             }
             if other.ended.is_some() {
                 return false;
             }
-            own.links.insert(to);
-            other.links.insert(from);
+            own.ties().links.insert(to, ());
+            other.ties().links.insert(from, ());
             true
         })
     });
@@ -40,8 +40,8 @@ pub(crate) fn unlink(kernel: &Kernel, process: &Process, peer: Pid) {
     if let Some(peer) = kernel.table().get(peer) {
         both(process, &peer, |own, other| {
             // The peer may have linked anew between the two steps; then this is that link.
-            if !own.links.contains(&peer.pid) {
-                other.links.remove(&process.pid);
+            if !own.is_linked(peer.pid) {
+                other.unlink(process.pid);
             }
         });
     }
@@ -68,32 +68,39 @@ impl Process {
     /// This side's half of `unlink`: under one lock, as the arrival of the signal is, so that it finds the link or the signal.
     fn forget_link(&self, peer: Pid) {
         self.with_lane(|inner| {
-            inner.links.remove(&peer);
+            inner.unlink(peer);
             inner.lane.forget_link(peer);
             ([None, None], ())
         });
     }
 
-    /// Leaves the stage: takes no signal and holds nothing new from here on.
-    pub(crate) fn close(&self) {
+    /// Leaves the stage: takes no signal and holds nothing new from here on. Whether something was held for it.
+    pub(crate) fn close(&self) -> bool {
         let mut inner = self.inner.lock();
         inner.over = true;
         let wakers = [inner.lane.task.take(), inner.lane.receiver.take()];
         let questions = inner.lane.take_questions();
+        let held = inner.held;
         drop(inner);
         drop(wakers);
-        run::discard(self.pid, questions);
+        if let Some(questions) = questions {
+            run::discard(self.pid, questions);
+        }
+        held
     }
 
-    /// Everything is let go. Hands out links, own monitors, and those who watch; nobody is added any more.
+    /// Something is held for it; `false` when it is over.
+    pub(crate) fn hold(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.held = true;
+        !inner.over
+    }
+
+    /// Everything is let go. Hands out the witness, links, own monitors, and those who watch; nobody is added any more.
     pub(crate) fn farewell(&self, reason: &ExitReason) -> Farewell {
         let mut inner = self.inner.lock();
         inner.ended = Some(reason.clone());
-        (
-            std::mem::take(&mut inner.links),
-            std::mem::take(&mut inner.watching),
-            std::mem::take(&mut inner.watchers),
-        )
+        (inner.witness.take(), inner.ties.take())
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn watch_as(kernel: &Kernel, watcher: Pid, pid: Pid, reference: Ref) 
         if inner.over {
             return;
         }
-        inner.watching.insert(reference, pid);
+        inner.ties().watching.insert(reference, pid);
     }
     let watched = kernel.table().get(pid).is_some_and(|watched| {
         watched
@@ -43,7 +43,7 @@ pub(crate) fn watch_as(kernel: &Kernel, watcher: Pid, pid: Pid, reference: Ref) 
 pub(crate) fn unwatch(kernel: &Kernel, process: &Process, reference: Ref) {
     let watched = process.with_lane(|inner| {
         inner.lane.forget_monitor(reference);
-        ([None, None], inner.watching.remove(&reference))
+        ([None, None], inner.unwatch(reference))
     });
     if let Some(watched) = watched.flatten().and_then(|pid| kernel.table().get(pid)) {
         drop(watched.remove_watcher(reference));
@@ -53,7 +53,7 @@ pub(crate) fn unwatch(kernel: &Kernel, process: &Process, reference: Ref) {
 /// `process` must not outlive `owner`; it is killed at once when `owner` is gone.
 pub(crate) fn depend(kernel: &Kernel, process: &Arc<Process>, owner: Pid) {
     let reference = Ref::next();
-    process.with_lane(|inner| ([None, None], inner.watching.insert(reference, owner)));
+    process.with_lane(|inner| ([None, None], inner.ties().watching.insert(reference, owner)));
     let pid = process.pid;
     let owned = kernel.table().get(owner).is_some_and(|owner| {
         owner
@@ -69,7 +69,7 @@ impl Process {
     /// Queues a `Down` unless the monitor was taken back.
     pub(crate) fn deliver_down(&self, signal: Signal, reference: Ref) {
         self.with_lane(|inner| {
-            let wanted = inner.watching.remove(&reference).is_some();
+            let wanted = inner.unwatch(reference).is_some();
             if wanted {
                 (inner.lane.push(signal, false), ())
             } else {
@@ -84,12 +84,13 @@ impl Process {
         if inner.ended.is_some() {
             return Err(watcher);
         }
-        inner.watchers.insert(reference, watcher);
+        inner.ties().watchers.insert(reference, watcher);
         Ok(())
     }
 
     pub(crate) fn remove_watcher(&self, reference: Ref) -> Option<Watcher> {
-        self.inner.lock().watchers.remove(&reference)
+        let mut inner = self.inner.lock();
+        inner.ties.as_mut()?.watchers.remove(&reference)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -22,6 +22,8 @@ use super::{Process, info};
 pub(crate) struct Mode {
     pub(crate) supervised: bool,
     pub(crate) keeps_mailbox: bool,
+    /// Whether it is the first behind its mailbox.
+    pub(crate) first: bool,
 }
 
 /// Ends the life exactly once, also when the executor drops the task before it is done.
@@ -29,7 +31,9 @@ pub(crate) struct Death<M: Send + 'static> {
     home: Arc<Home<M>>,
     process: Arc<Process>,
     mode: Mode,
-    reason: Option<ExitReason>,
+    /// Whether the reason is known; if not, the executor has dropped the task.
+    over: bool,
+    reason: ExitReason,
     /// Callers to tell, after the mailbox is cleared: what they send then is for the next life.
     kept: Kept,
 }
@@ -40,7 +44,8 @@ impl<M: Send + 'static> Death<M> {
             home,
             process,
             mode,
-            reason: None,
+            over: false,
+            reason: ExitReason::normal(),
             kept: Kept::default(),
         }
     }
@@ -48,96 +53,184 @@ impl<M: Send + 'static> Death<M> {
 
 impl<M: Send + 'static> Drop for Death<M> {
     fn drop(&mut self) {
-        let reason = self.reason.take().unwrap_or_else(ExitReason::killed);
+        let reason = if self.over {
+            std::mem::replace(&mut self.reason, ExitReason::normal())
+        } else {
+            ExitReason::killed()
+        };
         let Mode {
             supervised,
             keeps_mailbox,
+            ..
         } = self.mode;
         self.home.end_life();
-        if !(supervised && keeps_mailbox) {
+        if supervised && keeps_mailbox {
+            self.home.mailbox.forget_receiver();
+        } else {
             self.home.clear(&reason, !supervised);
         }
         self.kept.settle(&reason);
-        self.home.kernel().bury(&self.process, &reason);
+        let timed = self.home.may_have_timers();
+        self.home.kernel().bury(&self.process, timed, &reason);
     }
 }
 
-/// Runs one life from its first poll to its burial. The burial comes after `body` in the arguments, so that a task which the executor drops
-/// unpolled lets go of its body first.
-pub(crate) async fn live<M, F, Fut>(body: F, context: Context<M>, death: Death<M>)
+/// What a life begins with. The burial is the last field, so that a task which the executor drops unpolled lets go of its body first.
+pub(crate) struct Start<M: Send + 'static, F> {
+    pub(crate) body: Option<F>,
+    pub(crate) death: Death<M>,
+}
+
+/// Runs one life from its first poll to its burial. A block that uses what it has caught where it lies: an async function would keep its
+/// arguments a second time for as long as it runs.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps its arguments twice"
+)]
+pub(crate) fn live<M, F, Fut>(mut start: Start<M, F>) -> impl Future<Output = ()> + Send
 where
     M: Send + 'static,
     F: FnOnce(Context<M>) -> Fut + Send + 'static,
-    Fut: Future<Output = ExitReason> + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<ExitReason>,
 {
-    let mut death = death;
-    let process = death.process.clone();
-    let kernel = death.home.kernel().clone();
-    let mut body = pin!(Some(async move { body(context).await }));
-    let reason = std::future::poll_fn(|task| {
-        let running = Running::enter(process.pid);
-        let holder = Holder::enter(&mut death.kept);
-        if let Some(reason) = process.enter_poll(task.waker()) {
-            let end = contain(process.pid, || body.as_mut().set(None));
-            let reason = end.err().unwrap_or(reason);
-            holder.dead(&mut death.kept);
-            drop(running);
-            return Poll::Ready(reason);
-        }
-        let began = kernel.measures_busy().then(|| kernel.clock().now());
-        let slice = budget::begin();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let body = body
-                .as_mut()
-                .as_pin_mut()
-                .expect("a finished body is not polled again");
-            body.poll(task)
-        }));
-        let spent = budget::end(slice);
-        if let Some(began) = began {
-            process.was_busy(kernel.clock().now().saturating_sub(began));
-        }
-        let interruption = process.leave_poll(spent);
-        let reason = match (polled, interruption) {
-            (Ok(Poll::Pending), None) => {
-                holder.living(&mut death.kept);
-                return Poll::Pending;
-            }
-            (Ok(Poll::Pending), Some(reason)) => reason,
-            (Ok(Poll::Ready(reason)), _) => reason,
-            (Err(payload), _) => described(payload),
-        };
-        // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
-        let dropped = contain(process.pid, || body.as_mut().set(None));
-        let reason = dropped.err().unwrap_or(reason);
-        holder.dead(&mut death.kept);
-        drop(running);
-        Poll::Ready(reason)
-    })
-    .await;
-    if reason.is_panic() {
-        count(&kernel.counters().panicked);
-        log_panic(process.pid, &info::label_of(&process), &reason);
+    async move {
+        // Catches the whole, and with it the order of its fields.
+        let _ = &start;
+        let mut future = pin!(start.begin());
+        std::future::poll_fn(|task| start.death.poll(future.as_mut(), task)).await;
     }
-    death.reason = Some(reason);
 }
 
-/// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on.
-pub(crate) async fn isolate<F: Future>(future: F) -> Result<F::Output, ExitReason> {
-    let mut future = pin!(Some(future));
-    let result = std::future::poll_fn(|task| {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let future = future
-                .as_mut()
-                .as_pin_mut()
-                .expect("a finished future is not polled again");
-            future.poll(task)
-        }));
-        match polled {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(payload) => Poll::Ready(Err(described(payload))),
+impl<M: Send + 'static, F> Start<M, F> {
+    /// Calls the body, in the name of the process; `None` when it panics, or when the process was interrupted before it ran.
+    fn begin<Fut>(&mut self) -> Option<Fut>
+    where
+        F: FnOnce(Context<M>) -> Fut,
+    {
+        let body = self.body.take()?;
+        self.death.begin(body)
+    }
+}
+
+impl<M: Send + 'static> Death<M> {
+    fn begin<F, Fut>(&mut self, body: F) -> Option<Fut>
+    where
+        F: FnOnce(Context<M>) -> Fut,
+    {
+        let process = &*self.process;
+        let running = Running::enter(process.pid);
+        let holder = Holder::enter(&mut self.kept);
+        let begun = if process.is_interrupted()
+            && let Some(reason) = process.interruption()
+        {
+            Err(contain(process.pid, || drop(body)).err().unwrap_or(reason))
+        } else {
+            process.turn_poll_phase();
+            let context = Context::new(self.home.clone(), self.process.clone(), self.mode.first);
+            let begun = catch_unwind(AssertUnwindSafe(|| body(context))).map_err(described);
+            process.turn_poll_phase();
+            begun
+        };
+        match begun {
+            Ok(future) => {
+                holder.living(&mut self.kept);
+                Some(future)
+            }
+            Err(reason) => {
+                holder.dead(&mut self.kept);
+                drop(running);
+                self.is_over(reason);
+                None
+            }
         }
+    }
+
+    /// The reason is known.
+    fn is_over(&mut self, reason: ExitReason) {
+        if reason.is_panic() {
+            self.tell_panic(&reason);
+        }
+        self.reason = reason;
+        self.over = true;
+    }
+
+    /// One poll, in the name of the process. When that is over, the state goes as well.
+    fn poll<Fut>(
+        &mut self,
+        mut future: Pin<&mut Option<Fut>>,
+        task: &mut std::task::Context<'_>,
+    ) -> Poll<()>
+    where
+        Fut: Future,
+        Fut::Output: Into<ExitReason>,
+    {
+        if self.over {
+            return Poll::Ready(());
+        }
+        let process = &*self.process;
+        let kernel = self.home.kernel();
+        let running = Running::enter(process.pid);
+        let holder = Holder::enter(&mut self.kept);
+        let reason = if let Some(reason) = process.enter_poll(task.waker()) {
+            reason
+        } else {
+            let began = kernel.measures_busy().then(|| kernel.clock().now());
+            let slice = budget::begin();
+            let polled = polled(future.as_mut(), task);
+            let spent = budget::end(slice);
+            if let Some(began) = began {
+                process.was_busy(kernel.clock().now().saturating_sub(began));
+            }
+            let interruption = process.leave_poll(spent);
+            match (polled, interruption) {
+                (Ok(Poll::Pending), None) => {
+                    holder.living(&mut self.kept);
+                    return Poll::Pending;
+                }
+                (Ok(Poll::Pending), Some(reason)) => reason,
+                (Ok(Poll::Ready(output)), _) => {
+                    contain(process.pid, || output.into()).unwrap_or_else(|panic| panic)
+                }
+                (Err(reason), _) => reason,
+            }
+        };
+        // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
+        let dropped = contain(process.pid, || future.set(None));
+        let reason = dropped.err().unwrap_or(reason);
+        holder.dead(&mut self.kept);
+        drop(running);
+        self.is_over(reason);
+        Poll::Ready(())
+    }
+
+    #[cold]
+    fn tell_panic(&self, reason: &ExitReason) {
+        count(&self.home.kernel().counters().panicked);
+        log_panic(self.process.pid, &info::label_of(&self.process), reason);
+    }
+}
+
+/// One poll of a future that is there, and a panic in it as a value.
+fn polled<F: Future>(
+    future: Pin<&mut Option<F>>,
+    task: &mut std::task::Context<'_>,
+) -> Result<Poll<F::Output>, ExitReason> {
+    let future = future
+        .as_pin_mut()
+        .expect("a finished future is not polled again");
+    catch_unwind(AssertUnwindSafe(|| future.poll(task))).map_err(described)
+}
+
+/// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on. Its place is the caller's, so that it
+/// is not kept twice.
+pub(crate) async fn isolate<F: Future>(
+    mut future: Pin<&mut Option<F>>,
+) -> Result<F::Output, ExitReason> {
+    let result = std::future::poll_fn(|task| match polled(future.as_mut(), task) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(reason) => Poll::Ready(Err(reason)),
     })
     .await;
     let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(described);

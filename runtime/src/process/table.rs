@@ -1,18 +1,17 @@
 //! Pid → process. Serials are allocated in `pid.rs` and never reused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::pid::Pid;
+use crate::pid::{Pid, SerialMap};
 
 use super::Process;
 
 /// Shards of the table, so that spawning on many workers does not meet at one lock.
 const SHARDS: usize = 64;
 
-type Shard = HashMap<Pid, Arc<Process>>;
+type Shard = SerialMap<Pid, Arc<Process>>;
 
 /// The living processes of one system.
 pub(crate) struct Table {
@@ -22,7 +21,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new() -> Table {
         Table {
-            shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Pure: the names of one node, and who holds them.
+//! Pure: a share of the names of one node, and who holds them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,60 +26,46 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Names {
     entries: HashMap<Name, Entry>,
-    of_life: HashMap<Pid, Vec<Name>>,
 }
 
 impl Names {
-    /// Adds a name. A mailbox that has it already keeps it as it was.
-    pub(super) fn insert(&mut self, name: Name, entry: Entry) -> Result<(), NameError> {
-        if let Some(holder) = self.entries.get(&name) {
-            return if holder.address.same_mailbox(entry.address.as_any()) {
-                Ok(())
+    /// Adds a name; whether it is new. A mailbox that has it already keeps it as it was.
+    pub(super) fn insert(&mut self, name: Name, entry: Entry) -> Result<bool, NameError> {
+        if let Some(holder) = self.entries.get(name.as_bytes()) {
+            return if holder.address.is_same(&*entry.address) {
+                Ok(false)
             } else {
                 Err(NameError::Taken)
             };
         }
-        if let Binding::Life(pid) = entry.binding {
-            self.of_life.entry(pid).or_default().push(name.clone());
-        }
         self.entries.insert(name, entry);
-        Ok(())
+        Ok(true)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<Arc<dyn Named>> {
-        self.entries.get(name).map(|entry| entry.address.clone())
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<dyn Named>> {
+        self.entries
+            .get(name.as_bytes())
+            .map(|entry| &entry.address)
     }
 
     /// Takes a name away. The caller drops the entry outside the lock.
-    pub(super) fn remove(&mut self, name: &str) -> Option<Entry> {
-        let entry = self.entries.remove(name)?;
-        if let Binding::Life(pid) = entry.binding
-            && let Some(names) = self.of_life.get_mut(&pid)
-        {
-            names.retain(|held| std::borrow::Borrow::<str>::borrow(held) != name);
-            if names.is_empty() {
-                self.of_life.remove(&pid);
-            }
+    pub(super) fn remove(&mut self, name: &[u8]) -> Option<Entry> {
+        self.entries.remove(name)
+    }
+
+    /// Takes a name of a life away, unless somebody else has it by now.
+    pub(super) fn forget(&mut self, name: &Name, pid: Pid) -> Option<Entry> {
+        let held = self.entries.get(name.as_bytes())?;
+        if held.binding == Binding::Life(pid) {
+            self.entries.remove(name.as_bytes())
+        } else {
+            None
         }
-        Some(entry)
     }
 
-    /// Takes every name of a life.
-    pub(super) fn forget(&mut self, pid: Pid) -> Vec<Entry> {
-        let names = self.of_life.remove(&pid).unwrap_or_default();
-        names
-            .into_iter()
-            .filter_map(|name| self.entries.remove(&name))
-            .collect()
-    }
-
-    pub(super) fn all(&self) -> Vec<(String, Pid)> {
-        let mut all: Vec<_> = self
-            .entries
+    pub(super) fn all(&self) -> impl Iterator<Item = (String, Pid)> + '_ {
+        self.entries
             .iter()
             .map(|(name, entry)| (name.to_string(), entry.address.pid()))
-            .collect();
-        all.sort();
-        all
     }
 }

@@ -15,7 +15,7 @@ use super::{Holder, Kept, ReplyTo, settling};
 
 fn call() -> (ReplyTo<u64>, Arc<super::Slot<u64>>, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
-    let (reply_to, slot) = ReplyTo::new(&counters);
+    let (reply_to, slot) = ReplyTo::new();
     (reply_to, slot, counters)
 }
 
@@ -24,7 +24,7 @@ fn every_order_of_reply_and_wait_answers() {
     loom::model(|| {
         let (reply_to, slot, _) = call();
         let callee = thread::spawn(move || reply_to.reply(7));
-        assert_eq!(block_on(poll_fn(|task| slot.poll(task))), Ok(7));
+        assert_eq!(block_on(poll_fn(|task| slot.poll(task))), (Ok(7), None));
         callee.join().unwrap();
     });
 }
@@ -34,7 +34,7 @@ fn every_order_of_reply_and_giving_up_counts_once() {
     loom::model(|| {
         let (reply_to, slot, counters) = call();
         let callee = thread::spawn(move || reply_to.reply(7));
-        let got = slot.abandon();
+        let (got, _) = slot.abandon(&counters);
         callee.join().unwrap();
         let late = counters.late_replies.load(Ordering::Relaxed);
         match got {
@@ -56,7 +56,10 @@ fn every_order_of_death_and_wait_tells_the_reason() {
             kept.settle(&ExitReason::error("over"));
         });
         let answer = block_on(poll_fn(|task| slot.poll(task)));
-        assert_eq!(answer, Err(CallError::Exited(ExitReason::error("over"))));
+        assert_eq!(
+            answer,
+            (Err(CallError::Exited(ExitReason::error("over"))), None)
+        );
         callee.join().unwrap();
     });
 }
@@ -64,12 +67,37 @@ fn every_order_of_death_and_wait_tells_the_reason() {
 #[test]
 fn every_order_of_two_fates_keeps_them_apart() {
     loom::model(|| {
-        let (first, first_slot, _) = call();
+        let (first, first_slot, counters) = call();
         let (second, second_slot, _) = call();
         let evicting = thread::spawn(move || settling(CallError::Full, || drop(first)));
         drop(second);
         evicting.join().unwrap();
-        assert_eq!(first_slot.abandon(), Some(Err(CallError::Full)));
-        assert_eq!(second_slot.abandon(), Some(Err(CallError::NoReply)));
+        assert_eq!(first_slot.abandon(&counters).0, Some(Err(CallError::Full)));
+        assert_eq!(
+            second_slot.abandon(&counters).0,
+            Some(Err(CallError::NoReply))
+        );
+    });
+}
+
+#[test]
+fn every_order_of_reply_and_deadline_answers_once() {
+    loom::model(|| {
+        let (reply_to, slot, counters) = call();
+        let (expires, late) = (slot.clone(), counters.clone());
+        let deadline = thread::spawn(move || {
+            if expires.keep(1) {
+                expires.expire(&late);
+            }
+        });
+        let callee = thread::spawn(move || reply_to.reply(7));
+        let (answer, _) = block_on(poll_fn(|task| slot.poll(task)));
+        callee.join().unwrap();
+        deadline.join().unwrap();
+        let late = counters.late_replies.load(Ordering::Relaxed);
+        match answer {
+            Ok(seven) => assert_eq!((seven, late), (7, 0)),
+            Err(error) => assert_eq!((error, late), (CallError::Timeout, 1)),
+        }
     });
 }

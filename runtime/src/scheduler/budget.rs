@@ -1,7 +1,8 @@
 //! Reductions: when a process that always has work must let others run.
 //!
 //! A slice is one poll of the process. It ends after 4000 reductions (a message costs 32) or after 50 µs of messages. The clock is read
-//! after few messages when they are slow and after more when they are fast, so that it costs little and the slice stays short.
+//! after few messages when they are slow and after more when they are fast, so that it costs little and the slice stays short; the first
+//! message is not timed.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -12,82 +13,146 @@ use crate::limits::{REDUCTIONS_PER_MESSAGE, REDUCTIONS_PER_SLICE, SLICE_TIME_MAX
 /// Most messages between two looks at the clock.
 const STRIDE_MAX: u32 = 16;
 
-#[derive(Clone, Copy)]
+/// The slice of the process this thread is running. Cells of their own, so that a message costs a subtraction or two.
 struct Slice {
-    left: u32,
-    spent: u64,
-    /// When the first message of the slice was taken.
-    started: Option<Duration>,
-    /// Messages until the clock is read, and the last such distance.
-    until_look: u32,
-    stride: u32,
+    left: Cell<u32>,
+    /// Messages that are taken before one at which the clock is read, and the last such distance.
+    until_look: Cell<u32>,
+    stride: Cell<u32>,
+    /// When the second message of the slice was taken.
+    started: Cell<Option<Duration>>,
+    /// Whether the time is over.
+    late: Cell<bool>,
+    /// Reductions charged beyond the budget.
+    overdrawn: Cell<u64>,
+    /// Whether there is a slice just now.
+    open: Cell<bool>,
 }
-
-const FRESH: Slice = Slice {
-    left: REDUCTIONS_PER_SLICE,
-    spent: 0,
-    started: None,
-    until_look: 0,
-    stride: 0,
-};
 
 thread_local! {
-    static SLICE: Cell<Slice> = const { Cell::new(FRESH) };
+    static SLICE: Slice = const {
+        Slice {
+            left: Cell::new(REDUCTIONS_PER_SLICE),
+            until_look: Cell::new(0),
+            stride: Cell::new(0),
+            started: Cell::new(None),
+            late: Cell::new(false),
+            overdrawn: Cell::new(0),
+            open: Cell::new(false),
+        }
+    };
 }
+
+/// The slice around a nested one: left, until_look, stride, started, late, overdrawn.
+type Held = (u32, u32, u32, Option<Duration>, bool, u64);
 
 /// A slice begins; returns the one it interrupts, to be given to [`end`].
 pub(crate) fn begin() -> Outer {
-    Outer(SLICE.replace(FRESH))
+    SLICE.with(|slice| {
+        let held = slice.open.replace(true).then(|| slice.hold());
+        slice.left.set(REDUCTIONS_PER_SLICE);
+        slice.until_look.set(1);
+        slice.stride.set(1);
+        slice.started.set(None);
+        slice.late.set(false);
+        slice.overdrawn.set(0);
+        Outer(held)
+    })
 }
 
-/// The slice around a nested one.
-pub(crate) struct Outer(Slice);
+/// The slice around a nested one, if any.
+pub(crate) struct Outer(Option<Held>);
 
 /// The slice ends; returns the reductions spent in it.
 pub(crate) fn end(outer: Outer) -> u64 {
-    SLICE.replace(outer.0).spent
+    SLICE.with(|slice| {
+        let spent = u64::from(REDUCTIONS_PER_SLICE - slice.left.get()) + slice.overdrawn.get();
+        match outer.0 {
+            None => slice.open.set(false),
+            Some(held) => slice.go_on(held),
+        }
+        spent
+    })
 }
 
 /// Charges reductions. `true` when the budget is spent and the process must yield.
 pub(crate) fn charge(reductions: u32) -> bool {
-    let mut slice = SLICE.get();
-    slice.spent += u64::from(reductions);
-    slice.left = slice.left.saturating_sub(reductions);
-    SLICE.set(slice);
-    slice.left == 0
+    SLICE.with(|slice| {
+        let left = slice.left.get();
+        let beyond = reductions.saturating_sub(left);
+        if beyond > 0 {
+            slice
+                .overdrawn
+                .set(slice.overdrawn.get() + u64::from(beyond));
+        }
+        let left = left.saturating_sub(reductions);
+        slice.left.set(left);
+        left == 0
+    })
 }
 
-/// Charges one message about to be handled. `true` when the process must yield first.
-pub(crate) fn charge_message(clock: &dyn Clock) -> bool {
-    let mut slice = SLICE.get();
-    if slice.left < REDUCTIONS_PER_MESSAGE {
-        return true;
-    }
-    slice.left -= REDUCTIONS_PER_MESSAGE;
-    slice.spent += u64::from(REDUCTIONS_PER_MESSAGE);
-    let mut over = false;
-    match slice.started {
-        None => {
-            slice.started = Some(clock.now());
-            slice.stride = 1;
-            slice.until_look = 1;
+/// Whether the process must yield before it takes another message.
+#[inline]
+pub(crate) fn is_spent() -> bool {
+    SLICE.with(|slice| slice.left.get() < REDUCTIONS_PER_MESSAGE || slice.late.get())
+}
+
+/// Charges one message that was taken. The first of a slice is not timed, so that a process which takes one and waits reads no clock.
+#[inline]
+pub(crate) fn charge_message(clock: &dyn Clock) {
+    SLICE.with(|slice| {
+        slice
+            .left
+            .set(slice.left.get().saturating_sub(REDUCTIONS_PER_MESSAGE));
+        let until_look = slice.until_look.get();
+        if until_look > 0 {
+            slice.until_look.set(until_look - 1);
+        } else {
+            slice.look(clock);
         }
-        Some(started) => {
-            slice.until_look -= 1;
-            if slice.until_look == 0 {
-                let elapsed = clock.now().saturating_sub(started);
-                over = elapsed >= SLICE_TIME_MAX;
-                slice.stride = if elapsed * 4 < SLICE_TIME_MAX {
-                    (slice.stride * 2).min(STRIDE_MAX)
-                } else {
-                    1
-                };
-                slice.until_look = slice.stride;
-            }
-        }
+    });
+}
+
+impl Slice {
+    /// Reads the clock, and notes whether the time of the slice is over.
+    #[cold]
+    fn look(&self, clock: &dyn Clock) {
+        let now = clock.now();
+        let Some(started) = self.started.get() else {
+            self.started.set(Some(now));
+            return;
+        };
+        let elapsed = now.saturating_sub(started);
+        let stride = if elapsed * 4 < SLICE_TIME_MAX {
+            (self.stride.get() * 2).min(STRIDE_MAX)
+        } else {
+            1
+        };
+        self.stride.set(stride);
+        self.until_look.set(stride - 1);
+        self.late.set(elapsed >= SLICE_TIME_MAX);
     }
-    SLICE.set(slice);
-    over
+
+    fn hold(&self) -> Held {
+        (
+            self.left.get(),
+            self.until_look.get(),
+            self.stride.get(),
+            self.started.get(),
+            self.late.get(),
+            self.overdrawn.get(),
+        )
+    }
+
+    fn go_on(&self, held: Held) {
+        let (left, until_look, stride, started, late, overdrawn) = held;
+        self.left.set(left);
+        self.until_look.set(until_look);
+        self.stride.set(stride);
+        self.started.set(started);
+        self.late.set(late);
+        self.overdrawn.set(overdrawn);
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +160,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, SystemTime};
 
-    use super::{begin, charge, charge_message, end};
+    use super::{begin, charge, charge_message, end, is_spent};
     use crate::clock::Clock;
 
     /// Moves on by so many microseconds at each look.
@@ -115,7 +180,8 @@ mod tests {
     fn messages_until_yield(clock: &Steps) -> u32 {
         let outer = begin();
         let mut messages = 0;
-        while !charge_message(clock) {
+        while !is_spent() {
+            charge_message(clock);
             messages += 1;
         }
         end(outer);
@@ -133,8 +199,8 @@ mod tests {
         let slow = Steps(AtomicU64::new(0), 60);
         assert_eq!(
             messages_until_yield(&slow),
-            1,
-            "50 µs are over at the second look"
+            3,
+            "50 µs are over at the second look; the first message is not timed"
         );
         let outer = begin();
         assert!(!charge(3_999));

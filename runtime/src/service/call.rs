@@ -9,9 +9,12 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::error::{CallError, SendError};
 use crate::limits::CALL_TIMEOUT;
+use crate::process::kernel::Kernel;
 use crate::process::{current, run};
 use crate::reply_to::{ReplyTo, Slot};
-use crate::timer::Sleep;
+use crate::telemetry::Counters;
+use crate::timer::TimerRef;
+use crate::timer::awaited::Awaited;
 
 impl<M: Send + 'static> Address<M> {
     /// Sends a message with a reply token in it and waits for the answer, at most 5 s.
@@ -41,7 +44,7 @@ impl<M: Send + 'static> Address<M> {
         if current::pid() == Some(self.pid()) {
             return Err(CallError::CallingSelf);
         }
-        let (reply_to, slot) = ReplyTo::new(self.kernel().counters());
+        let (reply_to, slot) = ReplyTo::new();
         if let Err(error) = self.send(make(reply_to)) {
             return Err(match error {
                 SendError::Full(_) => CallError::Full,
@@ -52,36 +55,70 @@ impl<M: Send + 'static> Address<M> {
         }
         Answer {
             slot,
-            deadline: self.kernel().timers().sleep(limit),
+            limit: Some(limit),
+            kernel: self.kernel(),
+            over: false,
         }
         .await
     }
 }
 
-/// Waits for the slot or the deadline. The wheel is only touched when the answer is not there at the first look.
-struct Answer<T: Send + 'static> {
-    slot: Arc<Slot<T>>,
-    deadline: Sleep,
-}
+impl<T: Send> Awaited for Slot<T> {
+    fn is_over(&self) -> bool {
+        Slot::is_over(self)
+    }
 
-impl<T: Send + 'static> Future for Answer<T> {
-    type Output = Result<T, CallError>;
+    fn expire(&self, counters: &Arc<Counters>) {
+        Slot::expire(self, counters);
+    }
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, CallError>> {
-        if let Poll::Ready(result) = self.slot.poll(context) {
-            return Poll::Ready(result);
-        }
-        if Pin::new(&mut self.deadline).poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        // The answer may have come between the two looks; then it wins.
-        Poll::Ready(self.slot.abandon().unwrap_or(Err(CallError::Timeout)))
+    fn keep(&self, timer: TimerRef) -> bool {
+        Slot::keep(self, timer.to_raw())
     }
 }
 
-impl<T: Send + 'static> Drop for Answer<T> {
+/// Waits for the slot, which the callee or the deadline settles. Timers are only touched when the answer is not there at the first look.
+struct Answer<'a, T: Send + 'static> {
+    slot: Arc<Slot<T>>,
+    /// Taken when the deadline is set.
+    limit: Option<Duration>,
+    kernel: &'a Kernel,
+    over: bool,
+}
+
+impl<T: Send + 'static> Future for Answer<'_, T> {
+    type Output = Result<T, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, CallError>> {
+        if let Poll::Ready((result, timer)) = self.slot.poll(context) {
+            self.over = true;
+            self.cancel(timer);
+            return Poll::Ready(result);
+        }
+        if let Some(limit) = self.limit.take() {
+            let timers = self.kernel.timers();
+            let deadline = timers.now().saturating_add(limit);
+            timers.expect(deadline, self.slot.clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: Send + 'static> Answer<'_, T> {
+    fn cancel(&self, timer: Option<u64>) {
+        if let Some(timer) = timer {
+            self.kernel.timers().cancel(TimerRef::from_raw(timer));
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Answer<'_, T> {
     fn drop(&mut self) {
-        let unclaimed = self.slot.abandon();
+        if self.over {
+            return;
+        }
+        let (unclaimed, timer) = self.slot.abandon(self.kernel.counters());
+        self.cancel(timer);
         if let (Some(unclaimed), Some(pid)) = (unclaimed, current::pid()) {
             run::discard(pid, unclaimed);
         }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::{self, Actor, Starting};
-use crate::address::Address;
 use crate::exit::ExitReason;
 use crate::limits::SHUTDOWN_TIMEOUT;
 use crate::mailbox::Capacity;
@@ -84,7 +83,7 @@ impl<M: Send + 'static> Seat for BodySeat<M> {
     }
 
     fn named(&self) -> Arc<dyn Named> {
-        Arc::new(Address::of(self.home.clone()))
+        self.home.clone()
     }
 
     fn close(&self, reason: &ExitReason) {
@@ -168,9 +167,7 @@ impl ChildSpec {
                 // The receiver is held by `starting`, so this cannot fail.
                 drop(ready.send(Ok(())));
                 let body = body.clone();
-                starting(spawn(home, birth, move |context| async move {
-                    body(context).await.into()
-                }))
+                starting(spawn(home, birth, move |context| body(context)))
             },
         )
     }

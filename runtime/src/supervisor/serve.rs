@@ -55,7 +55,9 @@ pub(super) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some((name, address)) = &self.name {
-            self.kernel.part::<Registry>().release(name, address);
+            self.kernel
+                .part::<Registry>()
+                .release(name, &**address.home());
         }
     }
 }
@@ -103,6 +105,7 @@ async fn live(supervisor: Supervisor, ready: Ready, mut cx: Context<Message>) ->
     }
     // Whoever started the tree may have given up waiting; the tree stands all the same.
     drop(ready.send(Ok(())));
+    cx.forget_witness();
     let reason = server.serve(&mut cx).await;
     server.stop_all(&mut cx).await;
     reason

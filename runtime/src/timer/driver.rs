@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::scheduler::Scheduler;
 
+use super::wheel::Due;
 use super::{Payload, Timers, tick_at_or_after, tick_before, time_of};
 
 /// Timers fired between two looks at the lock, so that a burst does not hold it.
@@ -62,7 +63,12 @@ impl Timers {
         let mut wheel = self.wheel.lock();
         wheel.advance(tick_before(self.clock.now()), BATCH, &mut due);
         drop(wheel);
-        for (key, payload) in due.drain(..) {
+        for Due {
+            key,
+            owner,
+            payload,
+        } in due
+        {
             match payload {
                 Payload::Wake(waker) => {
                     self.wheel.lock().finish(key);
@@ -70,11 +76,11 @@ impl Timers {
                 }
                 Payload::Once(mut fire) => {
                     if self.wheel.lock().finish(key) {
-                        fire.fire();
+                        fire.fire(owner);
                     }
                 }
                 Payload::Every(mut interval) => {
-                    if !interval.fire.fire() {
+                    if !interval.fire.fire(owner) {
                         self.wheel.lock().finish(key);
                         continue;
                     }

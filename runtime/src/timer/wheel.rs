@@ -5,10 +5,9 @@
 //!
 //! Source: Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 7.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use crate::pid::Pid;
+use crate::pid::{Pid, SerialMap};
 
 use super::level::{Level, NIL, SLOT_BITS, SLOTS};
 
@@ -20,6 +19,19 @@ const WHEEL_BITS: u32 = SLOT_BITS * LEVELS as u32;
 pub(super) struct Key {
     index: u32,
     generation: u32,
+}
+
+impl Key {
+    pub(super) fn to_raw(self) -> u64 {
+        u64::from(self.index) << 32 | u64::from(self.generation)
+    }
+
+    pub(super) fn from_raw(raw: u64) -> Key {
+        Key {
+            index: (raw >> 32) as u32,
+            generation: raw as u32,
+        }
+    }
 }
 
 impl fmt::Debug for Key {
@@ -41,6 +53,17 @@ enum Place {
     Firing,
 }
 
+/// An entry that is taken out to be fired.
+#[derive(Debug)]
+pub(super) struct Due<T> {
+    pub(super) key: Key,
+    pub(super) owner: Option<Pid>,
+    pub(super) payload: T,
+}
+
+/// Places of a slab without entries that are worth keeping; what a flood has left beyond is given back.
+const SPARE_MAX: usize = 1_024;
+
 struct Entry<T> {
     tick: u64,
     owner: Option<Pid>,
@@ -60,7 +83,9 @@ pub(super) struct Wheel<T> {
     overflow: u32,
     entries: Vec<Entry<T>>,
     free: u32,
-    owners: HashMap<Pid, u32>,
+    /// The generation of a place that is new: later than any that was given back.
+    generation: u32,
+    owners: SerialMap<Pid, u32>,
     len: usize,
     /// The tick the driver last said it would sleep until.
     awaited: u64,
@@ -74,7 +99,8 @@ impl<T> Wheel<T> {
             overflow: NIL,
             entries: Vec::new(),
             free: NIL,
-            owners: HashMap::new(),
+            generation: 0,
+            owners: SerialMap::default(),
             len: 0,
             awaited: u64::MAX,
         }
@@ -148,7 +174,7 @@ impl<T> Wheel<T> {
     }
 
     /// Moves time to `now` and takes out up to `count` due entries, earliest first. They stay known, so that they can be cancelled or put back.
-    pub(super) fn advance(&mut self, now: u64, count: usize, due: &mut Vec<(Key, T)>) {
+    pub(super) fn advance(&mut self, now: u64, count: usize, due: &mut Vec<Due<T>>) {
         while due.len() < count {
             let Some(tick) = self.next_tick().filter(|tick| *tick <= now) else {
                 if self.next_tick().is_none_or(|tick| tick > now) && self.now < now {
@@ -170,13 +196,14 @@ impl<T> Wheel<T> {
                     .payload
                     .take()
                     .expect("a linked entry has its payload");
-                due.push((
-                    Key {
+                due.push(Due {
+                    key: Key {
                         index,
                         generation: entry.generation,
                     },
+                    owner: entry.owner,
                     payload,
-                ));
+                });
             }
         }
     }
@@ -237,7 +264,7 @@ impl<T> Wheel<T> {
                 tick,
                 owner,
                 payload,
-                generation: 0,
+                generation: self.generation,
                 previous,
                 next,
                 owner_previous,
@@ -274,7 +301,21 @@ impl<T> Wheel<T> {
         entry.place = Place::Free;
         entry.next = free;
         self.free = index;
-        entry.payload.take()
+        let payload = entry.payload.take();
+        if self.len == 0 && self.entries.len() > SPARE_MAX {
+            self.give_back();
+        }
+        payload
+    }
+
+    /// Nothing is pending: lets the slab go. Keys of before name nothing of after, because generations go on.
+    #[cold]
+    fn give_back(&mut self) {
+        let last = self.entries.iter().map(|entry| entry.generation).max();
+        self.generation = last.unwrap_or(self.generation).wrapping_add(1);
+        self.entries = Vec::new();
+        self.owners = SerialMap::default();
+        self.free = NIL;
     }
 
     /// Links an entry into the slot of its tick.

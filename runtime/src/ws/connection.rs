@@ -155,7 +155,8 @@ async fn run<H: Socket>(
         ear,
         slow_peer: options.slow_peer,
     };
-    let mut handler = match isolate(H::on_connect(args, &mut cx)).await {
+    let admitted = isolate(pin!(Some(H::on_connect(args, &mut cx)))).await;
+    let mut handler = match admitted {
         Ok(Ok(handler)) => handler,
         Ok(Err(close)) => {
             wire.finish(&Ending { close, ours: true }, &mut cx.outgoing)
@@ -170,7 +171,7 @@ async fn run<H: Socket>(
             // may take as long as the close timeout.
             cx.ear.close();
             let heard = async { handler.on_close(ending.close.code, &ending.close.reason) };
-            let heard = isolate(heard).await;
+            let heard = isolate(pin!(Some(heard))).await;
             drop(handler);
             wire.finish(&ending, &mut cx.outgoing).await;
             heard.err().unwrap_or(reason)
@@ -211,13 +212,13 @@ async fn converse<H: Socket>(
         let next = match happened {
             Happened::Wire(Incoming::Frame(frame)) => {
                 cx.context.consume_budget(REDUCTIONS_PER_MESSAGE).await;
-                isolate(handler.on_message(frame, cx)).await
+                isolate(pin!(Some(handler.on_message(frame, cx)))).await
             }
             Happened::Wire(Incoming::Over(ending)) => {
                 return Over::Closed(ending, ExitReason::normal());
             }
             Happened::Inside(Event::Message(message)) => {
-                isolate(handler.on_info(message, cx)).await
+                isolate(pin!(Some(handler.on_info(message, cx)))).await
             }
             Happened::Inside(Event::Signal(Signal::Exit { reason, .. })) => match reason.kind() {
                 ExitKind::Normal => Ok(Next::Continue),

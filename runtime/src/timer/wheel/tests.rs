@@ -4,7 +4,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use crate::pid::Pid;
 
-use super::{Key, Wheel};
+use super::{Due, Key, SPARE_MAX, Wheel};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -51,7 +51,10 @@ fn fire(wheel: &mut Wheel<usize>, model: &mut Vec<Pending>, now: u64, batch: usi
         if due.is_empty() {
             break;
         }
-        for (key, id) in due {
+        for Due {
+            key, payload: id, ..
+        } in due
+        {
             let at = model
                 .iter()
                 .position(|pending| pending.key == key)
@@ -140,7 +143,17 @@ fn cancelled_while_firing_is_not_put_back() {
     assert!(first);
     let mut due = Vec::new();
     wheel.advance(5, 10, &mut due);
-    assert_eq!(due, [(key, "interval")]);
+    let [
+        Due {
+            key: taken,
+            payload,
+            ..
+        },
+    ] = &due[..]
+    else {
+        panic!("one timer is due");
+    };
+    assert_eq!((*taken, *payload), (key, "interval"));
     assert_eq!(wheel.remove(key), Some((5, None)));
     assert_eq!(wheel.put_back(key, 10, "interval"), Some("interval"));
     assert_eq!((wheel.len(), wheel.sleep_until()), (0, None));
@@ -154,4 +167,22 @@ fn only_an_earlier_deadline_wakes_the_driver() {
     assert!(next <= 100);
     assert!(!wheel.insert(next + 1_000, None, ()).1);
     assert!(next == 0 || wheel.insert(next - 1, None, ()).1);
+}
+
+#[test]
+fn slab_of_a_flood_is_given_back_and_old_keys_name_nothing_new() {
+    let mut wheel = Wheel::new(0);
+    let flood = u64::try_from(SPARE_MAX).unwrap() + 1;
+    let old: Vec<Key> = (0..flood)
+        .map(|id| wheel.insert(id + 1, None, id).0)
+        .collect();
+    for key in &old {
+        assert!(wheel.remove(*key).is_some());
+    }
+    assert_eq!(wheel.entries.capacity(), 0, "nothing is kept");
+    let (new, _) = wheel.insert(5, None, 7);
+    for key in &old {
+        assert!(wheel.remove(*key).is_none());
+    }
+    assert_eq!(wheel.remove(new), Some((5, Some(7))));
 }
