@@ -332,6 +332,39 @@ async fn one_by_one(sim: &Sim, system: &System) {
         "replies sent"
     );
     refused(sim, system).await;
+    queued(sim, system).await;
+}
+
+/// What waits while the service dies is for the next life, or dies with this one.
+async fn queued(sim: &Sim, system: &System) {
+    let args = Args {
+        replies: Arc::default(),
+    };
+    let keeps = sim.chance(0.5);
+    let spec = ChildSpec::worker::<Service>("queue", args);
+    let spec = if keeps { spec.keep_mailbox() } else { spec };
+    let tree = Supervisor::new(Strategy::OneForOne).child(spec);
+    system.supervise(tree).await.expect("the service starts");
+    let service = system.whereis::<Message>("queue").expect("it has started");
+    let mut jobs = Vec::new();
+    for (id, kind) in [
+        (1, Kind::Busy(Duration::from_millis(20))),
+        (2, Kind::Stopped),
+        (3, Kind::Now),
+    ] {
+        let service = service.clone();
+        let call = async move { service.call(move |to| Message::Ask(kind, id, to)).await };
+        jobs.push(Job::spawn(system, call));
+        // One after the other into the queue.
+        sim.settle().await;
+    }
+    let mut ends = Vec::new();
+    for job in jobs {
+        ends.push(job.await.expect("a caller does not panic"));
+    }
+    let told = || Err(CallError::Exited(ExitReason::error("told to stop")));
+    let last = if keeps { Ok(3) } else { told() };
+    assert_eq!(ends, [Ok(1), told(), last], "keeps its mailbox: {keeps}");
 }
 
 /// Calls that find nobody, or no room.

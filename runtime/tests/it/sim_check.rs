@@ -126,7 +126,7 @@ async fn echo(mut cx: Context<ReplyTo<u32>>) {
 }
 
 #[test]
-fn panic_in_a_process_is_no_failure_and_a_supervisor_survives_a_thousand_seeds() {
+fn panic_in_a_process_is_no_failure_and_a_supervisor_survives_many_seeds() {
     mesh_runtime::sim::check(200, async |sim| {
         let system = sim.system("lab");
         sim.set_faults(Faults::none().kill(0.02).panic(0.02).only("ReplyTo"));
