@@ -93,12 +93,13 @@ fn suite(out: &mut String, report: &Report) {
 }
 
 fn draw(out: &mut String, plot: &Plot) {
-    let title = match plot {
-        Plot::Histogram { title, .. } | Plot::Curve { title, .. } => title,
+    let (title, note) = match plot {
+        Plot::Histogram { title, .. } => (title, ", by upper end; heights are logarithmic"),
+        Plot::Curve { title, .. } => (title, ""),
     };
     let _ = write!(
         out,
-        "<figure><figcaption>{}</figcaption><svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
+        "<figure><figcaption>{}{note}</figcaption><svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
         escaped(title),
         WIDTH + 2.0 * MARGIN,
         HEIGHT + 2.0 * MARGIN,
