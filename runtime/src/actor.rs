@@ -133,7 +133,7 @@ pub(crate) fn start<A: Actor>(
     args: A::Args,
 ) -> Starting {
     let (birth, ready, starting) = Starting::prepare(Birth {
-        behaviour: std::any::type_name::<A>(),
+        behaviour: Some(std::any::type_name::<A>),
         answers: true,
         ..birth
     });

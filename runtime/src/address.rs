@@ -346,11 +346,7 @@ where
 {
     let home = Home::new(kernel, capacity);
     let birth = Birth {
-        behaviour: if birth.behaviour.is_empty() {
-            std::any::type_name::<M>()
-        } else {
-            birth.behaviour
-        },
+        behaviour: birth.behaviour.or(Some(std::any::type_name::<M>)),
         ..birth
     };
     spawn(&home, birth, body);

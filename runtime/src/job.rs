@@ -121,7 +121,7 @@ impl<T: Send + 'static> Job<T> {
             parent,
             owner: parent,
             witness: Some(witness),
-            behaviour: "Job",
+            behaviour: Some(|| "Job"),
             ..Birth::default()
         };
         let address = spawn_closure(

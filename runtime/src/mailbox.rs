@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::limits::{QUEUE_SPARE_MAX, ROOM_FRAMES_MAX};
-use crate::sync::{AtomicUsize, Mutex, MutexGuard};
+use crate::sync::{AtomicU32, Mutex, MutexGuard};
 
 pub(crate) mod capacity;
 pub(crate) mod lanes;
@@ -25,9 +25,9 @@ use lanes::{Frame, FrameLane};
 pub(crate) struct Mailbox<M> {
     state: Mutex<State<M>>,
     /// Messages the receiver has taken in its batch and not yet handed out.
-    batch_len: AtomicUsize,
+    batch_len: AtomicU32,
     /// Frames that wait; lets the receiver skip the lock when there are none.
-    frames_len: AtomicUsize,
+    frames_len: AtomicU32,
     /// Where `send_wait` waits for room, under the policy that lets it.
     space: Option<Box<Notify>>,
     capacity: Capacity,
@@ -40,10 +40,7 @@ struct State<M> {
     closed: bool,
     /// User messages ever accepted; a frame remembers it to keep its place among them.
     pushed: u64,
-    /// User messages the overflow policy threw out.
-    evicted: u64,
-    high_water: usize,
-    dropped: u64,
+    high_water: u32,
 }
 
 /// The receiver's half: its batch, in order.
@@ -71,6 +68,11 @@ fn spare<M>(queue: &mut VecDeque<M>) -> Option<VecDeque<M>> {
     (queue.is_empty() && queue.capacity() > QUEUE_SPARE_MAX).then(|| std::mem::take(queue))
 }
 
+/// A length in four bytes: there are many mailboxes, and few of four thousand million messages.
+fn short(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
 /// What became of a room frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FramePush {
@@ -90,12 +92,10 @@ impl<M> Mailbox<M> {
                 receiver: None,
                 closed: false,
                 pushed: 0,
-                evicted: 0,
                 high_water: 0,
-                dropped: 0,
             }),
-            batch_len: AtomicUsize::new(0),
-            frames_len: AtomicUsize::new(0),
+            batch_len: AtomicU32::new(0),
+            frames_len: AtomicU32::new(0),
             space: (capacity.policy() == Overflow::Wait).then(Box::default),
             capacity,
         }
@@ -114,29 +114,28 @@ impl<M> Mailbox<M> {
         if state.closed || !welcome() {
             return Push::Gone(message);
         }
-        let len = state.inbound.len() + self.batch_len.load(Ordering::Relaxed);
+        let len = state.inbound.len() + self.batched();
         let mut evicted = None;
         if len >= self.capacity.bound() {
             match self.capacity.policy() {
                 Overflow::Reject | Overflow::Wait => return Push::Full(message),
                 Overflow::DropNewest => {
-                    state.dropped += 1;
+                    state.frames.note_loss(false);
                     return Push::Evicted(message);
                 }
                 Overflow::DropOldest => {
-                    state.dropped += 1;
                     evicted = state.inbound.pop_front();
+                    state.frames.note_loss(evicted.is_some());
                     if evicted.is_none() {
                         // A selective receive has skipped and kept all that wait; the new one is all there is to drop.
                         return Push::Evicted(message);
                     }
-                    state.evicted += 1;
                 }
             }
         }
         state.inbound.push_back(message);
         state.pushed += 1;
-        let high = len + usize::from(evicted.is_none());
+        let high = short(len + usize::from(evicted.is_none()));
         if high > state.high_water {
             state.high_water = high;
         }
@@ -176,7 +175,8 @@ impl<M> Mailbox<M> {
             drop(state);
             return FramePush::Overrun;
         }
-        self.frames_len.store(state.frames.len(), Ordering::Relaxed);
+        self.frames_len
+            .store(short(state.frames.len()), Ordering::Relaxed);
         let waker = state.receiver.take();
         drop(state);
         if let Some(waker) = waker {
@@ -227,6 +227,11 @@ impl<M> Mailbox<M> {
         self.take_batched(batch)
     }
 
+    /// How many the receiver has in hand.
+    fn batched(&self) -> usize {
+        self.batch_len.load(Ordering::Relaxed) as usize
+    }
+
     fn take_batched(&self, batch: &mut Batch<M>) -> Poll<M> {
         match self.pop_batch(batch) {
             Some(message) => Poll::Ready(message),
@@ -240,10 +245,11 @@ impl<M> Mailbox<M> {
         let done = if batch.queue.is_empty() && state.inbound.is_empty() {
             u64::MAX
         } else {
-            batch.taken + state.evicted
+            batch.taken + state.frames.evicted()
         };
         let due = state.frames.pop_due(done);
-        self.frames_len.store(state.frames.len(), Ordering::Relaxed);
+        self.frames_len
+            .store(short(state.frames.len()), Ordering::Relaxed);
         due
     }
 
@@ -267,7 +273,8 @@ impl<M> Mailbox<M> {
     fn pop_batch(&self, batch: &mut Batch<M>) -> Option<M> {
         let message = batch.queue.pop_front()?;
         batch.taken += 1;
-        self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
+        self.batch_len
+            .store(short(batch.queue.len()), Ordering::Relaxed);
         self.tell_of_space();
         Some(message)
     }
@@ -284,7 +291,8 @@ impl<M> Mailbox<M> {
     fn refill(&self, state: &mut State<M>, batch: &mut Batch<M>) {
         if state.inbound.len() > 1 && self.capacity.policy() != Overflow::DropOldest {
             std::mem::swap(&mut batch.queue, &mut state.inbound);
-            self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
+            self.batch_len
+                .store(short(batch.queue.len()), Ordering::Relaxed);
         }
     }
 
@@ -319,7 +327,7 @@ impl<M> Mailbox<M> {
         let state = self.state.lock();
         Batch {
             queue: VecDeque::new(),
-            taken: state.pushed - state.evicted - state.inbound.len() as u64,
+            taken: state.pushed - state.frames.evicted() - state.inbound.len() as u64,
         }
     }
 
@@ -328,7 +336,7 @@ impl<M> Mailbox<M> {
         let mut state = self.state.lock();
         state.closed |= close;
         let messages = std::mem::take(&mut state.inbound);
-        let frames = std::mem::replace(&mut state.frames, FrameLane::new());
+        let frames = state.frames.clear();
         let waker = state.receiver.take();
         self.frames_len.store(0, Ordering::Relaxed);
         drop(state);
@@ -346,16 +354,16 @@ impl<M> Mailbox<M> {
 
     pub(crate) fn len(&self) -> usize {
         let state = self.state.lock();
-        state.inbound.len() + self.batch_len.load(Ordering::Relaxed) + state.frames.len()
+        state.inbound.len() + self.batched() + state.frames.len()
     }
 
     pub(crate) fn numbers(&self) -> MailboxNumbers {
         let state = self.state.lock();
-        let len = state.inbound.len() + self.batch_len.load(Ordering::Relaxed) + state.frames.len();
+        let len = state.inbound.len() + self.batched() + state.frames.len();
         MailboxNumbers {
             len,
-            high_water: state.high_water,
-            dropped: state.dropped + state.frames.missed_total(),
+            high_water: state.high_water as usize,
+            dropped: state.frames.lost(),
         }
     }
 

@@ -87,7 +87,7 @@ impl<M: Send + 'static> Probe<M> {
         let kernel = system.kernel();
         let home = Home::new(kernel, Capacity::unbounded());
         let birth = Birth {
-            behaviour: BEHAVIOUR,
+            behaviour: Some(|| BEHAVIOUR),
             ..Birth::default()
         };
         // The process only lives; the test holds its hands.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -34,32 +34,32 @@ use context::Context;
 use home::Home;
 use ties::Few;
 
+/// What inspection calls a process: the behaviour's type. A function, because its name is twice as large.
+pub(crate) type Behaviour = fn() -> &'static str;
+
 /// One life of one process, without its message type.
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     /// Whom to obey: an exit signal from here stops even a process that traps exits, as OTP.
     pub(crate) parent: Option<Pid>,
-    /// What inspection calls it: the behaviour's type.
-    pub(crate) behaviour: &'static str,
+    behaviour: Option<Behaviour>,
     /// Whether it is an actor, which answers questions about its state.
     pub(crate) answers: bool,
-    pub(crate) started: Duration,
-    pub(crate) restarts: u32,
+    /// When it began, in nanoseconds of the system's clock.
+    started: u64,
     pub(crate) handled: AtomicU64,
     pub(crate) reductions: AtomicU64,
     /// Time on a worker in microseconds; stays zero unless the system measures it.
     pub(crate) busy_us: AtomicU64,
-    /// The panic that ended the last life of this child that panicked; normal when none did.
-    pub(crate) last_panic: ExitReason,
     /// Odd while a worker polls it, zero before the first poll. Only its own worker writes.
-    poll_phase: AtomicU64,
+    poll_phase: AtomicU32,
     /// The waker of its task, which stands in the lane, so that its own worker can tell it from others without the lock.
     task: [AtomicUsize; 2],
     /// Whether it has taken a message and not yet asked for the next.
     in_message: AtomicBool,
     mailbox: Arc<dyn MailboxView>,
-    /// Signals and questions that wait; lets the process skip the lock between messages.
-    signals: AtomicUsize,
+    /// Whether signals or questions wait; lets the process skip the lock between messages.
+    signals: AtomicBool,
     interrupted: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -76,29 +76,43 @@ struct Inner {
     traps_exits: bool,
     /// Set when the process is over: it takes no signal and holds nothing new. Those who watch it and those it is linked to wait on.
     over: bool,
+    /// Whether everything it held is let go and those who watch it are told; nobody is added afterwards.
+    ended: bool,
     /// Whether a part holds something for it: a name, a room, a group, a place among the trees.
     held: bool,
-    /// Why, once everything it held is let go and those who watch it are told; nobody is added afterwards.
-    ended: Option<ExitReason>,
-    #[expect(
-        clippy::box_collection,
-        reason = "eight bytes in every process for what few have"
-    )]
-    label: Option<Box<String>>,
-    /// Told first how it ended, whatever the reason.
-    witness: Option<oneshot::Sender<ExitReason>>,
-    /// Its links and monitors, once it has had one.
+    /// Why it has ended; normal until then.
+    reason: ExitReason,
+    /// Whom it knows, once there is somebody, and its label.
     ties: Option<Box<Ties>>,
 }
 
-/// Links and monitors of one process.
+/// Links and monitors of one process, and what else few have.
 #[derive(Default)]
 pub(crate) struct Ties {
+    label: Option<Box<str>>,
+    /// How often its supervisor has restarted it.
+    restarts: u32,
+    /// The panic that ended the last life of this child that panicked.
+    last_panic: Option<ExitReason>,
+    /// Told first how it ended, whatever the reason.
+    witness: Option<oneshot::Sender<ExitReason>>,
     links: Few<Pid, ()>,
     /// Monitors this process has set.
     watching: Few<Ref, Pid>,
     /// Monitors set on this process.
     watchers: Few<Ref, Watcher>,
+}
+
+impl Ties {
+    fn is_empty(&self) -> bool {
+        self.label.is_none()
+            && self.restarts == 0
+            && self.last_panic.is_none()
+            && self.witness.is_none()
+            && self.links.is_empty()
+            && self.watching.is_empty()
+            && self.watchers.is_empty()
+    }
 }
 
 impl Inner {
@@ -138,7 +152,7 @@ pub(crate) enum Watcher {
 #[derive(Default)]
 pub(crate) struct Birth {
     pub(crate) parent: Option<Pid>,
-    pub(crate) behaviour: &'static str,
+    pub(crate) behaviour: Option<Behaviour>,
     /// Whether it is an actor.
     pub(crate) answers: bool,
     /// Linked from the first moment.
@@ -158,9 +172,6 @@ pub(crate) struct Birth {
     pub(crate) owner: Option<Pid>,
 }
 
-/// What a life leaves behind: who is told first, then its links and monitors.
-pub(crate) type Farewell = (Option<oneshot::Sender<ExitReason>>, Option<Box<Ties>>);
-
 /// Starts a life behind a mailbox.
 pub(crate) fn spawn<M, F, Fut>(home: &Arc<Home<M>>, birth: Birth, body: F) -> Pid
 where
@@ -175,8 +186,12 @@ where
     count(&kernel.counters().spawned);
     let first = home.begin_life(pid);
     kernel.table().insert(process.clone());
-    if birth.witness.is_some() {
-        process.inner.lock().witness = birth.witness;
+    if birth.witness.is_some() || birth.restarts > 0 || birth.last_panic.is_some() {
+        let mut inner = process.inner.lock();
+        let ties = inner.ties();
+        ties.witness = birth.witness;
+        ties.restarts = birth.restarts;
+        ties.last_panic = birth.last_panic;
     }
     if let Some(owner) = birth.owner {
         monitors::depend(kernel, &process, owner);
@@ -194,13 +209,10 @@ where
         keeps_mailbox: birth.keeps_mailbox,
         first,
     };
-    let behaviour = process.behaviour;
+    let behaviour = process.behaviour();
     let death = run::Death::new(home.clone(), process, mode);
     let span = tracing::debug_span!(target: PROCESS_PANICKED, "process", process.pid = %pid, process.behaviour = behaviour);
-    let life = run::live(run::Start {
-        body: Some(body),
-        death,
-    });
+    let life = run::Life::new(body, death);
     // Without a subscriber that wants it, a task carries no span.
     let task: Task = if span.is_disabled() {
         Box::pin(life)
@@ -232,26 +244,23 @@ impl Process {
             parent: birth.parent,
             behaviour: birth.behaviour,
             answers: birth.answers,
-            started,
-            restarts: birth.restarts,
+            started: u64::try_from(started.as_nanos()).unwrap_or(u64::MAX),
             handled: AtomicU64::new(0),
             reductions: AtomicU64::new(0),
             busy_us: AtomicU64::new(0),
-            last_panic: birth.last_panic.clone().unwrap_or_else(ExitReason::normal),
-            poll_phase: AtomicU64::new(0),
+            poll_phase: AtomicU32::new(0),
             task: [AtomicUsize::new(0), AtomicUsize::new(0)],
             in_message: AtomicBool::new(false),
             mailbox,
-            signals: AtomicUsize::new(0),
+            signals: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 lane: SystemLane::default(),
                 traps_exits: false,
                 over: false,
+                ended: false,
                 held: false,
-                ended: None,
-                label: None,
-                witness: None,
+                reason: ExitReason::normal(),
                 ties: None,
             }),
         }
@@ -261,20 +270,33 @@ impl Process {
         std::mem::replace(&mut self.inner.lock().traps_exits, traps)
     }
 
+    /// What inspection calls it.
+    pub(crate) fn behaviour(&self) -> &'static str {
+        self.behaviour.map_or("", |behaviour| behaviour())
+    }
+
+    /// Since when it lives, by the system's clock.
+    pub(crate) fn started(&self) -> Duration {
+        Duration::from_nanos(self.started)
+    }
+
     pub(crate) fn set_label(&self, label: &str) {
-        let old = self.inner.lock().label.replace(Box::new(label.to_owned()));
+        let old = self.inner.lock().ties().label.replace(label.into());
         drop(old);
     }
 
     /// It has started well: whoever started it need not be told of its end.
     pub(crate) fn forget_witness(&self) {
-        let witness = self.inner.lock().witness.take();
-        drop(witness);
+        let mut inner = self.inner.lock();
+        let witness = inner.ties.as_mut().and_then(|ties| ties.witness.take());
+        let empty = inner.ties.take_if(|ties| ties.is_empty());
+        drop(inner);
+        drop((witness, empty));
     }
 
     /// A signal that is already here, or a question for one who `answers`.
     pub(crate) fn next_item(&self, answers: bool) -> Option<LaneItem> {
-        if self.signals.load(Ordering::Acquire) == 0 {
+        if !self.signals.load(Ordering::Acquire) {
             return None;
         }
         self.take_item(&mut self.inner.lock(), answers)
@@ -294,7 +316,7 @@ impl Process {
         if let Some(item) = self.take_item(&mut inner, answers) {
             return Some(item);
         }
-        let old = inner.lane.receiver.replace(context.waker().clone());
+        let old = inner.lane.listen(context.waker().clone());
         drop(inner);
         drop(old);
         None
@@ -302,8 +324,13 @@ impl Process {
 
     fn take_item(&self, inner: &mut Inner, answers: bool) -> Option<LaneItem> {
         let item = inner.lane.next(answers);
-        self.signals.store(inner.lane.len(), Ordering::Release);
+        self.note_signals(inner);
         item
+    }
+
+    fn note_signals(&self, inner: &Inner) {
+        self.signals
+            .store(!inner.lane.is_empty(), Ordering::Release);
     }
 
     /// Puts a question to an actor, ahead of its messages. `false` when the process is over.
@@ -322,7 +349,7 @@ impl Process {
             return None;
         }
         let (wakers, result) = change(&mut inner);
-        self.signals.store(inner.lane.len(), Ordering::Release);
+        self.note_signals(&inner);
         self.interrupted
             .store(inner.lane.interruption().is_some(), Ordering::Release);
         drop(inner);
@@ -383,7 +410,10 @@ impl Process {
     }
 
     fn turn_poll_phase(&self) {
-        add(&self.poll_phase, 1);
+        let phase = self.poll_phase.load(Ordering::Relaxed);
+        // Never zero again.
+        let next = phase.checked_add(1).unwrap_or(2);
+        self.poll_phase.store(next, Ordering::Relaxed);
     }
 
     /// Whether it is on a worker, or about to be for the first time.
@@ -395,7 +425,7 @@ impl Process {
     /// Which poll a worker is in just now, if any.
     pub(crate) fn poll_in_hand(&self) -> Option<u64> {
         let phase = self.poll_phase.load(Ordering::Relaxed);
-        (phase % 2 == 1).then_some(phase)
+        (phase % 2 == 1).then_some(phase.into())
     }
 
     /// Which message it is working on, if any.

@@ -188,11 +188,15 @@ pub(crate) trait Unanswered: Send + Sync {
 
 /// Tokens a life has dropped and whose callers are yet to be told. Almost always none.
 #[derive(Default)]
-pub(crate) struct Kept(Option<Box<[Arc<dyn Unanswered>]>>);
+#[expect(
+    clippy::box_collection,
+    reason = "eight bytes in every process for what is almost never there"
+)]
+pub(crate) struct Kept(Option<Box<Waiting>>);
 
 impl Kept {
     pub(crate) fn settle(&mut self, reason: &crate::exit::ExitReason) {
-        for slot in self.0.take().into_iter().flatten() {
+        for slot in self.0.take().into_iter().flat_map(|kept| *kept) {
             slot.settle_unanswered(CallError::Exited(reason.clone()));
         }
     }
@@ -313,7 +317,7 @@ impl Holder {
             }
             let fate = match kept.0.take() {
                 Some(waiting) => {
-                    fates.wait_for(waiting.into_vec());
+                    fates.wait_for(*waiting);
                     Fate::Ending
                 }
                 None => Fate::Open,
@@ -350,7 +354,7 @@ impl Holder {
         });
         if !plain {
             match self.leave() {
-                (Fate::Ending, waiting) => kept.0 = Some(waiting.into_boxed_slice()),
+                (Fate::Ending, waiting) => kept.0 = Some(Box::new(waiting)),
                 (_, waiting) => settle_all(waiting),
             }
         }
@@ -361,7 +365,7 @@ impl Holder {
     pub(crate) fn dead(self, kept: &mut Kept) {
         let (_, waiting) = self.leave();
         if !waiting.is_empty() {
-            kept.0 = Some(waiting.into_boxed_slice());
+            kept.0 = Some(Box::new(waiting));
         }
         std::mem::forget(self);
     }

@@ -43,84 +43,95 @@ pub(crate) enum LaneItem {
 /// The system lane of one life: what must get through a flooded mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct SystemLane {
-    #[expect(
-        clippy::box_collection,
-        reason = "eight bytes in every process for what is rarely there"
-    )]
-    signals: Option<Box<VecDeque<(Signal, bool)>>>,
-    #[expect(
-        clippy::box_collection,
-        reason = "eight bytes in every process for what is almost never there"
-    )]
-    questions: Option<Box<VecDeque<Question>>>,
-    interrupt: Option<ExitReason>,
+    /// There once something has come: most lives see nothing.
+    waiting: Option<Box<Waiting>>,
     /// The task, woken to be interrupted.
     pub(crate) task: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    signals: VecDeque<(Signal, bool)>,
+    questions: VecDeque<Question>,
+    interrupt: Option<ExitReason>,
     /// Whoever awaits a signal inside the task.
-    pub(crate) receiver: Option<Waker>,
+    receiver: Option<Waker>,
 }
 
 impl SystemLane {
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
     /// Queues a signal; `linked` tells a link's exit signal from one that was sent. Returns whom to wake.
     pub(crate) fn push(&mut self, signal: Signal, linked: bool) -> [Option<Waker>; 2] {
-        self.signals
-            .get_or_insert_default()
-            .push_back((signal, linked));
+        self.waiting().signals.push_back((signal, linked));
         self.listeners()
     }
 
     /// Whoever awaits the lane: the task, unless it listens through a waker of its own; the task is then woken as well, for it may have
     /// stopped to.
     fn listeners(&mut self) -> [Option<Waker>; 2] {
-        [self.receiver.take(), self.task.clone()]
+        [self.take_receiver(), self.task.clone()]
+    }
+
+    fn take_receiver(&mut self) -> Option<Waker> {
+        self.waiting.as_mut()?.receiver.take()
+    }
+
+    /// Keeps the waker of one who awaits the lane inside the task; gives the one before.
+    pub(crate) fn listen(&mut self, waker: Waker) -> Option<Waker> {
+        self.waiting().receiver.replace(waker)
+    }
+
+    /// Nobody is to be woken any more. The wakers, to be dropped outside the lock.
+    pub(crate) fn take_wakers(&mut self) -> [Option<Waker>; 2] {
+        [self.task.take(), self.take_receiver()]
     }
 
     /// Queues a question, behind the signals. Returns whom to wake.
     pub(crate) fn push_question(&mut self, question: Question) -> [Option<Waker>; 2] {
-        self.questions.get_or_insert_default().push_back(question);
+        self.waiting().questions.push_back(question);
         self.listeners()
     }
 
     /// The next signal or, for one who `answers`, the next question.
     pub(crate) fn next(&mut self, answers: bool) -> Option<LaneItem> {
-        let signal = self
-            .signals
-            .as_mut()
-            .and_then(|signals| signals.pop_front());
-        if let Some((signal, _)) = signal {
+        let waiting = self.waiting.as_mut()?;
+        if let Some((signal, _)) = waiting.signals.pop_front() {
             return Some(LaneItem::Signal(signal));
         }
-        let questions = self.questions.as_mut().filter(|_| answers)?;
-        let question = questions.pop_front();
-        if questions.is_empty() {
-            self.questions = None;
+        if !answers {
+            return None;
+        }
+        let question = waiting.questions.pop_front();
+        if waiting.questions.is_empty() {
+            waiting.questions = VecDeque::new();
         }
         question.map(LaneItem::Question)
     }
 
     /// Nobody will answer: what was asked, to be dropped outside the lock.
     pub(crate) fn take_questions(&mut self) -> Option<impl Sized + use<>> {
-        self.questions.take()
+        let waiting = self.waiting.as_mut()?;
+        let questions = std::mem::take(&mut waiting.questions);
+        (!questions.is_empty()).then_some(questions)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.signals.as_ref().map_or(0, |signals| signals.len())
-            + self
-                .questions
-                .as_ref()
-                .map_or(0, |questions| questions.len())
+    /// Whether there is neither a signal nor a question.
+    pub(crate) fn is_empty(&self) -> bool {
+        let waiting = self.waiting.as_ref();
+        waiting.is_none_or(|waiting| waiting.signals.is_empty() && waiting.questions.is_empty())
     }
 
     /// Ends the process at its next suspension. The first reason wins: a process dies once.
     pub(crate) fn interrupt(&mut self, reason: ExitReason) -> [Option<Waker>; 2] {
-        if self.interrupt.is_none() {
-            self.interrupt = Some(reason);
-        }
-        [self.task.take(), self.receiver.take()]
+        self.waiting().interrupt.get_or_insert(reason);
+        self.take_wakers()
     }
 
     pub(crate) fn interruption(&self) -> Option<&ExitReason> {
-        self.interrupt.as_ref()
+        self.waiting.as_ref()?.interrupt.as_ref()
     }
 
     /// Takes back the exit signals a link has left, as `unlink` promises.
@@ -138,8 +149,10 @@ impl SystemLane {
     }
 
     fn retain(&mut self, keep: impl Fn(&Signal, bool) -> bool) {
-        if let Some(signals) = &mut self.signals {
-            signals.retain(|(signal, linked)| keep(signal, *linked));
+        if let Some(waiting) = &mut self.waiting {
+            waiting
+                .signals
+                .retain(|(signal, linked)| keep(signal, *linked));
         }
     }
 }
@@ -208,13 +221,29 @@ impl<M> DueFrame<M> {
     }
 }
 
-/// The bounded lane of room frames of one mailbox; there once a frame has come.
+/// The bounded lane of room frames of one mailbox, and what the mailbox has lost; there once a frame has come or something was lost.
 pub(crate) struct FrameLane<M>(Option<Box<Frames<M>>>);
 
 struct Frames<M> {
     queue: VecDeque<Frame<M>>,
     missed: u64,
     missed_total: u64,
+    /// User messages the overflow policy threw out of the queue.
+    evicted: u64,
+    /// User messages the overflow policy dropped, the new ones too.
+    dropped: u64,
+}
+
+impl<M> Default for Frames<M> {
+    fn default() -> Frames<M> {
+        Frames {
+            queue: VecDeque::new(),
+            missed: 0,
+            missed_total: 0,
+            evicted: 0,
+            dropped: 0,
+        }
+    }
 }
 
 impl<M> fmt::Debug for FrameLane<M> {
@@ -239,8 +268,33 @@ impl<M> FrameLane<M> {
         self.len() == 0
     }
 
-    pub(crate) fn missed_total(&self) -> u64 {
-        self.0.as_ref().map_or(0, |frames| frames.missed_total)
+    /// User messages and frames that were dropped.
+    pub(crate) fn lost(&self) -> u64 {
+        let frames = self.0.as_ref();
+        frames.map_or(0, |frames| frames.dropped + frames.missed_total)
+    }
+
+    /// User messages that were thrown out of the queue.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.0.as_ref().map_or(0, |frames| frames.evicted)
+    }
+
+    /// The overflow policy has dropped a user message, which may have stood in the queue.
+    #[cold]
+    pub(crate) fn note_loss(&mut self, queued: bool) {
+        let frames = self.0.get_or_insert_default();
+        frames.dropped += 1;
+        frames.evicted += u64::from(queued);
+    }
+
+    /// Takes out all frames, to be dropped outside the lock, and forgets what was missed.
+    pub(crate) fn clear(&mut self) -> VecDeque<Frame<M>> {
+        let Some(frames) = &mut self.0 else {
+            return VecDeque::new();
+        };
+        frames.missed = 0;
+        frames.missed_total = 0;
+        std::mem::take(&mut frames.queue)
     }
 
     /// Adds a frame. Over its bound a lane gives up its oldest, or the frame itself, as `policy` says.
@@ -250,13 +304,7 @@ impl<M> FrameLane<M> {
         bound: usize,
         policy: RoomPolicy,
     ) -> Result<Option<Frame<M>>, Frame<M>> {
-        let frames = self.0.get_or_insert_with(|| {
-            Box::new(Frames {
-                queue: VecDeque::new(),
-                missed: 0,
-                missed_total: 0,
-            })
-        });
+        let frames = self.0.get_or_insert_default();
         let full = frames.queue.len() >= bound;
         if full && policy == RoomPolicy::Disconnect {
             return Err(frame);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use super::{Batch, Mailbox};
+use super::{Batch, Mailbox, short};
 
 impl<M> Mailbox<M> {
     /// The first message from `*seen` on that fits. `*seen` counts the messages already looked at, which stay in the batch.
@@ -22,7 +22,8 @@ impl<M> Mailbox<M> {
                 if fits(&batch.queue[*seen]) {
                     let message = batch.queue.remove(*seen).expect("the index was checked");
                     batch.taken += 1;
-                    self.batch_len.store(batch.queue.len(), Ordering::Relaxed);
+                    self.batch_len
+                        .store(short(batch.queue.len()), Ordering::Relaxed);
                     self.tell_of_space();
                     return Poll::Ready(message);
                 }
@@ -45,7 +46,7 @@ impl<M> Mailbox<M> {
         }
         let mut due = Vec::new();
         let mut inbound = std::mem::take(&mut state.inbound);
-        let before = batch.taken + state.evicted + batch.queue.len() as u64;
+        let before = batch.taken + state.frames.evicted() + batch.queue.len() as u64;
         for offset in 0..=inbound.len() as u64 {
             let done = if offset == inbound.len() as u64 {
                 u64::MAX
@@ -56,11 +57,12 @@ impl<M> Mailbox<M> {
                 due.push((offset, frame));
             }
         }
-        self.frames_len.store(state.frames.len(), Ordering::Relaxed);
+        self.frames_len
+            .store(short(state.frames.len()), Ordering::Relaxed);
         // Frames become messages of the batch, so later frames must count them as sent before.
         state.pushed += due.len() as u64;
         self.batch_len.store(
-            batch.queue.len() + inbound.len() + due.len(),
+            short(batch.queue.len() + inbound.len() + due.len()),
             Ordering::Relaxed,
         );
         drop(state);

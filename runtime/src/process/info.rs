@@ -69,10 +69,8 @@ fn short(behaviour: &'static str) -> &'static str {
 
 pub(crate) fn label_of(process: &Process) -> String {
     let inner = process.inner.lock();
-    inner.label.as_ref().map_or_else(
-        || short(process.behaviour).to_owned(),
-        |label| label.to_string(),
-    )
+    let label = inner.ties.as_ref().and_then(|ties| ties.label.as_deref());
+    label.unwrap_or(short(process.behaviour())).to_owned()
 }
 
 /// Looks at a process without disturbing it. Names are added by who knows them.
@@ -89,7 +87,10 @@ pub(crate) fn look(process: &Process, now: Duration, measures_busy: bool) -> Pro
         (false, false) => ProcessStatus::Waiting,
     };
     let (mut links, mut monitors) = (Vec::new(), Vec::new());
+    let (mut restarts, mut last_panic) = (0, None);
     if let Some(ties) = &inner.ties {
+        restarts = ties.restarts;
+        last_panic = ties.last_panic.clone();
         ties.links.each(|pid, ()| links.push(*pid));
         ties.watching.each(|_, pid| monitors.push(*pid));
     }
@@ -101,7 +102,7 @@ pub(crate) fn look(process: &Process, now: Duration, measures_busy: bool) -> Pro
         parent: process.parent,
         names: Vec::new(),
         label,
-        behaviour: process.behaviour,
+        behaviour: process.behaviour(),
         status,
         mailbox_len: mailbox.len,
         mailbox_high_water: mailbox.high_water,
@@ -109,14 +110,11 @@ pub(crate) fn look(process: &Process, now: Duration, measures_busy: bool) -> Pro
         messages_handled: process.handled.load(Ordering::Relaxed),
         reductions: process.reductions.load(Ordering::Relaxed),
         busy_us: measures_busy.then(|| process.busy_us.load(Ordering::Relaxed)),
-        restarts: process.restarts,
+        restarts,
         links,
         monitors,
-        uptime_ms: u64::try_from(now.saturating_sub(process.started).as_millis())
+        uptime_ms: u64::try_from(now.saturating_sub(process.started()).as_millis())
             .unwrap_or(u64::MAX),
-        last_panic: process
-            .last_panic
-            .is_panic()
-            .then(|| process.last_panic.to_string()),
+        last_panic: last_panic.map(|panic| panic.to_string()),
     }
 }

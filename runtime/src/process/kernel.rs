@@ -183,12 +183,8 @@ impl Kernel {
         let reference = Ref::next();
         match process.add_watcher(reference, Watcher::Outside(sender)) {
             Ok(()) => Ok((receiver, monitors::Unwatch { process, reference })),
-            Err(_) => Err(process
-                .inner
-                .lock()
-                .ended
-                .clone()
-                .unwrap_or_else(ExitReason::no_process)),
+            // Nobody is refused before the reason is known.
+            Err(_) => Err(process.inner.lock().reason.clone()),
         }
     }
 
@@ -205,18 +201,17 @@ impl Kernel {
             drop(self.timers.cancel_owned(pid));
         }
         count(&self.counters.exited);
-        let (witness, ties) = process.farewell(reason);
+        let ties = process.farewell(reason);
         self.table.remove(pid);
         let Some(ties) = ties else {
-            if let Some(witness) = witness {
-                drop(witness.send(reason.clone()));
-            }
             return;
         };
         let Ties {
+            witness,
             links,
             watching,
             watchers,
+            ..
         } = *ties;
         for (reference, watched) in watching.into_entries() {
             if let Some(watched) = self.table.get(watched) {

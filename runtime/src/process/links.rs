@@ -5,7 +5,7 @@ use crate::pid::Pid;
 
 use super::exit_signal;
 use super::kernel::Kernel;
-use super::{Farewell, Inner, Process, run};
+use super::{Inner, Process, Ties, run};
 
 /// Links two processes. When `to` is gone, `from` gets a `NoProcess` exit signal at once.
 pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
@@ -21,7 +21,7 @@ pub(crate) fn link(kernel: &Kernel, from: Pid, to: Pid) {
             if own.over || own.is_linked(to) {
                 return true;
             }
-            if other.ended.is_some() {
+            if other.ended {
                 return false;
             }
             own.ties().links.insert(to, ());
@@ -78,7 +78,7 @@ impl Process {
     pub(crate) fn close(&self) -> bool {
         let mut inner = self.inner.lock();
         inner.over = true;
-        let wakers = [inner.lane.task.take(), inner.lane.receiver.take()];
+        let wakers = inner.lane.take_wakers();
         let questions = inner.lane.take_questions();
         let held = inner.held;
         drop(inner);
@@ -97,10 +97,11 @@ impl Process {
     }
 
     /// Everything is let go. Hands out the witness, links, own monitors, and those who watch; nobody is added any more.
-    pub(crate) fn farewell(&self, reason: &ExitReason) -> Farewell {
+    pub(crate) fn farewell(&self, reason: &ExitReason) -> Option<Box<Ties>> {
         let mut inner = self.inner.lock();
-        inner.ended = Some(reason.clone());
-        (inner.witness.take(), inner.ties.take())
+        inner.ended = true;
+        inner.reason = reason.clone();
+        inner.ties.take()
     }
 }
 

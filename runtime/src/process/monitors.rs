@@ -81,7 +81,7 @@ impl Process {
     /// Adds a watcher; gives it back when those who watch have been told.
     pub(crate) fn add_watcher(&self, reference: Ref, watcher: Watcher) -> Result<(), Watcher> {
         let mut inner = self.inner.lock();
-        if inner.ended.is_some() {
+        if inner.ended {
             return Err(watcher);
         }
         inner.ties().watchers.insert(reference, watcher);

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+
+use pin_project_lite::pin_project;
 
 use crate::exit::{ExitKind, ExitReason};
 use crate::pid::Pid;
@@ -75,41 +77,59 @@ impl<M: Send + 'static> Drop for Death<M> {
     }
 }
 
-/// What a life begins with. The burial is the last field, so that a task which the executor drops unpolled lets go of its body first.
-pub(crate) struct Start<M: Send + 'static, F> {
-    pub(crate) body: Option<F>,
-    pub(crate) death: Death<M>,
-}
-
-/// Runs one life from its first poll to its burial. A block that uses what it has caught where it lies: an async function would keep its
-/// arguments a second time for as long as it runs.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async function keeps its arguments twice"
-)]
-pub(crate) fn live<M, F, Fut>(mut start: Start<M, F>) -> impl Future<Output = ()> + Send
-where
-    M: Send + 'static,
-    F: FnOnce(Context<M>) -> Fut + Send + 'static,
-    Fut: Future + Send + 'static,
-    Fut::Output: Into<ExitReason>,
-{
-    async move {
-        // Catches the whole, and with it the order of its fields.
-        let _ = &start;
-        let mut future = pin!(start.begin());
-        std::future::poll_fn(|task| start.death.poll(future.as_mut(), task)).await;
+pin_project! {
+    /// What a life is at: what it begins with and what it runs lie in one place.
+    #[project = At]
+    #[project_replace = Left]
+    enum Stage<F, Fut> {
+        Born { body: F },
+        Lives { #[pin] future: Fut },
+        Over,
     }
 }
 
-impl<M: Send + 'static, F> Start<M, F> {
-    /// Calls the body, in the name of the process; `None` when it panics, or when the process was interrupted before it ran.
-    fn begin<Fut>(&mut self) -> Option<Fut>
+pin_project! {
+    /// One life, from its first poll to its burial, which is the last field: whoever drops it before its end lets go of its body first.
+    pub(crate) struct Life<M: Send, F, Fut>
     where
-        F: FnOnce(Context<M>) -> Fut,
+        M: 'static,
     {
-        let body = self.body.take()?;
-        self.death.begin(body)
+        #[pin]
+        stage: Stage<F, Fut>,
+        death: Death<M>,
+    }
+}
+
+impl<M: Send + 'static, F, Fut> Life<M, F, Fut> {
+    pub(crate) fn new(body: F, death: Death<M>) -> Life<M, F, Fut> {
+        Life {
+            stage: Stage::Born { body },
+            death,
+        }
+    }
+}
+
+impl<M, F, Fut> Future for Life<M, F, Fut>
+where
+    M: Send + 'static,
+    F: FnOnce(Context<M>) -> Fut,
+    Fut: Future,
+    Fut::Output: Into<ExitReason>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, task: &mut std::task::Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if matches!(*this.stage, Stage::Born { .. }) {
+            let born = this.stage.as_mut().project_replace(Stage::Over);
+            // Calls the body, in the name of the process; nothing comes of it when it panics, or when the process was interrupted before.
+            if let Left::Born { body } = born
+                && let Some(future) = this.death.begin(body)
+            {
+                this.stage.set(Stage::Lives { future });
+            }
+        }
+        this.death.poll(this.stage, task)
     }
 }
 
@@ -156,18 +176,18 @@ impl<M: Send + 'static> Death<M> {
     }
 
     /// One poll, in the name of the process. When that is over, the state goes as well.
-    fn poll<Fut>(
+    fn poll<F, Fut>(
         &mut self,
-        mut future: Pin<&mut Option<Fut>>,
+        mut stage: Pin<&mut Stage<F, Fut>>,
         task: &mut std::task::Context<'_>,
     ) -> Poll<()>
     where
         Fut: Future,
         Fut::Output: Into<ExitReason>,
     {
-        if self.over {
+        let At::Lives { future } = stage.as_mut().project() else {
             return Poll::Ready(());
-        }
+        };
         let process = &*self.process;
         let kernel = self.home.kernel();
         let running = Running::enter(process.pid);
@@ -177,7 +197,7 @@ impl<M: Send + 'static> Death<M> {
         } else {
             let began = kernel.measures_busy().then(|| kernel.clock().now());
             let slice = budget::begin();
-            let polled = polled(future.as_mut(), task);
+            let polled = polled(future, task);
             let spent = budget::end(slice);
             if let Some(began) = began {
                 process.was_busy(kernel.clock().now().saturating_sub(began));
@@ -196,7 +216,7 @@ impl<M: Send + 'static> Death<M> {
             }
         };
         // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
-        let dropped = contain(process.pid, || future.set(None));
+        let dropped = contain(process.pid, || stage.set(Stage::Over));
         let reason = dropped.err().unwrap_or(reason);
         holder.dead(&mut self.kept);
         drop(running);
@@ -211,14 +231,11 @@ impl<M: Send + 'static> Death<M> {
     }
 }
 
-/// One poll of a future that is there, and a panic in it as a value.
+/// One poll of a future, and a panic in it as a value.
 fn polled<F: Future>(
-    future: Pin<&mut Option<F>>,
+    future: Pin<&mut F>,
     task: &mut std::task::Context<'_>,
 ) -> Result<Poll<F::Output>, ExitReason> {
-    let future = future
-        .as_pin_mut()
-        .expect("a finished future is not polled again");
     catch_unwind(AssertUnwindSafe(|| future.poll(task))).map_err(described)
 }
 
@@ -227,10 +244,13 @@ fn polled<F: Future>(
 pub(crate) async fn isolate<F: Future>(
     mut future: Pin<&mut Option<F>>,
 ) -> Result<F::Output, ExitReason> {
-    let result = std::future::poll_fn(|task| match polled(future.as_mut(), task) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(reason) => Poll::Ready(Err(reason)),
+    let result = std::future::poll_fn(|task| {
+        let future = future.as_mut().as_pin_mut();
+        match polled(future.expect("a finished future is not polled again"), task) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(reason) => Poll::Ready(Err(reason)),
+        }
     })
     .await;
     let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(described);

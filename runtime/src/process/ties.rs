@@ -58,6 +58,13 @@ impl<K: Eq + Hash, V> Few<K, V> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Few::Hashed(entries) => entries.is_empty(),
+            Few::Listed(entries) => entries.is_empty(),
+        }
+    }
+
     /// Shows every entry, in no order.
     pub(crate) fn each(&self, mut look: impl FnMut(&K, &V)) {
         match self {

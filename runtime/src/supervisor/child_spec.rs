@@ -161,7 +161,7 @@ impl ChildSpec {
             ChildType::Worker,
             move |home: &Arc<Home<M>>, birth| {
                 let (birth, ready, starting) = Starting::prepare(Birth {
-                    behaviour: std::any::type_name::<F>(),
+                    behaviour: Some(std::any::type_name::<F>),
                     ..birth
                 });
                 // The receiver is held by `starting`, so this cannot fail.

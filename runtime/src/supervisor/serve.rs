@@ -28,7 +28,7 @@ use super::{Message, Supervisor};
 /// Begins a supervisor's life behind `home`.
 pub(crate) fn start(home: &Arc<Home<Message>>, birth: Birth, supervisor: Supervisor) -> Starting {
     let (birth, ready, starting) = Starting::prepare(Birth {
-        behaviour: "Supervisor",
+        behaviour: Some(|| "Supervisor"),
         ..birth
     });
     starting(spawn(home, birth, move |context| {
