@@ -16,7 +16,7 @@ use crate::process::{Birth, run, spawn};
 use crate::reference::Ref;
 use crate::reply_to;
 use crate::telemetry::LostTo;
-use crate::timer::{Fire, TimerRef};
+use crate::timer::{Fire, Target, TimerRef};
 
 /// Names a mailbox; cheap to clone. For a supervised child it stays good across restarts.
 pub struct Address<M>(Arc<Home<M>>);
@@ -137,27 +137,20 @@ impl<M: Send + 'static> Address<M> {
     }
 }
 
-struct Delivery<M> {
-    target: Arc<Home<M>>,
-    message: Option<M>,
-}
-
-impl<M: Send + 'static> Fire for Delivery<M> {
-    fn fire(&mut self, owner: Option<Pid>) -> bool {
-        if let (Some(message), Some(life)) = (self.message.take(), owner) {
-            deliver(&self.target, life, message);
+impl<M: Send + 'static> Target for Home<M> {
+    fn fire(self: Arc<Self>, place: u32, timer: TimerRef) {
+        // Read before: the message is there only as long as the life it was for.
+        let life = self.pid();
+        if let Some(Some(message)) = self.mailbox.take_held(place, timer.to_raw()) {
+            deliver(&self, life, message);
         }
-        false
     }
-}
 
-/// A timer is dropped by whoever is at hand: the driver, which must not fall, or another process.
-impl<M> Drop for Delivery<M> {
-    fn drop(&mut self) {
-        if std::mem::needs_drop::<M>()
-            && let Some(message) = self.message.take()
-        {
-            run::discard(self.target.pid(), message);
+    fn forget(&self, place: u32, timer: TimerRef) {
+        let message = self.mailbox.take_held(place, timer.to_raw());
+        // Dropped by whoever is at hand: the driver, which must not fall, or another process.
+        if std::mem::needs_drop::<M>() {
+            run::discard(self.pid(), message);
         }
     }
 }
@@ -187,7 +180,7 @@ impl<M> Drop for Repeated<M> {
 }
 
 impl<M: Clone + Send + 'static> Fire for Repeated<M> {
-    fn fire(&mut self, _owner: Option<Pid>) -> bool {
+    fn fire(&mut self) -> bool {
         let Ok(message) = run::contain(self.life, || self.message.clone()) else {
             return false;
         };
@@ -204,16 +197,11 @@ pub(crate) fn send_after<N: Send + 'static>(
     delay: Duration,
     message: N,
 ) -> TimerRef {
-    let life = target.pid();
-    let kernel = target.kernel();
-    target.0.expect_timer();
-    let fire = Box::new(Delivery {
-        target: target.0.clone(),
-        message: Some(message),
-    });
-    let timer = kernel.timers().after(delay, Some(life), fire);
-    bury_orphan(target, life);
-    timer
+    let timers = target.kernel().timers();
+    let deadline = timers.now().saturating_add(delay);
+    set_for(target, target.pid(), Some(message), |home, place| {
+        timers.deliver(deadline, home, place)
+    })
 }
 
 /// Sends a copy of `message` every `period`; see [`send_after`].
@@ -223,25 +211,46 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
     message: N,
 ) -> TimerRef {
     let life = target.pid();
-    let kernel = target.kernel();
-    target.0.expect_timer();
-    let timer = kernel.timers().every(
-        period,
-        Some(life),
-        Box::new(Repeated {
-            target: target.0.clone(),
-            life,
-            message: Some(message),
-        }),
-    );
-    bury_orphan(target, life);
-    timer
+    let repeated = Box::new(Repeated {
+        target: target.0.clone(),
+        life,
+        message: Some(message),
+    });
+    set_for(target, life, None, |home, place| {
+        target
+            .kernel()
+            .timers()
+            .every(period, repeated, home, place)
+    })
 }
 
-/// A timer set for a process that ended meanwhile would wait for nobody.
-fn bury_orphan<N: Send + 'static>(target: &Address<N>, life: Pid) {
-    if !target.0.is_life(life) {
-        drop(target.kernel().timers().cancel_owned(life));
+/// Sets a timer for a life, whose mailbox keeps the message; for one that has ended there is none.
+fn set_for<N: Send + 'static>(
+    target: &Address<N>,
+    life: Pid,
+    message: Option<N>,
+    set: impl FnOnce(Arc<Home<N>>, u32) -> (TimerRef, bool),
+) -> TimerRef {
+    let home = &target.0;
+    let held = home.mailbox.hold(
+        message,
+        || home.is_life(life),
+        |place| {
+            let (timer, first) = set(home.clone(), place);
+            (timer.to_raw(), first)
+        },
+    );
+    match held {
+        Ok((timer, first)) => {
+            if first {
+                home.kernel().timers().wake_driver();
+            }
+            TimerRef::from_raw(timer)
+        }
+        Err(message) => {
+            run::discard(life, message);
+            TimerRef::none()
+        }
     }
 }
 

@@ -11,15 +11,17 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::limits::{QUEUE_SPARE_MAX, ROOM_FRAMES_MAX};
-use crate::sync::{AtomicU32, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard};
 
 pub(crate) mod capacity;
 pub(crate) mod lanes;
+mod pending;
 mod save_queue;
 
 pub(crate) use capacity::Push;
 pub use capacity::{Capacity, Overflow};
 use lanes::{Frame, FrameLane};
+pub(crate) use pending::Pending;
 
 /// The receiving end's shared half: what senders see.
 pub(crate) struct Mailbox<M> {
@@ -28,9 +30,12 @@ pub(crate) struct Mailbox<M> {
     batch_len: AtomicU32,
     /// Frames that wait; lets the receiver skip the lock when there are none.
     frames_len: AtomicU32,
+    /// Whether nothing has come since the task's own waker was put there; lets the receiver go to sleep without the lock.
+    armed: AtomicBool,
+    policy: Overflow,
+    bound: usize,
     /// Where `send_wait` waits for room, under the policy that lets it.
     space: Option<Box<Notify>>,
-    capacity: Capacity,
 }
 
 struct State<M> {
@@ -43,6 +48,13 @@ struct State<M> {
     high_water: u32,
 }
 
+impl<M> State<M> {
+    fn take_pending(&mut self) -> Pending<M> {
+        let pending = self.frames.known_pending();
+        pending.map(std::mem::take).unwrap_or_default()
+    }
+}
+
 /// The receiver's half: its batch, in order.
 #[derive(Debug)]
 pub(crate) struct Batch<M> {
@@ -53,6 +65,7 @@ pub(crate) struct Batch<M> {
 /// Everything a mailbox held, to be dropped by somebody who contains panics.
 pub(crate) struct Remains<M> {
     pub(crate) messages: VecDeque<M>,
+    pub(crate) pending: Pending<M>,
 }
 
 /// Numbers for inspection.
@@ -71,6 +84,17 @@ fn spare<M>(queue: &mut VecDeque<M>) -> Option<VecDeque<M>> {
 /// A length in four bytes: there are many mailboxes, and few of four thousand million messages.
 fn short(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Whose waker the receiver is polled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// Perhaps another's.
+    No,
+    /// The task's.
+    Yes,
+    /// The task's, which has taken no message in this slice.
+    First,
 }
 
 /// What became of a room frame.
@@ -96,8 +120,10 @@ impl<M> Mailbox<M> {
             }),
             batch_len: AtomicU32::new(0),
             frames_len: AtomicU32::new(0),
+            armed: AtomicBool::new(false),
+            policy: capacity.policy(),
+            bound: capacity.bound(),
             space: (capacity.policy() == Overflow::Wait).then(Box::default),
-            capacity,
         }
     }
 
@@ -116,8 +142,8 @@ impl<M> Mailbox<M> {
         }
         let len = state.inbound.len() + self.batched();
         let mut evicted = None;
-        if len >= self.capacity.bound() {
-            match self.capacity.policy() {
+        if len >= self.bound {
+            match self.policy {
                 Overflow::Reject | Overflow::Wait => return Push::Full(message),
                 Overflow::DropNewest => {
                     state.frames.note_loss(false);
@@ -139,7 +165,7 @@ impl<M> Mailbox<M> {
         if high > state.high_water {
             state.high_water = high;
         }
-        let waker = state.receiver.take();
+        let waker = self.disarm(&mut state);
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -177,7 +203,7 @@ impl<M> Mailbox<M> {
         }
         self.frames_len
             .store(short(state.frames.len()), Ordering::Relaxed);
-        let waker = state.receiver.take();
+        let waker = self.disarm(&mut state);
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -189,19 +215,30 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// The next message in order, without waiting. Registers `context` to be woken when there is none.
+    /// The next message in order, without waiting. Registers `context` to be woken when there is none; `own` says that its waker is the
+    /// task's, the same at every poll.
     #[inline]
-    pub(crate) fn poll_next(&self, batch: &mut Batch<M>, context: &Context<'_>) -> Poll<M> {
+    pub(crate) fn poll_next(
+        &self,
+        batch: &mut Batch<M>,
+        context: &Context<'_>,
+        own: impl FnOnce() -> Own,
+    ) -> Poll<M> {
         if self.frames_len.load(Ordering::Relaxed) == 0
             && let Some(message) = self.pop_batch(batch)
         {
             return Poll::Ready(message);
         }
-        self.poll_state(batch, context)
+        let own = own();
+        if own != Own::No && self.armed.load(Ordering::Acquire) {
+            // Whoever puts something there takes the waker first, and wakes the task after it.
+            return Poll::Pending;
+        }
+        self.poll_state(batch, context, own)
     }
 
     /// As [`Mailbox::poll_next`], with what others have put there.
-    fn poll_state(&self, batch: &mut Batch<M>, context: &Context<'_>) -> Poll<M> {
+    fn poll_state(&self, batch: &mut Batch<M>, context: &Context<'_>, own: Own) -> Poll<M> {
         let mut state = self.state.lock();
         if !state.frames.is_empty()
             && let Some(due) = self.due_frame(&mut state, batch)
@@ -213,12 +250,20 @@ impl<M> Mailbox<M> {
             self.refill(&mut state, batch);
             let Some(message) = state.inbound.pop_front() else {
                 if batch.queue.is_empty() {
-                    return Self::wait(state, batch, context);
+                    return self.wait(state, batch, context, own);
                 }
                 drop(state);
                 return self.take_batched(batch);
             };
-            drop(state);
+            if own == Own::First && state.inbound.is_empty() && state.frames.is_empty() {
+                // Most who take one message wait for the next: so the lock need not be taken again.
+                let old = state.receiver.replace(context.waker().clone());
+                self.armed.store(true, Ordering::Relaxed);
+                drop(state);
+                drop(old);
+            } else {
+                drop(state);
+            }
             batch.taken += 1;
             self.tell_of_space();
             return Poll::Ready(message);
@@ -255,15 +300,18 @@ impl<M> Mailbox<M> {
 
     /// Nothing is there: keeps the waker, and gives back what a flood has left.
     fn wait(
+        &self,
         mut state: MutexGuard<'_, State<M>>,
         batch: &mut Batch<M>,
         context: &Context<'_>,
+        own: Own,
     ) -> Poll<M> {
         let old = match &mut state.receiver {
             Some(known) if known.will_wake(context.waker()) => None,
             slot => slot.replace(context.waker().clone()),
         };
         let spare = spare(&mut state.inbound);
+        self.armed.store(own != Own::No, Ordering::Relaxed);
         drop(state);
         drop((old, spare, self::spare(&mut batch.queue)));
         Poll::Pending
@@ -289,7 +337,7 @@ impl<M> Mailbox<M> {
     /// Moves what has arrived into the receiver's empty batch, unless that is one message, which is as well taken at once. Under `DropOldest` it
     /// stays where the senders can still drop the oldest.
     fn refill(&self, state: &mut State<M>, batch: &mut Batch<M>) {
-        if state.inbound.len() > 1 && self.capacity.policy() != Overflow::DropOldest {
+        if state.inbound.len() > 1 && self.policy != Overflow::DropOldest {
             std::mem::swap(&mut batch.queue, &mut state.inbound);
             self.batch_len
                 .store(short(batch.queue.len()), Ordering::Relaxed);
@@ -308,9 +356,27 @@ impl<M> Mailbox<M> {
         self.batch_len.store(0, Ordering::Relaxed);
     }
 
-    /// Nobody receives any more: nobody is to be woken.
-    pub(crate) fn forget_receiver(&self) {
-        let waker = self.state.lock().receiver.take();
+    /// Nobody receives any more: nobody is to be woken. What waits for the timers of this life is not for the next.
+    pub(crate) fn forget_receiver(&self) -> Pending<M> {
+        let mut state = self.state.lock();
+        let waker = self.disarm(&mut state);
+        let pending = state.take_pending();
+        drop(state);
+        drop(waker);
+        pending
+    }
+
+    /// Whom to wake, once: from here on the receiver looks under the lock.
+    fn disarm(&self, state: &mut State<M>) -> Option<Waker> {
+        let waker = state.receiver.take()?;
+        self.armed.store(false, Ordering::Relaxed);
+        Some(waker)
+    }
+
+    /// The task has a new waker: the one that was put there is not its own any more.
+    #[cold]
+    pub(crate) fn forget_waker(&self) {
+        let waker = self.disarm(&mut self.state.lock());
         drop(waker);
     }
 
@@ -337,14 +403,15 @@ impl<M> Mailbox<M> {
         state.closed |= close;
         let messages = std::mem::take(&mut state.inbound);
         let frames = state.frames.clear();
-        let waker = state.receiver.take();
+        let pending = state.take_pending();
+        let waker = self.disarm(&mut state);
         self.frames_len.store(0, Ordering::Relaxed);
         drop(state);
         drop((frames, waker));
         if let Some(space) = &self.space {
             space.notify_waiters();
         }
-        Remains { messages }
+        Remains { messages, pending }
     }
 
     /// Takes messages again after a `clear(true)`.

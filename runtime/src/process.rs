@@ -295,10 +295,17 @@ impl Process {
     }
 
     /// A signal that is already here, or a question for one who `answers`.
+    #[inline]
     pub(crate) fn next_item(&self, answers: bool) -> Option<LaneItem> {
-        if !self.signals.load(Ordering::Acquire) {
-            return None;
+        if self.signals.load(Ordering::Acquire) {
+            self.take_next(answers)
+        } else {
+            None
         }
+    }
+
+    #[cold]
+    fn take_next(&self, answers: bool) -> Option<LaneItem> {
         self.take_item(&mut self.inner.lock(), answers)
     }
 
@@ -361,6 +368,11 @@ impl Process {
     fn is_task(&self, waker: &Waker) -> bool {
         let [data, table] = &self.task;
         identity(waker) == [data.load(Ordering::Relaxed), table.load(Ordering::Relaxed)]
+    }
+
+    /// Whether this waker takes the place of another that woke the task.
+    fn changes_task(&self, waker: &Waker) -> bool {
+        self.task[1].load(Ordering::Relaxed) != 0 && !self.is_task(waker)
     }
 
     /// A poll begins; the reason when the process has been interrupted already.

@@ -43,10 +43,11 @@ enum State<T> {
 }
 
 impl<T: Send + 'static> ReplyTo<T> {
-    pub(crate) fn new() -> (ReplyTo<T>, Arc<Slot<T>>) {
+    /// A token and its slot, whose answer wakes `waker`.
+    pub(crate) fn new(waker: Waker) -> (ReplyTo<T>, Arc<Slot<T>>) {
         let slot = Arc::new(Slot {
             state: Mutex::new(Held {
-                state: State::Waiting(None),
+                state: State::Waiting(Some(waker)),
                 timer: None,
                 late: None,
             }),

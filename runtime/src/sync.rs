@@ -7,10 +7,13 @@
 #[cfg(not(all(test, mesh_loom)))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(all(test, mesh_loom)))]
-pub(crate) use std::sync::atomic::AtomicU32;
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32};
 
 #[cfg(all(test, mesh_loom))]
-pub(crate) use loom::sync::{MutexGuard, atomic::AtomicU32};
+pub(crate) use loom::sync::{
+    MutexGuard,
+    atomic::{AtomicBool, AtomicU32},
+};
 
 /// loom's lock with parking_lot's face.
 #[cfg(all(test, mesh_loom))]

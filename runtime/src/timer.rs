@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::limits::TIMER_TICK;
-use crate::pid::Pid;
 use crate::telemetry::Counters;
 
 pub(crate) mod awaited;
@@ -27,6 +26,11 @@ use wheel::{Key, Wheel};
 pub struct TimerRef(Key);
 
 impl TimerRef {
+    /// Of a timer that is over.
+    pub(crate) fn none() -> TimerRef {
+        TimerRef(Key::none())
+    }
+
     /// As a number, for whoever keeps it and knows no timers.
     pub(crate) fn to_raw(self) -> u64 {
         self.0.to_raw()
@@ -57,21 +61,44 @@ impl std::error::Error for Elapsed {}
 
 /// What a timer does when it is due.
 pub(crate) trait Fire: Send {
-    /// Does it, for the life that owns the timer, if any. `false` ends an interval.
-    fn fire(&mut self, owner: Option<Pid>) -> bool;
+    /// Does it. `false` ends an interval.
+    fn fire(&mut self) -> bool;
+}
+
+/// A mailbox that keeps the messages of the timers that are set for the life behind it.
+pub(crate) trait Target: Send + Sync {
+    /// The timer is due: its message is delivered, if it is still there.
+    fn fire(self: Arc<Self>, place: u32, timer: TimerRef);
+    /// The timer is cancelled: its message is dropped, if it is still there.
+    fn forget(&self, place: u32, timer: TimerRef);
 }
 
 pub(crate) enum Payload {
     Wake(Waker),
     Once(Box<dyn Fire>),
+    /// A message, which waits in its mailbox at this place.
+    Deliver(Arc<dyn Target>, u32),
     /// Due again a period after it was due, whenever it was fired; missed turns are skipped.
     Every(Box<Interval>),
 }
 
 pub(crate) struct Interval {
     fire: Box<dyn Fire>,
+    target: Arc<dyn Target>,
+    place: u32,
     period: Duration,
     due: Duration,
+}
+
+impl Payload {
+    /// The timer is over, and fires no more.
+    fn forget(self, timer: TimerRef) {
+        match self {
+            Payload::Deliver(target, place) => target.forget(place, timer),
+            Payload::Every(interval) => interval.target.forget(interval.place, timer),
+            Payload::Wake(_) | Payload::Once(_) => {}
+        }
+    }
 }
 
 /// A system's timers.
@@ -85,14 +112,20 @@ pub(crate) struct Timers {
     earlier: Arc<Notify>,
 }
 
+/// In the numbers that a `Duration` is made of, because dividing 128 bits is slow.
+const NANOS_PER_TICK: u32 = TIMER_TICK.subsec_nanos();
+const TICKS_PER_SECOND: u64 = 1_000_000_000 / NANOS_PER_TICK as u64;
+
 /// The first tick at which `deadline` has passed. Rounded up, so that no timer is early.
 fn tick_at_or_after(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_nanos().div_ceil(TIMER_TICK.as_nanos())).unwrap_or(u64::MAX)
+    let ticks = deadline.as_secs().saturating_mul(TICKS_PER_SECOND);
+    ticks.saturating_add(deadline.subsec_nanos().div_ceil(NANOS_PER_TICK).into())
 }
 
 /// The last tick that is over at `now`.
 fn tick_before(now: Duration) -> u64 {
-    u64::try_from(now.as_nanos() / TIMER_TICK.as_nanos()).unwrap_or(u64::MAX)
+    let ticks = now.as_secs().saturating_mul(TICKS_PER_SECOND);
+    ticks.saturating_add((now.subsec_nanos() / NANOS_PER_TICK).into())
 }
 
 /// When a tick is over: the time at which its timers may fire.
@@ -116,58 +149,73 @@ impl Timers {
         self.clock.now()
     }
 
-    fn insert(&self, deadline: Duration, owner: Option<Pid>, payload: Payload) -> TimerRef {
-        let mut wheel = self.wheel.lock();
-        let (key, first) = wheel.insert(tick_at_or_after(deadline), owner, payload);
-        drop(wheel);
+    fn insert(&self, deadline: Duration, payload: Payload) -> TimerRef {
+        let (timer, first) = self.set(deadline, payload);
         if first {
-            self.earlier.notify_one();
+            self.wake_driver();
         }
-        TimerRef(key)
+        timer
     }
 
-    /// Fires once after `delay`; forgotten when `owner` ends.
-    pub(crate) fn after(
+    /// Sets a timer. Also tells whether the driver must be woken for it, which the caller does once it holds no lock.
+    fn set(&self, deadline: Duration, payload: Payload) -> (TimerRef, bool) {
+        let tick = tick_at_or_after(deadline);
+        let (key, first) = self.wheel.lock().insert(tick, payload);
+        (TimerRef(key), first)
+    }
+
+    /// Sets a timer for a message that waits at a place of its mailbox; see [`Timers::set`].
+    pub(crate) fn deliver(
         &self,
-        delay: Duration,
-        owner: Option<Pid>,
-        fire: Box<dyn Fire>,
-    ) -> TimerRef {
-        self.insert(
-            self.clock.now().saturating_add(delay),
-            owner,
-            Payload::Once(fire),
-        )
+        deadline: Duration,
+        target: Arc<dyn Target>,
+        place: u32,
+    ) -> (TimerRef, bool) {
+        self.set(deadline, Payload::Deliver(target, place))
     }
 
-    /// Fires every `period`, the first time after one; forgotten when `owner` ends.
+    /// Sets a timer that fires every `period`, the first time after one, as long as its place in a mailbox is kept; see [`Timers::set`].
     pub(crate) fn every(
         &self,
         period: Duration,
-        owner: Option<Pid>,
         fire: Box<dyn Fire>,
-    ) -> TimerRef {
+        target: Arc<dyn Target>,
+        place: u32,
+    ) -> (TimerRef, bool) {
         let period = period.max(TIMER_TICK);
         let due = self.clock.now().saturating_add(period);
-        self.insert(
+        let interval = Interval {
+            fire,
+            target,
+            place,
+            period,
             due,
-            owner,
-            Payload::Every(Box::new(Interval { fire, period, due })),
-        )
+        };
+        self.set(due, Payload::Every(Box::new(interval)))
+    }
+
+    /// An earlier deadline has come.
+    pub(crate) fn wake_driver(&self) {
+        self.earlier.notify_one();
     }
 
     /// Cancels; the time that was left, or `None` when it has fired or was cancelled.
     pub(crate) fn cancel(&self, timer: TimerRef) -> Option<Duration> {
-        let mut wheel = self.wheel.lock();
-        let removed = wheel.remove(timer.0);
-        drop(wheel);
-        let (tick, _payload) = removed?;
+        let (tick, payload) = self.remove(timer)?;
+        if let Some(payload) = payload {
+            payload.forget(timer);
+        }
         Some(time_of(tick).saturating_sub(self.clock.now()))
     }
 
-    /// Cancels every timer of a process that has ended. The caller drops the payloads where a panic is contained.
-    pub(crate) fn cancel_owned(&self, owner: Pid) -> Vec<Payload> {
-        self.wheel.lock().remove_owned(owner)
+    /// Cancels a timer whose place is gone from its mailbox.
+    pub(crate) fn forget(&self, timer: TimerRef) {
+        drop(self.remove(timer));
+    }
+
+    /// Takes a timer out of the wheel: its tick and, unless it is being fired just now, its payload.
+    fn remove(&self, timer: TimerRef) -> Option<(u64, Option<Payload>)> {
+        self.wheel.lock().remove(timer.0)
     }
 
     /// Timers that are pending.
@@ -222,7 +270,7 @@ impl Future for Sleep {
         };
         if !known {
             let payload = Payload::Wake(context.waker().clone());
-            let timer = self.timers.insert(self.deadline, None, payload);
+            let timer = self.timers.insert(self.deadline, payload);
             self.timer = Some(timer);
         }
         Poll::Pending
@@ -232,8 +280,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(timer) = self.timer.take() {
-            let removed = self.timers.wheel.lock().remove(timer.0);
-            drop(removed);
+            self.timers.forget(timer);
         }
     }
 }

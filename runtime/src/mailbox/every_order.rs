@@ -10,7 +10,7 @@ use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
 use super::lanes::{RoomMessage, RoomPolicy};
-use super::{Batch, Capacity, FramePush, Mailbox, Overflow, Push};
+use super::{Batch, Capacity, FramePush, Mailbox, Overflow, Own, Push};
 
 /// Every order with at most three moments in which a thread is set aside though it could go on: more are said to find no more, and take
 /// hours.
@@ -27,7 +27,12 @@ fn mailbox(capacity: Capacity) -> Shared {
 }
 
 fn receive(mailbox: &Mailbox<u64>, batch: &mut Batch<u64>) -> u64 {
-    block_on(poll_fn(|task| mailbox.poll_next(batch, task)))
+    block_on(poll_fn(|task| mailbox.poll_next(batch, task, || Own::No)))
+}
+
+/// As a task that keeps its waker: it goes to sleep without the lock.
+fn receive_armed(mailbox: &Mailbox<u64>, batch: &mut Batch<u64>, own: Own) -> u64 {
+    block_on(poll_fn(|task| mailbox.poll_next(batch, task, || own)))
 }
 
 const FRAME: u64 = 1_000;
@@ -146,4 +151,24 @@ fn every_order_of_a_timer_and_the_end_of_its_life_spares_the_next() {
         fires.join().unwrap();
         assert_eq!(mailbox.len(), 0, "the next life finds nothing of it");
     });
+}
+
+/// The lock is not taken to go to sleep: after the first message of a slice, and after a look in vain.
+#[test]
+fn every_order_of_send_and_an_armed_receiver_wakes() {
+    for own in [Own::First, Own::Yes] {
+        model(move || {
+            let mailbox = mailbox(Capacity::unbounded());
+            let sender = mailbox.clone();
+            let sends = thread::spawn(move || {
+                for number in 0..3 {
+                    assert!(matches!(sender.push(number), Push::Queued));
+                }
+            });
+            let mut batch = mailbox.batch();
+            let seen = [(); 3].map(|()| receive_armed(&mailbox, &mut batch, own));
+            assert_eq!(seen, [0, 1, 2]);
+            sends.join().unwrap();
+        });
+    }
 }

@@ -13,6 +13,8 @@ use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::signal::Signal;
 
+use super::pending::Pending;
+
 /// What somebody wants to know of an actor's state: run by the actor, with its state, between two messages.
 pub(crate) struct Question(Box<Ask>);
 
@@ -221,13 +223,14 @@ impl<M> DueFrame<M> {
     }
 }
 
-/// The bounded lane of room frames of one mailbox, and what the mailbox has lost; there once a frame has come or something was lost.
+/// What few mailboxes have: the bounded lane of room frames, the messages of timers, and a count of what was lost. There once there is any.
 pub(crate) struct FrameLane<M>(Option<Box<Frames<M>>>);
 
 struct Frames<M> {
     queue: VecDeque<Frame<M>>,
     missed: u64,
     missed_total: u64,
+    pending: Pending<M>,
     /// User messages the overflow policy threw out of the queue.
     evicted: u64,
     /// User messages the overflow policy dropped, the new ones too.
@@ -240,6 +243,7 @@ impl<M> Default for Frames<M> {
             queue: VecDeque::new(),
             missed: 0,
             missed_total: 0,
+            pending: Pending::default(),
             evicted: 0,
             dropped: 0,
         }
@@ -266,6 +270,16 @@ impl<M> FrameLane<M> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What waits for timers.
+    pub(super) fn pending(&mut self) -> &mut Pending<M> {
+        &mut self.0.get_or_insert_default().pending
+    }
+
+    /// What waits for timers, if any ever did.
+    pub(super) fn known_pending(&mut self) -> Option<&mut Pending<M>> {
+        Some(&mut self.0.as_mut()?.pending)
     }
 
     /// User messages and frames that were dropped.

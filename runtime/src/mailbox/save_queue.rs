@@ -40,6 +40,7 @@ impl<M> Mailbox<M> {
         let mut state = self.state.lock();
         if state.inbound.is_empty() && state.frames.is_empty() {
             let old = state.receiver.replace(context.waker().clone());
+            self.armed.store(false, Ordering::Relaxed);
             drop(state);
             drop(old);
             return false;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::exit::ExitReason;
 use crate::mailbox::lanes::{LaneItem, Question};
-use crate::mailbox::{Batch, Mailbox};
+use crate::mailbox::{Batch, Mailbox, Own};
 use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::reply_to;
@@ -163,7 +163,7 @@ impl<M: Send + 'static> Context<M> {
         let mut began = false;
         std::future::poll_fn(move |context| {
             ready!(self.ready(&mut began, context));
-            let message = ready!(self.home.mailbox.poll_next(&mut self.batch, context));
+            let message = ready!(self.poll_message(context));
             self.took_message();
             Poll::Ready(message)
         })
@@ -230,6 +230,21 @@ impl<M: Send + 'static> Context<M> {
         Poll::Ready(work)
     }
 
+    /// The next message in the mailbox.
+    fn poll_message(&mut self, context: &std::task::Context<'_>) -> Poll<M> {
+        let process = &self.process;
+        let whose = || {
+            if !process.is_task(context.waker()) {
+                Own::No
+            } else if budget::is_untouched() {
+                Own::First
+            } else {
+                Own::Yes
+            }
+        };
+        self.home.mailbox.poll_next(&mut self.batch, context, whose)
+    }
+
     /// What is here, or the task is kept to be woken.
     pub(crate) fn poll_work(
         &mut self,
@@ -239,7 +254,7 @@ impl<M: Send + 'static> Context<M> {
         if let Some(item) = self.process.next_item(answers) {
             return Poll::Ready(item.into());
         }
-        if let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, context) {
+        if let Poll::Ready(message) = self.poll_message(context) {
             self.process.took_message();
             return Poll::Ready(Work::Event(Event::Message(message)));
         }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::CallError;
 use crate::exit::ExitReason;
-use crate::mailbox::{Capacity, Mailbox, MailboxNumbers};
+use crate::mailbox::{Capacity, Mailbox, MailboxNumbers, Pending, Remains};
 use crate::pid::Pid;
 use crate::reply_to;
 use crate::telemetry::LostTo;
+use crate::timer::TimerRef;
 
 use super::kernel::Kernel;
 use super::{MailboxView, run};
@@ -21,8 +22,6 @@ pub(crate) struct Home<M> {
     life: AtomicU64,
     /// Whether that life has not ended.
     living: AtomicBool,
-    /// Whether a timer was ever set for a life behind it.
-    timed: AtomicBool,
 }
 
 impl<M: Send + 'static> Home<M> {
@@ -32,7 +31,6 @@ impl<M: Send + 'static> Home<M> {
             kernel: kernel.clone(),
             life: AtomicU64::new(0),
             living: AtomicBool::new(false),
-            timed: AtomicBool::new(false),
         })
     }
 
@@ -45,41 +43,39 @@ impl<M: Send + 'static> Home<M> {
 
     /// The life is over: what is meant for it alone, its timers and its rooms, is not for the next.
     pub(crate) fn end_life(&self) {
-        // Sequentially consistent, as are `timed` and the look at both: one who sets a timer sees the end, or the end sees the timer.
-        self.living.store(false, Ordering::SeqCst);
-    }
-
-    /// A timer is about to be set for a life behind it.
-    pub(crate) fn expect_timer(&self) {
-        if !self.timed.load(Ordering::Acquire) {
-            self.timed.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// Whether a life behind it may have timers.
-    pub(crate) fn may_have_timers(&self) -> bool {
-        self.timed.load(Ordering::SeqCst)
+        self.living.store(false, Ordering::Release);
     }
 
     /// Whether this life is behind the mailbox and has not ended. Asked under the mailbox's lock, the answer holds until the mailbox is
     /// cleared.
     pub(crate) fn is_life(&self, pid: Pid) -> bool {
-        self.living.load(Ordering::SeqCst) && self.life.load(Ordering::Acquire) == pid.get()
+        self.living.load(Ordering::Acquire) && self.life.load(Ordering::Acquire) == pid.get()
     }
 
-    /// Empties the mailbox: calls in it end as `Exited(reason)`, and whatever panics in being dropped is contained.
-    pub(crate) fn clear(&self, reason: &ExitReason, close: bool) {
-        let remains = self.mailbox.clear(close);
-        if remains.messages.is_empty() {
-            return;
+    /// Empties the mailbox: calls in it end as `Exited(reason)`, and whatever panics in being dropped is contained. What waited for timers
+    /// is handed out.
+    pub(crate) fn clear(&self, reason: &ExitReason, close: bool) -> Pending<M> {
+        let Remains { messages, pending } = self.mailbox.clear(close);
+        if messages.is_empty() {
+            return pending;
         }
         reply_to::settling(CallError::Exited(reason.clone()), || {
-            for message in remains.messages {
+            for message in messages {
                 let counters = self.kernel.counters();
                 counters.dead_letter::<M>(Some(self.pid()), LostTo::Unread);
                 run::discard(self.pid(), message);
             }
         });
+        pending
+    }
+
+    /// Ends the timers of a life, and drops their messages.
+    pub(crate) fn cancel(&self, pending: Pending<M>) {
+        for (timer, message) in pending.into_held() {
+            self.kernel.timers().forget(TimerRef::from_raw(timer));
+            // Its drop is the user's.
+            run::discard(self.pid(), message);
+        }
     }
 }
 

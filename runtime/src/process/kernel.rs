@@ -189,7 +189,12 @@ impl Kernel {
     }
 
     /// The end of a life, after its state is gone and its mailbox is settled: names, rooms, timers, then monitors and links.
-    pub(crate) fn bury(&self, process: &super::Process, timed: bool, reason: &ExitReason) {
+    pub(crate) fn bury(
+        &self,
+        process: &super::Process,
+        end_timers: &mut dyn FnMut(),
+        reason: &ExitReason,
+    ) {
         let pid = process.pid;
         self.scheduler.ended(pid, reason);
         if process.close() {
@@ -197,9 +202,7 @@ impl Kernel {
                 part.process_exited(pid);
             }
         }
-        if timed {
-            drop(self.timers.cancel_owned(pid));
-        }
+        end_timers();
         count(&self.counters.exited);
         let ties = process.farewell(reason);
         self.table.remove(pid);

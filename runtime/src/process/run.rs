@@ -66,14 +66,20 @@ impl<M: Send + 'static> Drop for Death<M> {
             ..
         } = self.mode;
         self.home.end_life();
-        if supervised && keeps_mailbox {
-            self.home.mailbox.forget_receiver();
+        let pending = if supervised && keeps_mailbox {
+            self.home.mailbox.forget_receiver()
         } else {
-            self.home.clear(&reason, !supervised);
-        }
+            self.home.clear(&reason, !supervised)
+        };
         self.kept.settle(&reason);
-        let timed = self.home.may_have_timers();
-        self.home.kernel().bury(&self.process, timed, &reason);
+        let mut pending = Some(pending);
+        let mut end_timers = || {
+            if let Some(pending) = pending.take() {
+                self.home.cancel(pending);
+            }
+        };
+        let kernel = self.home.kernel();
+        kernel.bury(&self.process, &mut end_timers, &reason);
     }
 }
 
@@ -190,6 +196,9 @@ impl<M: Send + 'static> Death<M> {
         };
         let process = &*self.process;
         let kernel = self.home.kernel();
+        if process.changes_task(task.waker()) {
+            self.home.mailbox.forget_waker();
+        }
         let running = Running::enter(process.pid);
         let holder = Holder::enter(&mut self.kept);
         let reason = if let Some(reason) = process.enter_poll(task.waker()) {

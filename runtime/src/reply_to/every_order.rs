@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
 
 use loom::future::block_on;
 use loom::thread;
@@ -15,7 +16,7 @@ use super::{Holder, Kept, ReplyTo, settling};
 
 fn call() -> (ReplyTo<u64>, Arc<super::Slot<u64>>, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
-    let (reply_to, slot) = ReplyTo::new();
+    let (reply_to, slot) = ReplyTo::new(Waker::noop().clone());
     (reply_to, slot, counters)
 }
 
@@ -26,6 +27,27 @@ fn every_order_of_reply_and_wait_answers() {
         let callee = thread::spawn(move || reply_to.reply(7));
         assert_eq!(block_on(poll_fn(|task| slot.poll(task))), (Ok(7), None));
         callee.join().unwrap();
+    });
+}
+
+/// As a call does: the first look, at which the token goes out, leaves it at the waker in the slot.
+#[test]
+fn every_order_of_reply_and_the_first_look_answers() {
+    loom::model(|| {
+        let mut sent = None;
+        let answer = block_on(poll_fn(|task| match &sent {
+            None => {
+                let (reply_to, slot) = ReplyTo::new(task.waker().clone());
+                let callee = thread::spawn(move || reply_to.reply(7));
+                sent = Some((slot, callee));
+                Poll::Pending
+            }
+            Some((slot, _)) => slot.poll(task),
+        }));
+        assert_eq!(answer, (Ok(7), None));
+        if let Some((_, callee)) = sent {
+            callee.join().unwrap();
+        }
     });
 }
 

@@ -100,6 +100,12 @@ pub(crate) fn charge(reductions: u32) -> bool {
     })
 }
 
+/// Whether nothing has been charged in this slice.
+#[inline]
+pub(crate) fn is_untouched() -> bool {
+    SLICE.with(|slice| slice.left.get() == REDUCTIONS_PER_SLICE)
+}
+
 /// Whether the process must yield before it takes another message.
 #[inline]
 pub(crate) fn is_spent() -> bool {

@@ -44,7 +44,8 @@ impl<M: Send + 'static> Address<M> {
         if current::pid() == Some(self.pid()) {
             return Err(CallError::CallingSelf);
         }
-        let (reply_to, slot) = ReplyTo::new();
+        let waker = std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+        let (reply_to, slot) = ReplyTo::new(waker);
         if let Err(error) = self.send(make(reply_to)) {
             return Err(match error {
                 SendError::Full(_) => CallError::Full,
@@ -53,10 +54,13 @@ impl<M: Send + 'static> Address<M> {
                 SendError::NoPeriod(_) => unreachable!("a call is no interval"),
             });
         }
+        let kernel = self.kernel();
+        let deadline = kernel.timers().now().saturating_add(limit);
+        kernel.timers().expect(deadline, slot.clone());
         Answer {
             slot,
-            limit: Some(limit),
-            kernel: self.kernel(),
+            kernel,
+            fresh: true,
             over: false,
         }
         .await
@@ -77,12 +81,12 @@ impl<T: Send> Awaited for Slot<T> {
     }
 }
 
-/// Waits for the slot, which the callee or the deadline settles. Timers are only touched when the answer is not there at the first look.
+/// Waits for the slot, which the callee or the deadline settles.
 struct Answer<'a, T: Send + 'static> {
     slot: Arc<Slot<T>>,
-    /// Taken when the deadline is set.
-    limit: Option<Duration>,
     kernel: &'a Kernel,
+    /// Not polled yet. The task whose waker is in the slot is being polled just now, so that an answer that is there already has woken it.
+    fresh: bool,
     over: bool,
 }
 
@@ -90,17 +94,15 @@ impl<T: Send + 'static> Future for Answer<'_, T> {
     type Output = Result<T, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, CallError>> {
-        if let Poll::Ready((result, timer)) = self.slot.poll(context) {
-            self.over = true;
-            self.cancel(timer);
-            return Poll::Ready(result);
+        if std::mem::replace(&mut self.fresh, false) {
+            return Poll::Pending;
         }
-        if let Some(limit) = self.limit.take() {
-            let timers = self.kernel.timers();
-            let deadline = timers.now().saturating_add(limit);
-            timers.expect(deadline, self.slot.clone());
-        }
-        Poll::Pending
+        let Poll::Ready((result, timer)) = self.slot.poll(context) else {
+            return Poll::Pending;
+        };
+        self.over = true;
+        self.cancel(timer);
+        Poll::Ready(result)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Deadlines of what is nearly always over long before: calls. The wheel is touched for few of them.
 //!
-//! A call's deadline is pushed to a list and never taken back. One timer stands for a whole list, at the earliest deadline in it; when
-//! it fires, or when the list is full, those that are over are forgotten and the others go to the wheel, each once. So a call
-//! that is answered soon costs a push, none is ever late, and the list holds a bounded number of what is over.
+//! A call's deadline is pushed to a list and never taken back. When the list is full, those that are over are forgotten, and it may grow to
+//! twice what is left. One timer stands for a whole list, at the earliest deadline in it; when it fires, those that still wait go to the
+//! wheel, each once. So a call that is answered soon costs a push, none is ever late, and a list holds few of what is over.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::pid::Pid;
 use crate::telemetry::Counters;
 
 use super::{Fire, Payload, TimerRef, Timers};
@@ -19,8 +18,8 @@ use super::{Fire, Payload, TimerRef, Timers};
 /// Lists, so that threads do not meet at one lock.
 const LISTS: usize = 8;
 
-/// Calls in a list before it is looked through: many beside those that usually wait at once, few beside what a cache holds.
-const LIST_MAX: usize = 512;
+/// Calls in a list before it is first looked through: few beside what a cache holds.
+const LIST_MIN: usize = 64;
 
 /// Something that ends by itself, or at its deadline.
 pub(crate) trait Awaited: Send + Sync {
@@ -32,13 +31,29 @@ pub(crate) trait Awaited: Send + Sync {
     fn keep(&self, timer: TimerRef) -> bool;
 }
 
+type Waiting = Vec<(Duration, Arc<dyn Awaited>)>;
+
 #[derive(Default)]
 struct List {
-    waiting: Vec<(Duration, Arc<dyn Awaited>)>,
+    waiting: Waiting,
+    /// How many it holds when it is next looked through, unless fewer than [`LIST_MIN`].
+    full: usize,
     /// When the list's next timer fires, if there is one.
     armed: Option<Duration>,
     /// Timers of the list that have not fired.
     looks: usize,
+}
+
+impl List {
+    /// Whether the list needs a timer at this deadline, which counts as set from here on.
+    fn arm(&mut self, deadline: Duration) -> bool {
+        let earlier = self.armed.is_none_or(|armed| deadline < armed);
+        if earlier {
+            self.armed = Some(deadline);
+            self.looks += 1;
+        }
+        earlier
+    }
 }
 
 /// A list in a cache line pair of its own.
@@ -69,23 +84,41 @@ impl Timers {
         let place = place();
         let mut list = self.lists.0[place].0.lock();
         list.waiting.push((deadline, awaited));
-        let arm = list.armed.is_none_or(|armed| deadline < armed);
-        if arm {
-            list.armed = Some(deadline);
-            list.looks += 1;
-        }
-        let full = (list.waiting.len() >= LIST_MAX).then(|| std::mem::take(&mut list.waiting));
+        let arm = list.arm(deadline);
+        let full = (list.waiting.len() >= list.full.max(LIST_MIN))
+            .then(|| std::mem::take(&mut list.waiting));
         drop(list);
         if arm {
-            let timers = Arc::downgrade(self);
-            self.insert(
-                deadline,
-                None,
-                Payload::Once(Box::new(Look { timers, place })),
-            );
+            self.look_at(deadline, place);
         }
         if let Some(full) = full {
-            self.look_through(full);
+            self.forget_over(full, place);
+        }
+    }
+
+    /// Sets the timer of a whole list.
+    #[cold]
+    fn look_at(self: &Arc<Timers>, deadline: Duration, place: usize) {
+        let timers = Arc::downgrade(self);
+        self.insert(deadline, Payload::Once(Box::new(Look { timers, place })));
+    }
+
+    /// Puts back those of a full list that still wait. The others are dropped without the lock.
+    #[cold]
+    fn forget_over(self: &Arc<Timers>, mut waiting: Waiting, place: usize) {
+        waiting.retain(|(_, awaited)| !awaited.is_over());
+        let full = waiting.len() * 2;
+        waiting.shrink_to(full.max(LIST_MIN));
+        let earliest = waiting.iter().map(|(deadline, _)| *deadline).min();
+        let mut list = self.lists.0[place].0.lock();
+        let newer = std::mem::replace(&mut list.waiting, waiting);
+        list.waiting.extend(newer);
+        list.full = full;
+        // The list's timer may have fired meanwhile, and have seen none of these.
+        let arm = earliest.filter(|deadline| list.arm(*deadline));
+        drop(list);
+        if let Some(deadline) = arm {
+            self.look_at(deadline, place);
         }
     }
 
@@ -105,7 +138,7 @@ impl Timers {
     }
 
     #[cold]
-    fn look_through(&self, waiting: Vec<(Duration, Arc<dyn Awaited>)>) {
+    fn look_through(&self, waiting: Waiting) {
         let now = self.clock.now();
         for (deadline, awaited) in waiting {
             if awaited.is_over() {
@@ -119,7 +152,7 @@ impl Timers {
                 awaited: awaited.clone(),
                 counters: self.counters.clone(),
             };
-            let timer = self.insert(deadline, None, Payload::Once(Box::new(expiry)));
+            let timer = self.insert(deadline, Payload::Once(Box::new(expiry)));
             if !awaited.keep(timer) {
                 self.cancel(timer);
             }
@@ -134,7 +167,7 @@ struct Look {
 }
 
 impl Fire for Look {
-    fn fire(&mut self, _owner: Option<Pid>) -> bool {
+    fn fire(&mut self) -> bool {
         if let Some(timers) = self.timers.upgrade() {
             let mut list = timers.lists.0[self.place].0.lock();
             // An earlier deadline may have come, and with it a timer of its own; then this one looks a second time, in vain.
@@ -155,8 +188,84 @@ struct Expiry {
 }
 
 impl Fire for Expiry {
-    fn fire(&mut self, _owner: Option<Pid>) -> bool {
+    fn fire(&mut self) -> bool {
         self.awaited.expire(&self.counters);
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use crate::clock::Clock;
+    use crate::telemetry::Counters;
+    use crate::timer::{TimerRef, Timers};
+
+    use super::{Awaited, LIST_MIN, place};
+
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+    }
+
+    #[derive(Default)]
+    struct Waits {
+        over: AtomicBool,
+        expired: AtomicBool,
+    }
+
+    impl Awaited for Waits {
+        fn is_over(&self) -> bool {
+            self.over.load(Ordering::Relaxed)
+        }
+
+        fn expire(&self, _counters: &Arc<Counters>) {
+            self.expired.store(true, Ordering::Relaxed);
+        }
+
+        fn keep(&self, _timer: TimerRef) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn list_forgets_what_is_over_and_what_waits_expires_at_its_deadline() {
+        let clock = Arc::new(Hand::default());
+        let timers = Arc::new(Timers::new(clock.clone(), Arc::default()));
+        let due = |number: usize| 1_000 - number as u64 % 7 * 100;
+        let mut waiting = Vec::new();
+        for number in 0..LIST_MIN * 20 {
+            let awaited = Arc::new(Waits::default());
+            let deadline = Duration::from_millis(due(number));
+            timers.expect(deadline, awaited.clone());
+            if number % 10 == 0 {
+                waiting.push((due(number), awaited));
+            } else {
+                awaited.over.store(true, Ordering::Relaxed);
+            }
+            let held = timers.lists.0[place()].0.lock().waiting.len();
+            assert!(held <= LIST_MIN.max(waiting.len() * 2), "it holds {held}");
+        }
+        assert_eq!(timers.len(), waiting.len());
+        for now in [399, 400, 401, 650, 999, 1_000] {
+            clock.0.store(now, Ordering::Relaxed);
+            while timers.fire_due() == Some(Duration::ZERO) {}
+            for (due, awaited) in &waiting {
+                let expired = awaited.expired.load(Ordering::Relaxed);
+                assert_eq!(expired, *due <= now, "due at {due}, now {now}");
+            }
+        }
+        assert_eq!(timers.len(), 0);
     }
 }

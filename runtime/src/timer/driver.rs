@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::scheduler::Scheduler;
 
 use super::wheel::Due;
-use super::{Payload, Timers, tick_at_or_after, tick_before, time_of};
+use super::{Payload, TimerRef, Timers, tick_at_or_after, tick_before, time_of};
 
 /// Timers fired between two looks at the lock, so that a burst does not hold it.
 const BATCH: usize = 256;
@@ -58,30 +58,34 @@ pub(crate) async fn yield_now() {
 
 impl Timers {
     /// Fires one batch; how long the driver may sleep, zero when there is more to fire, `None` when there is no timer.
-    fn fire_due(&self) -> Option<Duration> {
+    pub(super) fn fire_due(&self) -> Option<Duration> {
         let mut due = Vec::new();
         let mut wheel = self.wheel.lock();
         wheel.advance(tick_before(self.clock.now()), BATCH, &mut due);
         drop(wheel);
-        for Due {
-            key,
-            owner,
-            payload,
-        } in due
-        {
+        for Due { key, payload } in due {
             match payload {
+                Payload::Deliver(target, place) => {
+                    let timer = TimerRef(key);
+                    if self.wheel.lock().finish(key) {
+                        target.fire(place, timer);
+                    } else {
+                        target.forget(place, timer);
+                    }
+                }
                 Payload::Wake(waker) => {
                     self.wheel.lock().finish(key);
                     waker.wake();
                 }
                 Payload::Once(mut fire) => {
                     if self.wheel.lock().finish(key) {
-                        fire.fire(owner);
+                        fire.fire();
                     }
                 }
                 Payload::Every(mut interval) => {
-                    if !interval.fire.fire(owner) {
+                    if !interval.fire.fire() {
                         self.wheel.lock().finish(key);
+                        Payload::Every(interval).forget(TimerRef(key));
                         continue;
                     }
                     interval.due = next_due(interval.due, interval.period, self.clock.now());
@@ -90,7 +94,9 @@ impl Timers {
                         .wheel
                         .lock()
                         .put_back(key, tick, Payload::Every(interval));
-                    drop(cancelled);
+                    if let Some(cancelled) = cancelled {
+                        cancelled.forget(TimerRef(key));
+                    }
                 }
             }
         }

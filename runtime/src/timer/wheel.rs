@@ -1,13 +1,11 @@
 //! The hierarchical timing wheel: six levels of 64 slots over ticks of 1 ms, about two years; what is later waits in an overflow list.
 //!
 //! An entry lies on the level of the highest bit in which its tick differs from now, so that no slot ever wraps. Entries live in a slab,
-//! linked by index: into their slot, and into the list of their owner. Insert, cancel and firing are O(1).
+//! linked by index into their slot. Insert, cancel and firing are O(1).
 //!
 //! Source: Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 7.
 
 use std::fmt;
-
-use crate::pid::{Pid, SerialMap};
 
 use super::level::{Level, NIL, SLOT_BITS, SLOTS};
 
@@ -22,6 +20,14 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Of no entry.
+    pub(super) fn none() -> Key {
+        Key {
+            index: NIL,
+            generation: 0,
+        }
+    }
+
     pub(super) fn to_raw(self) -> u64 {
         u64::from(self.index) << 32 | u64::from(self.generation)
     }
@@ -57,7 +63,6 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Due<T> {
     pub(super) key: Key,
-    pub(super) owner: Option<Pid>,
     pub(super) payload: T,
 }
 
@@ -66,13 +71,10 @@ const SPARE_MAX: usize = 1_024;
 
 struct Entry<T> {
     tick: u64,
-    owner: Option<Pid>,
     payload: Option<T>,
     generation: u32,
     previous: u32,
     next: u32,
-    owner_previous: u32,
-    owner_next: u32,
     place: Place,
 }
 
@@ -85,7 +87,6 @@ pub(super) struct Wheel<T> {
     free: u32,
     /// The generation of a place that is new: later than any that was given back.
     generation: u32,
-    owners: SerialMap<Pid, u32>,
     len: usize,
     /// The tick the driver last said it would sleep until.
     awaited: u64,
@@ -100,7 +101,6 @@ impl<T> Wheel<T> {
             entries: Vec::new(),
             free: NIL,
             generation: 0,
-            owners: SerialMap::default(),
             len: 0,
             awaited: u64::MAX,
         }
@@ -111,17 +111,15 @@ impl<T> Wheel<T> {
     }
 
     /// Adds an entry due at `tick`. Also tells whether the driver must wake earlier than it thinks.
-    pub(super) fn insert(&mut self, tick: u64, owner: Option<Pid>, payload: T) -> (Key, bool) {
-        let index = self.allocate(tick, owner, payload);
-        self.link(index);
-        self.link_owner(index);
+    pub(super) fn insert(&mut self, tick: u64, payload: T) -> (Key, bool) {
+        let key = self.allocate(tick, payload);
+        self.link(key.index);
         self.len += 1;
-        let generation = self.entries[index as usize].generation;
         let first = tick < self.awaited;
         if first {
             self.awaited = tick;
         }
-        (Key { index, generation }, first)
+        (key, first)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
@@ -142,16 +140,6 @@ impl<T> Wheel<T> {
         let tick = entry.tick;
         self.unlink(key.index);
         Some((tick, self.release(key.index)))
-    }
-
-    /// Removes every entry of an owner.
-    pub(super) fn remove_owned(&mut self, owner: Pid) -> Vec<T> {
-        let mut payloads = Vec::new();
-        while let Some(&index) = self.owners.get(&owner) {
-            self.unlink(index);
-            payloads.extend(self.release(index));
-        }
-        payloads
     }
 
     /// The next tick at which [`Wheel::advance`] has work, and a promise to wake then.
@@ -201,7 +189,6 @@ impl<T> Wheel<T> {
                         index,
                         generation: entry.generation,
                     },
-                    owner: entry.owner,
                     payload,
                 });
             }
@@ -251,49 +238,34 @@ impl<T> Wheel<T> {
         None
     }
 
-    fn allocate(&mut self, tick: u64, owner: Option<Pid>, payload: T) -> u32 {
-        let links = (NIL, NIL, NIL, NIL);
-        let (previous, next, owner_previous, owner_next) = links;
-        if self.free == NIL {
+    fn allocate(&mut self, tick: u64, payload: T) -> Key {
+        let (index, generation) = if self.free == NIL {
             let index =
                 u32::try_from(self.entries.len()).expect("fewer than 2^32 timers fit in memory");
             assert!(index != NIL, "fewer than 2^32 - 1 timers fit in memory");
-            let place = Place::Firing;
-            let payload = Some(payload);
-            self.entries.push(Entry {
-                tick,
-                owner,
-                payload,
-                generation: self.generation,
-                previous,
-                next,
-                owner_previous,
-                owner_next,
-                place,
-            });
-            return index;
-        }
-        let index = self.free;
-        let entry = &mut self.entries[index as usize];
-        self.free = entry.next;
-        let generation = entry.generation;
-        let place = Place::Firing;
-        *entry = Entry {
+            (index, self.generation)
+        } else {
+            (self.free, self.entries[self.free as usize].generation)
+        };
+        let entry = Entry {
             tick,
-            owner,
             payload: Some(payload),
             generation,
-            previous,
-            next,
-            owner_previous,
-            owner_next,
-            place,
+            previous: NIL,
+            next: NIL,
+            place: Place::Firing,
         };
-        index
+        match self.entries.get_mut(index as usize) {
+            None => self.entries.push(entry),
+            Some(free) => {
+                self.free = free.next;
+                *free = entry;
+            }
+        }
+        Key { index, generation }
     }
 
     fn release(&mut self, index: u32) -> Option<T> {
-        self.unlink_owner(index);
         self.len -= 1;
         let free = self.free;
         let entry = &mut self.entries[index as usize];
@@ -314,7 +286,6 @@ impl<T> Wheel<T> {
         let last = self.entries.iter().map(|entry| entry.generation).max();
         self.generation = last.unwrap_or(self.generation).wrapping_add(1);
         self.entries = Vec::new();
-        self.owners = SerialMap::default();
         self.free = NIL;
     }
 
@@ -375,37 +346,6 @@ impl<T> Wheel<T> {
         }
         if next != NIL {
             self.entries[next as usize].previous = previous;
-        }
-    }
-
-    fn link_owner(&mut self, index: u32) {
-        let Some(owner) = self.entries[index as usize].owner else {
-            return;
-        };
-        let head = self.owners.insert(owner, index).unwrap_or(NIL);
-        self.entries[index as usize].owner_next = head;
-        if head != NIL {
-            self.entries[head as usize].owner_previous = index;
-        }
-    }
-
-    fn unlink_owner(&mut self, index: u32) {
-        let Entry {
-            owner,
-            owner_previous,
-            owner_next,
-            ..
-        } = self.entries[index as usize];
-        let Some(owner) = owner else { return };
-        if owner_previous != NIL {
-            self.entries[owner_previous as usize].owner_next = owner_next;
-        } else if owner_next != NIL {
-            self.owners.insert(owner, owner_next);
-        } else {
-            self.owners.remove(&owner);
-        }
-        if owner_next != NIL {
-            self.entries[owner_next as usize].owner_previous = owner_previous;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use super::outgoing::{Outgoing, text};
-use crate::mailbox::{Batch, Capacity};
+use crate::mailbox::{Batch, Capacity, Own};
 use crate::process::home::Home;
 use crate::{Address, Context, RoomMessage};
 
@@ -29,7 +29,11 @@ impl Ear {
 
     /// Moves the frames that have come to the queue of the socket; wakes the task when the next one comes.
     pub(super) fn poll_frames(&mut self, task: &Task<'_>, outgoing: &mut Outgoing) {
-        while let Poll::Ready(message) = self.home.mailbox.poll_next(&mut self.batch, task) {
+        while let Poll::Ready(message) = self
+            .home
+            .mailbox
+            .poll_next(&mut self.batch, task, || Own::No)
+        {
             outgoing.push(text(message.payload), message.missed);
         }
     }

@@ -2,15 +2,12 @@
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
-use crate::pid::Pid;
-
 use super::{Due, Key, SPARE_MAX, Wheel};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert { delay: u64, owner: usize },
+    Insert { delay: u64 },
     Cancel(usize),
-    CancelOwned(usize),
     Advance { by: u64, batch: usize, keep: bool },
 }
 
@@ -25,9 +22,8 @@ fn delay() -> impl Strategy<Value = u64> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (delay(), 0..4_usize).prop_map(|(delay, owner)| Step::Insert { delay, owner }),
+        5 => delay().prop_map(|delay| Step::Insert { delay }),
         2 => any::<usize>().prop_map(Step::Cancel),
-        1 => (0..4_usize).prop_map(Step::CancelOwned),
         4 => (delay(), prop_oneof![Just(1), Just(3), Just(1_000)], any::<bool>())
             .prop_map(|(by, batch, keep)| Step::Advance { by, batch, keep }),
     ]
@@ -37,7 +33,6 @@ fn step() -> impl Strategy<Value = Step> {
 struct Pending {
     key: Key,
     tick: u64,
-    owner: usize,
     id: usize,
 }
 
@@ -51,10 +46,7 @@ fn fire(wheel: &mut Wheel<usize>, model: &mut Vec<Pending>, now: u64, batch: usi
         if due.is_empty() {
             break;
         }
-        for Due {
-            key, payload: id, ..
-        } in due
-        {
+        for Due { key, payload: id } in due {
             let at = model
                 .iter()
                 .position(|pending| pending.key == key)
@@ -89,17 +81,16 @@ fn fire(wheel: &mut Wheel<usize>, model: &mut Vec<Pending>, now: u64, batch: usi
 proptest! {
     #[test]
     fn wheel_behaves_as_a_sorted_list(start in prop_oneof![Just(0), 0..1_u64 << 37], steps in proptest::collection::vec(step(), 1..60)) {
-        let owners: Vec<Pid> = (0..3).map(|_| Pid::next()).collect();
         let mut wheel = Wheel::new(start);
         let mut model: Vec<Pending> = Vec::new();
         let mut dead: Vec<Key> = Vec::new();
         let mut now = start;
         for (id, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Insert { delay, owner } => {
+                Step::Insert { delay } => {
                     let tick = now + delay;
-                    let (key, _) = wheel.insert(tick, owners.get(owner).copied(), id);
-                    model.push(Pending { key, tick: tick.max(now), owner, id });
+                    let (key, _) = wheel.insert(tick, id);
+                    model.push(Pending { key, tick: tick.max(now), id });
                 }
                 Step::Cancel(which) if !model.is_empty() => {
                     let pending = model.remove(which % model.len());
@@ -107,16 +98,6 @@ proptest! {
                     dead.push(pending.key);
                 }
                 Step::Cancel(_) => {}
-                Step::CancelOwned(owner) => {
-                    let Some(pid) = owners.get(owner) else { continue };
-                    let mut removed = wheel.remove_owned(*pid);
-                    removed.sort_unstable();
-                    let mut expected: Vec<usize> =
-                        model.iter().filter(|pending| pending.owner == owner).map(|pending| pending.id).collect();
-                    expected.sort_unstable();
-                    assert_eq!(removed, expected);
-                    model.retain(|pending| pending.owner != owner);
-                }
                 Step::Advance { by, batch, keep } => {
                     now += by;
                     fire(&mut wheel, &mut model, now, batch, keep);
@@ -139,7 +120,7 @@ proptest! {
 #[test]
 fn cancelled_while_firing_is_not_put_back() {
     let mut wheel = Wheel::new(0);
-    let (key, first) = wheel.insert(5, None, "interval");
+    let (key, first) = wheel.insert(5, "interval");
     assert!(first);
     let mut due = Vec::new();
     wheel.advance(5, 10, &mut due);
@@ -147,7 +128,6 @@ fn cancelled_while_firing_is_not_put_back() {
         Due {
             key: taken,
             payload,
-            ..
         },
     ] = &due[..]
     else {
@@ -162,25 +142,23 @@ fn cancelled_while_firing_is_not_put_back() {
 #[test]
 fn only_an_earlier_deadline_wakes_the_driver() {
     let mut wheel = Wheel::new(0);
-    assert!(wheel.insert(100, None, ()).1);
+    assert!(wheel.insert(100, ()).1);
     let next = wheel.sleep_until().expect("one timer");
     assert!(next <= 100);
-    assert!(!wheel.insert(next + 1_000, None, ()).1);
-    assert!(next == 0 || wheel.insert(next - 1, None, ()).1);
+    assert!(!wheel.insert(next + 1_000, ()).1);
+    assert!(next == 0 || wheel.insert(next - 1, ()).1);
 }
 
 #[test]
 fn slab_of_a_flood_is_given_back_and_old_keys_name_nothing_new() {
     let mut wheel = Wheel::new(0);
     let flood = u64::try_from(SPARE_MAX).unwrap() + 1;
-    let old: Vec<Key> = (0..flood)
-        .map(|id| wheel.insert(id + 1, None, id).0)
-        .collect();
+    let old: Vec<Key> = (0..flood).map(|id| wheel.insert(id + 1, id).0).collect();
     for key in &old {
         assert!(wheel.remove(*key).is_some());
     }
     assert_eq!(wheel.entries.capacity(), 0, "nothing is kept");
-    let (new, _) = wheel.insert(5, None, 7);
+    let (new, _) = wheel.insert(5, 7);
     for key in &old {
         assert!(wheel.remove(*key).is_none());
     }
