@@ -15,6 +15,7 @@ mod query;
 mod route;
 mod runtime;
 mod session;
+mod user_reports;
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct State {
     pub replay: Replay,
     /// Called after limits or keys of a project changed.
     pub keys_changed: Arc<dyn Fn() + Send + Sync>,
+    /// Called after a session has ended: whoever still follows the live stream by it must not go on.
+    pub session_ended: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl fmt::Debug for State {
@@ -188,6 +191,14 @@ impl Api {
             Route::Issue(issue) => self.issue(identity()?, issue).await,
             Route::IssueEvents(issue) => {
                 self.issue_events(identity()?, issue, &request.query).await
+            }
+            Route::IssueUserReports(issue) => {
+                self.issue_user_reports(identity()?, issue, &request.query)
+                    .await
+            }
+            Route::ProjectUserReports(project) => {
+                self.project_user_reports(identity()?, &project, &request.query)
+                    .await
             }
             Route::IssueAction(issue, action) => {
                 self.issue_action(identity()?, issue, action).await

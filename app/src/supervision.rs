@@ -111,10 +111,15 @@ pub fn tree(
             let system = system.clone();
             Arc::new(move || ingestion::keys::refresh(&system))
         },
+        session_ended: {
+            let system = system.clone();
+            Arc::new(move || streaming::judge_anew(&system))
+        },
     });
     let parts = http::Parts {
         system: system.clone(),
         pool,
+        admission: ingestion.admission.clone(),
         ingestion: ingestion::socket::routes(ingestion.admission.clone())
             .or(ingestion::http::routes(ingestion.admission).map(Reply::into_response))
             .unify()
