@@ -4,6 +4,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use dogfood_tests::bars::Spans;
 use dogfood_tests::laboratory::seeds;
 use dogfood_tests::laboratory::{PROGRAMS, Program};
 use dogfood_tests::report::Report;
@@ -11,7 +12,7 @@ use dogfood_tests::seed::Seed;
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
 use dogfood_tests::{
-    Fault, browser, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+    Fault, bars, browser, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
 };
 
 const HEAD: &str = "\
@@ -50,6 +51,7 @@ Against a mesher process:
   kill-processes           every named process killed in turn under 200 events a second
   load [--count N] [--connections N] [--rate N] [--event FILE]
                            real events as envelopes: accepted and stored a second, p50 and p99 of the answers
+  bars [--seconds N]       every bar of ingestion on an idle machine, each with its verdict (three minutes)
   sdks                     real SDKs send; rows and API are checked
   browser                  the dashboard in headless Chromium
 MESHER_BIN=PATH takes that binary instead of building one.
@@ -69,6 +71,10 @@ fn main() -> ExitCode {
         ["load", rest @ ..] => match Load::parse(rest) {
             Some(load) => throughput::run(&load, say),
             None => return misunderstood(rest.first().copied().unwrap_or("load")),
+        },
+        ["bars", rest @ ..] => match Spans::parse(rest) {
+            Some(spans) => bars::run(spans, say),
+            None => return misunderstood(rest.first().copied().unwrap_or("bars")),
         },
         ["sdks"] => sdks::run(say),
         ["browser"] => browser::run(),
