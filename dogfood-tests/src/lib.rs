@@ -15,6 +15,7 @@ use std::error::Error;
 
 pub mod api_probe;
 pub mod browser;
+pub mod faults;
 pub mod http;
 pub mod kill_nine;
 pub mod kill_processes;
@@ -25,6 +26,7 @@ pub mod operator;
 pub mod page;
 pub mod plot;
 pub mod postgres;
+pub mod proxy;
 pub mod report;
 pub mod sdks;
 pub mod seed;

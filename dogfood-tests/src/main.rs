@@ -4,6 +4,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use dogfood_tests::faults::{CASES, Case, Scale};
 use dogfood_tests::laboratory::{PROGRAMS, Program};
 use dogfood_tests::report::Report;
 use dogfood_tests::seed::Seed;
@@ -11,7 +12,7 @@ use dogfood_tests::soak::{Plan, Until};
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
 use dogfood_tests::{
-    Fault, browser, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+    Fault, browser, faults, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
 };
 
 const HEAD: &str = "\
@@ -43,6 +44,7 @@ In the laboratory, where a seed decides order, time and faults (a failure is shr
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
+  faults [FAULT...]        its surroundings going wrong under load, in large: FAULTS_HERE
   load [--count N] [--connections N] [--rate N] [--event FILE]
                            real events as envelopes: accepted and stored a second, p50 and p99 of the answers
   sdks                     real SDKs send; rows and API are checked
@@ -64,6 +66,10 @@ fn main() -> ExitCode {
         ["load", rest @ ..] => match Load::parse(rest) {
             Some(load) => throughput::run(&load, say),
             None => return misunderstood(rest.first().copied().unwrap_or("load")),
+        },
+        ["faults", rest @ ..] => match fault_cases(rest) {
+            Ok(cases) => faults::run(&cases, Scale::Large, Seed::from_env(), say).map(drop),
+            Err(word) => return misunderstood(word),
         },
         ["sdks"] => sdks::run(say),
         ["browser"] => browser::run(),
@@ -299,6 +305,17 @@ fn run_rounds(suites: &[&'static Suite], rounds: u64, first: u64, count: Option<
     }
 }
 
+/// The faults that are named, all when none is.
+fn fault_cases<'a>(names: &[&'a str]) -> Result<Vec<Case>, &'a str> {
+    if names.is_empty() {
+        return Ok(CASES.to_vec());
+    }
+    names
+        .iter()
+        .map(|name| Case::named(name).ok_or(*name))
+        .collect()
+}
+
 fn run_kill_nine(rounds: u32) -> Result<(), Fault> {
     let found = kill_nine::run(rounds, Seed::from_env(), say)?;
     say(&format!(
@@ -333,7 +350,9 @@ fn help() -> ExitCode {
         );
     }
     let programs: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
-    println!("{}", TAIL.replace("PROGRAMS_HERE", &programs.join(" ")));
+    let faults: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+    let tail = TAIL.replace("PROGRAMS_HERE", &programs.join(" "));
+    println!("{}", tail.replace("FAULTS_HERE", &faults.join(" ")));
     ExitCode::SUCCESS
 }
 
