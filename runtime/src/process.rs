@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{self, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::mailbox::lanes::{LaneItem, Question, SystemLane, wake_all};
 use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::scheduler::Task;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crate::telemetry::{PROCESS_PANICKED, count};
 
 pub(crate) mod context;
@@ -56,7 +56,7 @@ pub(crate) struct Process {
     /// The waker of its task, which stands in the lane, so that its own worker can tell it from others without the lock.
     task: [AtomicUsize; 2],
     /// Whether it has taken a message and not yet asked for the next.
-    in_message: AtomicBool,
+    in_message: atomic::AtomicBool,
     mailbox: Arc<dyn MailboxView>,
     /// Whether signals or questions wait; lets the process skip the lock between messages.
     signals: AtomicBool,
@@ -250,7 +250,7 @@ impl Process {
             busy_us: AtomicU64::new(0),
             poll_phase: AtomicU32::new(0),
             task: [AtomicUsize::new(0), AtomicUsize::new(0)],
-            in_message: AtomicBool::new(false),
+            in_message: atomic::AtomicBool::new(false),
             mailbox,
             signals: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
@@ -463,3 +463,6 @@ impl Process {
         self.interrupted.load(Ordering::Acquire)
     }
 }
+
+#[cfg(all(test, mesh_loom))]
+pub(crate) mod every_order;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::limits::TIMER_TICK;
+use crate::sync::Mutex;
 use crate::telemetry::Counters;
 
 pub(crate) mod awaited;
@@ -301,3 +301,6 @@ pub(crate) async fn timeout<F: Future>(
     })
     .await
 }
+
+#[cfg(all(test, mesh_loom))]
+mod every_order;
