@@ -30,9 +30,19 @@ fn receive(mailbox: &Mailbox<u64>, batch: &mut Batch<u64>) -> u64 {
     block_on(poll_fn(|task| mailbox.poll_next(batch, task, || Own::No)))
 }
 
-/// As a task that keeps its waker: it goes to sleep without the lock.
-fn receive_armed(mailbox: &Mailbox<u64>, batch: &mut Batch<u64>, own: Own) -> u64 {
-    block_on(poll_fn(|task| mailbox.poll_next(batch, task, || own)))
+/// As one task, whose waker is the same at every poll: it goes to sleep without the lock.
+fn receive_armed<const N: usize>(
+    mailbox: &Mailbox<u64>,
+    batch: &mut Batch<u64>,
+    own: Own,
+) -> [u64; N] {
+    block_on(async {
+        let mut seen = [0; N];
+        for place in &mut seen {
+            *place = poll_fn(|task| mailbox.poll_next(batch, task, || own)).await;
+        }
+        seen
+    })
 }
 
 const FRAME: u64 = 1_000;
@@ -166,7 +176,7 @@ fn every_order_of_send_and_an_armed_receiver_wakes() {
                 }
             });
             let mut batch = mailbox.batch();
-            let seen = [(); 3].map(|()| receive_armed(&mailbox, &mut batch, own));
+            let seen = receive_armed(&mailbox, &mut batch, own);
             assert_eq!(seen, [0, 1, 2]);
             sends.join().unwrap();
         });
