@@ -189,10 +189,6 @@ pub(crate) trait Unanswered: Send + Sync {
 
 /// Tokens a life has dropped and whose callers are yet to be told. Almost always none.
 #[derive(Default)]
-#[expect(
-    clippy::box_collection,
-    reason = "eight bytes in every process for what is almost never there"
-)]
 pub(crate) struct Kept(Option<Box<Waiting>>);
 
 impl Kept {

@@ -96,8 +96,9 @@ pin_project! {
 
 pin_project! {
     /// One life, from its first poll to its burial, which is the last field: whoever drops it before its end lets go of its body first.
-    pub(crate) struct Life<M: Send, F, Fut>
+    pub(crate) struct Life<M, F, Fut>
     where
+        M: Send,
         M: 'static,
     {
         #[pin]
