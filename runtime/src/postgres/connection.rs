@@ -47,7 +47,8 @@ impl std::error::Error for ConnectionError {}
 
 /// A connection and what belongs to it alone.
 pub(super) struct Connection {
-    client: tokio_postgres::Client,
+    /// Shared only once it has been given up, with who sees to it that its statement ends.
+    client: Arc<tokio_postgres::Client>,
     statements: Mutex<Statements>,
     idle_since: Duration,
     discard: bool,
@@ -111,7 +112,7 @@ impl bb8::ManageConnection for Manager {
             .map_err(|_| ConnectionError::TimedOut)?
             .map_err(ConnectionError::Database)?;
         Ok(Connection {
-            client,
+            client: Arc::new(client),
             statements: Mutex::default(),
             idle_since: self.system.clock().now(),
             discard: false,
@@ -194,9 +195,9 @@ impl Client {
         Ok(statement)
     }
 
-    /// Closes this connection instead of giving it back, and has the statement that runs on it cancelled.
+    /// Closes this connection instead of giving it back, once the statement that runs on it has been cancelled.
     pub(super) fn abandon(&mut self) {
-        self.life.cancel(self.connection.client.cancel_token());
+        self.life.cancel(self.connection.client.clone());
         self.connection.discard();
     }
 }
@@ -211,7 +212,8 @@ impl Deref for Client {
 
 impl DerefMut for Client {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.connection.client
+        Arc::get_mut(&mut self.connection.client)
+            .expect("it is shared only by who has given it up, and is then dropped")
     }
 }
 
