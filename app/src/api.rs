@@ -36,6 +36,7 @@ pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
 use crate::config::BaseUrl;
+use crate::config::clock::SteppedClock;
 use crate::domain::{OrganizationId, RawEvent};
 use crate::storage::issues::IssueRow;
 
@@ -59,8 +60,8 @@ pub struct State {
     pub pool: Pool,
     /// The URL that DSNs are built on.
     pub base_url: BaseUrl,
-    /// Whether `POST /runtime/kill` exists.
-    pub test_hooks: bool,
+    /// With the test hooks on: the clock that `POST /runtime/clock` steps. Without it, neither that route nor `POST /runtime/kill` exists.
+    pub test_clock: Option<SteppedClock>,
     /// Called after a user changed an issue.
     pub publish: Publish,
     /// Called with an event that leaves the quarantine.
@@ -206,6 +207,7 @@ impl Api {
             Route::Live | Route::Ingest => Err(ApiError::UpgradeRequired),
             Route::Runtime => self.runtime(),
             Route::RuntimeKill => self.runtime_kill(&request),
+            Route::RuntimeClock => self.runtime_clock(&request),
         }
     }
 

@@ -15,7 +15,9 @@
 use std::error::Error;
 
 pub mod api_probe;
+pub mod bars;
 pub mod browser;
+pub mod faults;
 pub mod http;
 pub mod kill_nine;
 pub mod kill_processes;
@@ -26,6 +28,7 @@ pub mod operator;
 pub mod page;
 pub mod plot;
 pub mod postgres;
+pub mod proxy;
 pub mod report;
 pub mod sdks;
 pub mod seed;

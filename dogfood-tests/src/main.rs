@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use dogfood_tests::bars::Spans;
+use dogfood_tests::faults::{CASES, Case, Scale};
 use dogfood_tests::laboratory::seeds;
 use dogfood_tests::laboratory::{PROGRAMS, Program};
 use dogfood_tests::report::Report;
@@ -12,7 +14,7 @@ use dogfood_tests::seed::Seed;
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
 use dogfood_tests::{
-    Fault, browser, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+    Fault, bars, browser, faults, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
 };
 
 const HEAD: &str = "\
@@ -49,8 +51,10 @@ Both in turn, for hours:
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
+  faults [FAULT...]        its surroundings going wrong under load, in large: FAULTS_HERE
   load [--count N] [--connections N] [--rate N] [--event FILE]
                            real events as envelopes: accepted and stored a second, p50 and p99 of the answers
+  bars [--seconds N]       every bar of ingestion on an idle machine, each with its verdict (three minutes)
   sdks                     real SDKs send; rows and API are checked
   browser                  the dashboard in headless Chromium
 MESHER_BIN=PATH takes that binary instead of building one.
@@ -70,6 +74,14 @@ fn main() -> ExitCode {
         ["load", rest @ ..] => match Load::parse(rest) {
             Some(load) => throughput::run(&load, say),
             None => return misunderstood(rest.first().copied().unwrap_or("load")),
+        },
+        ["bars", rest @ ..] => match Spans::parse(rest) {
+            Some(spans) => bars::run(spans, say),
+            None => return misunderstood(rest.first().copied().unwrap_or("bars")),
+        },
+        ["faults", rest @ ..] => match fault_cases(rest) {
+            Ok(cases) => faults::run(&cases, Scale::Large, Seed::from_env(), say).map(drop),
+            Err(word) => return misunderstood(word),
         },
         ["sdks"] => sdks::run(say),
         ["browser"] => browser::run(),
@@ -354,6 +366,17 @@ fn run_rounds(suites: &[&'static Suite], rounds: u64, first: u64, count: Option<
     }
 }
 
+/// The faults that are named, all when none is.
+fn fault_cases<'a>(names: &[&'a str]) -> Result<Vec<Case>, &'a str> {
+    if names.is_empty() {
+        return Ok(CASES.to_vec());
+    }
+    names
+        .iter()
+        .map(|name| Case::named(name).ok_or(*name))
+        .collect()
+}
+
 fn run_kill_nine(rounds: u32) -> Result<(), Fault> {
     let found = kill_nine::run(rounds, Seed::from_env(), say)?;
     say(&format!(
@@ -388,7 +411,9 @@ fn help() -> ExitCode {
         );
     }
     let programs: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
-    println!("{}", TAIL.replace("PROGRAMS_HERE", &programs.join(" ")));
+    let faults: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+    let tail = TAIL.replace("PROGRAMS_HERE", &programs.join(" "));
+    println!("{}", tail.replace("FAULTS_HERE", &faults.join(" ")));
     ExitCode::SUCCESS
 }
 

@@ -57,6 +57,8 @@ pub(crate) enum Route {
     Runtime,
     /// The test hook that kills a named process.
     RuntimeKill,
+    /// The test hook that steps the wall clock.
+    RuntimeClock,
 }
 
 /// What a user does to an issue.
@@ -145,6 +147,7 @@ impl Route {
             ["ingest"] => ("GET", Route::Ingest),
             ["runtime"] => ("GET", Route::Runtime),
             ["runtime", "kill"] => ("POST", Route::RuntimeKill),
+            ["runtime", "clock"] => ("POST", Route::RuntimeClock),
             _ => return Err(ApiError::NotFound("API path")),
         })
     }
@@ -197,6 +200,7 @@ mod tests {
             ("live".to_owned(), Method::GET, false),
             ("runtime".to_owned(), Method::GET, false),
             ("runtime/kill".to_owned(), Method::POST, false),
+            ("runtime/clock".to_owned(), Method::POST, false),
         ] {
             assert_eq!(parse(&method, &path).unwrap().is_open(), open, "{path}");
         }

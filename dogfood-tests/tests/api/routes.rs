@@ -37,6 +37,7 @@ fn closed() -> Vec<(&'static str, String)> {
             "/api/v1/projects/default/quarantine/1/replay".to_owned(),
         ),
         ("POST", "/api/v1/runtime/kill".to_owned()),
+        ("POST", "/api/v1/runtime/clock".to_owned()),
     ]);
     let actions = ["resolve", "unresolve", "archive"];
     closed.extend(actions.map(|action| ("POST", format!("{issue}/{action}"))));
@@ -80,6 +81,7 @@ fn doors(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
             // Neither the hook nor what was asked for exists.
             path if path.contains(NOWHERE)
                 || path.ends_with("/kill")
+                || path.ends_with("/clock")
                 || path.ends_with("/replay") =>
             {
                 404

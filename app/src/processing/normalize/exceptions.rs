@@ -206,10 +206,7 @@ fn is_word(value: &mut Value<'_>, chars_max: usize) -> bool {
 }
 
 /// Replaces a value by what becomes of it; `false` if nothing does.
-fn replace<'a>(
-    value: &mut Value<'a>,
-    change: impl FnOnce(Value<'a>) -> Option<Value<'a>>,
-) -> bool {
+fn replace<'a>(value: &mut Value<'a>, change: impl FnOnce(Value<'a>) -> Option<Value<'a>>) -> bool {
     match change(std::mem::take(value)) {
         Some(changed) => {
             *value = changed;

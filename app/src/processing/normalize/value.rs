@@ -261,9 +261,7 @@ impl From<Value<'_>> for serde_json::Value {
                 .into_iter()
                 .map(|(key, value)| (key.into_owned(), serde_json::Value::from(value)))
                 .collect(),
-            Value::Clean(json) => {
-                serde_json::from_str(&json).expect("the parser read it as JSON")
-            }
+            Value::Clean(json) => serde_json::from_str(&json).expect("the parser read it as JSON"),
         }
     }
 }
