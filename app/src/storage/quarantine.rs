@@ -1,12 +1,13 @@
 //! Events that could not be processed or stored: what there is, and taking one out to try it again.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::{Client, Error, GenericClient, Row};
 use uuid::Uuid;
 
 use super::cursor::Page;
-use super::outcomes;
+use super::outcomes::{self, OutcomeCount};
 use crate::domain::{EventId, Outcome, ProjectId, RawEvent};
 
 pub(crate) const STATEMENTS: &[&str] = &[LIST, FIND, REMOVE, UNCOUNT];
@@ -18,6 +19,7 @@ const FIND: &str =
 const REMOVE: &str =
     "DELETE FROM quarantine WHERE project_id = $1 AND id = $2 RETURNING received_at";
 /// An event ends in one outcome: one that is tried again has not ended yet. Its reason is not known any more, so the fullest is taken.
+/// What became of its record in the spool, which is behind that spool's position, stays known as [`Outcome::Replayed`].
 const UNCOUNT: &str = "UPDATE outcomes SET quantity = quantity - 1 WHERE (project_id, hour, outcome, reason) = \
      (SELECT project_id, hour, outcome, reason FROM outcomes WHERE project_id = $1 AND hour = $2 AND outcome = $3 \
      AND quantity > 0 ORDER BY quantity DESC LIMIT 1)";
@@ -92,11 +94,12 @@ pub async fn find(
         event_id: EventId::from_uuid(row.get(0)),
         project_id: project,
         received_at: row.get(1),
+        facts: Bytes::new(),
         payload: row.get::<_, Vec<u8>>(2).into(),
     }))
 }
 
-/// Takes one event out and takes its outcome back; `false` if it was not there.
+/// Takes one event out and takes its outcome back; `false` if it was not there. Its record counts as replayed from here on.
 ///
 /// # Errors
 ///
@@ -110,12 +113,22 @@ pub async fn remove(client: &mut Client, project: ProjectId, id: i64) -> Result<
         return Ok(false);
     };
     let hour = outcomes::hour(row.get(0));
-    transaction
+    let uncounted = transaction
         .execute(
             UNCOUNT,
             &[&project.into_uuid(), &hour, &Outcome::Quarantined.as_str()],
         )
         .await?;
+    let replayed = OutcomeCount {
+        project_id: project,
+        at: hour,
+        outcome: Outcome::Replayed,
+        reason: String::new(),
+        quantity: uncounted,
+    };
+    if uncounted > 0 {
+        outcomes::add(&transaction, &[replayed]).await?;
+    }
     transaction.commit().await?;
     Ok(true)
 }
