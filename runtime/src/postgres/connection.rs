@@ -54,6 +54,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Whether the server or the network has ended it.
+    fn is_lost(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// Marks the connection as not to be reused; the pool closes it when it comes back and makes another.
     pub(super) fn discard(&mut self) {
         self.discard = true;
@@ -119,7 +124,7 @@ impl bb8::ManageConnection for Manager {
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectionError> {
-        if connection.client.is_closed() {
+        if connection.is_lost() {
             return Err(ConnectionError::Closed);
         }
         if self
@@ -144,7 +149,7 @@ impl bb8::ManageConnection for Manager {
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
         connection.idle_since = self.system.clock().now();
-        connection.discard || connection.client.is_closed()
+        connection.discard || connection.is_lost()
     }
 }
 

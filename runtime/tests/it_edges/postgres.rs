@@ -129,6 +129,16 @@ async fn a_transaction_commits_and_rolls_back_on_error() {
         })
         .await;
     assert!(matches!(failed, Err(PoolError::Database(_))), "{failed:?}");
+    // The server itself undoes what failed there; an error of ours it does not know.
+    let refused: Result<(), PoolError> = pool
+        .transaction(|tx| {
+            Box::pin(async move {
+                tx.execute("INSERT INTO notes VALUES ('lost')", &[]).await?;
+                Err(PoolError::Closed)
+            })
+        })
+        .await;
+    assert!(matches!(refused, Err(PoolError::Closed)), "{refused:?}");
     assert_eq!(count(&pool).await, 1);
 }
 
