@@ -74,9 +74,10 @@ pub(super) fn role(frame: &Frame, platform: &str) -> Role {
     let platform = frame.platform.as_deref().unwrap_or(platform);
     let given = frame.function.as_deref().unwrap_or_default();
     let place = place(frame);
+    let last = given.rsplit(['.', ':']).next();
     if GENERATED
         .iter()
-        .any(|name| given == *name || given.rsplit(['.', ':']).next() == Some(name))
+        .any(|name| given == *name || last == Some(name))
         || is_generated_class(&place)
     {
         return Role::Generated;

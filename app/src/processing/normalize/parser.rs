@@ -60,6 +60,16 @@ impl Place {
         }
     }
 
+    /// How many keys an object there has, mostly: room for them is made once.
+    fn len_guess(self) -> usize {
+        match self {
+            Place::Event => 24,
+            Place::Frame => 12,
+            Place::Carriers => 6,
+            _ => 4,
+        }
+    }
+
     /// Where the entries of a list stand.
     fn within(self) -> Place {
         match self {
@@ -124,7 +134,7 @@ impl<'a> Parser<'a> {
         if self.take(b'}') {
             return Some(Value::Object(Map::new()));
         }
-        let mut map = Map::with_capacity(4);
+        let mut map = Map::with_capacity(place.len_guess());
         loop {
             self.skip_blanks();
             if self.peek()? != b'"' {
