@@ -177,28 +177,25 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The text whose opening quote comes next. One with an escape is read by serde; NUL, which the database's texts cannot hold and
-    /// only an escape makes, is replaced.
+    /// The text whose opening quote comes next. One with an escape of more than one letter is read by serde; NUL, which the database's
+    /// texts cannot hold and only such an escape makes, is replaced.
     fn string(&mut self) -> Option<Text<'a>> {
-        let start = self.at + 1;
-        let mut at = start;
-        let mut has_escape = false;
+        let start = self.at;
+        if let Some(text) = self.clean_text(usize::MAX) {
+            return Some(text);
+        }
+        let bytes = self.text.as_bytes();
+        let mut at = start + 1;
         loop {
-            at = plain_end(self.text.as_bytes(), at);
-            match self.text.as_bytes().get(at)? {
+            at = plain_end(bytes, at);
+            match bytes.get(at)? {
                 b'"' => break,
-                b'\\' => {
-                    has_escape = true;
-                    at += 2;
-                }
+                b'\\' => at += 2,
                 _ => return None,
             }
         }
         self.at = at + 1;
-        if !has_escape {
-            return self.text.get(start..at).map(Cow::Borrowed);
-        }
-        let text: String = serde_json::from_str(self.text.get(start - 1..=at)?).ok()?;
+        let text: String = serde_json::from_str(self.text.get(start..=at)?).ok()?;
         Some(Cow::Owned(if text.contains('\0') {
             text.replace('\0', "\u{fffd}")
         } else {
