@@ -15,6 +15,7 @@ mod query;
 mod route;
 mod runtime;
 mod session;
+mod user_reports;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use self::error::ApiError;
 use self::query::Query;
 use self::route::Route;
 use crate::config::BaseUrl;
+use crate::config::clock::SteppedClock;
 use crate::domain::{OrganizationId, RawEvent};
 use crate::storage::issues::IssueRow;
 
@@ -58,14 +60,16 @@ pub struct State {
     pub pool: Pool,
     /// The URL that DSNs are built on.
     pub base_url: BaseUrl,
-    /// Whether `POST /runtime/kill` exists.
-    pub test_hooks: bool,
+    /// With the test hooks on: the clock that `POST /runtime/clock` steps. Without it, neither that route nor `POST /runtime/kill` exists.
+    pub test_clock: Option<SteppedClock>,
     /// Called after a user changed an issue.
     pub publish: Publish,
     /// Called with an event that leaves the quarantine.
     pub replay: Replay,
     /// Called after limits or keys of a project changed.
     pub keys_changed: Arc<dyn Fn() + Send + Sync>,
+    /// Called after a session has ended: whoever still follows the live stream by it must not go on.
+    pub session_ended: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl fmt::Debug for State {
@@ -189,12 +193,21 @@ impl Api {
             Route::IssueEvents(issue) => {
                 self.issue_events(identity()?, issue, &request.query).await
             }
+            Route::IssueUserReports(issue) => {
+                self.issue_user_reports(identity()?, issue, &request.query)
+                    .await
+            }
+            Route::ProjectUserReports(project) => {
+                self.project_user_reports(identity()?, &project, &request.query)
+                    .await
+            }
             Route::IssueAction(issue, action) => {
                 self.issue_action(identity()?, issue, action).await
             }
             Route::Live | Route::Ingest => Err(ApiError::UpgradeRequired),
             Route::Runtime => self.runtime(),
             Route::RuntimeKill => self.runtime_kill(&request),
+            Route::RuntimeClock => self.runtime_clock(&request),
         }
     }
 

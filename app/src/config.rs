@@ -1,6 +1,7 @@
 //! One validated value that says how this server runs: flags over environment over defaults, read once at start.
 
 mod base_url;
+pub mod clock;
 pub mod entropy;
 pub mod env;
 

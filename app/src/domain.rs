@@ -9,6 +9,7 @@ pub mod project;
 pub mod severity;
 pub mod stacktrace;
 pub mod timestamps;
+pub mod user_report;
 pub mod wall;
 
 pub use event::{GroupedEvent, NormalEvent, RawEvent, RawEventError};

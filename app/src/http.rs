@@ -1,11 +1,14 @@
 //! The listener, and which layer answers which path.
 
 mod health;
+mod metrics;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use mesh_runtime::http::Tls;
 use mesh_runtime::postgres::Pool;
 use mesh_runtime::{ChildSpec, System, http, ws};
@@ -16,6 +19,7 @@ use warp::reject::{MethodNotAllowed, Rejection};
 use warp::{Filter, Reply};
 
 use crate::api::{Api, ApiError};
+use crate::ingestion::Admission;
 use crate::streaming::{DashboardSocket, SocketArgs};
 use crate::{api, dashboard};
 
@@ -32,6 +36,8 @@ pub struct Parts {
     pub system: System,
     /// The pool, for readiness and for the dashboards' snapshots.
     pub pool: Pool,
+    /// What the door counts, for the metrics.
+    pub admission: Admission,
     /// Events' doors.
     pub ingestion: BoxedFilter<(warp::reply::Response,)>,
     /// The REST API.
@@ -62,6 +68,13 @@ fn routes(
 ) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone + Send + Sync + use<>
 {
     health::routes(&parts.system, &parts.pool, parts.needed)
+        .or(metrics::routes(
+            &parts.system,
+            &parts.pool,
+            &parts.admission,
+            &parts.api,
+        ))
+        .unify()
         .map(Reply::into_response)
         .or(parts.ingestion.clone())
         .unify()
@@ -99,8 +112,18 @@ fn live(parts: &Parts) -> BoxedFilter<(warp::reply::Response,)> {
                     origins,
                     ..ws::Options::default()
                 };
+                let judge = move || {
+                    let (api, headers) = (api.clone(), headers.clone());
+                    async move { !matches!(api.authorize(&headers).await, Err(ApiError::Unauthorized)) }
+                        .boxed()
+                };
+                let args = SocketArgs {
+                    pool,
+                    organization,
+                    may_stay: Arc::new(judge),
+                };
                 let answer = upgrade
-                    .accept::<DashboardSocket>(SocketArgs { pool, organization }, options)
+                    .accept::<DashboardSocket>(args, options)
                     .into_response();
                 match refused_upgrade(answer.status()) {
                     Some(error) => error.into_response().into_response(),

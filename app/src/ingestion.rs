@@ -14,6 +14,7 @@ pub mod router;
 pub mod socket;
 pub mod spool;
 pub mod store;
+pub mod user_reports;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use self::keys::{Grant, KeyCache, KeyKeeperArgs, KeysMessage, LoadKeys};
 pub use self::router::RouterArgs;
 pub use self::spool::{SpoolHandle, SpoolOptions};
 pub use self::store::{ChunkStore, Storage, StoreError};
+pub use self::user_reports::UserReports;
 
 /// Name of the supervisor of this stage.
 pub const INGESTION: &str = "IngestionSupervisor";
@@ -76,7 +78,8 @@ pub fn assemble(
             spool.pressure.clone(),
             counts.clone(),
             limits,
-        ),
+        )
+        .keeping(UserReports::in_storage(system)),
         processes: IngestionArgs {
             spool,
             router: RouterArgs {

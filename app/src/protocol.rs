@@ -9,6 +9,7 @@
 //! | [`dsn`] | data source names |
 //! | [`client_report`] | what an SDK says it dropped |
 //! | [`security_report`] | what browsers report by themselves |
+//! | [`user_report`] | what users write about what went wrong |
 //! | [`timestamps`] | times, as clients write them |
 
 pub mod auth_header;
@@ -18,5 +19,6 @@ pub mod dsn;
 pub mod envelope;
 pub mod event_item;
 pub mod security_report;
+pub mod user_report;
 
 pub use crate::domain::timestamps;

@@ -26,13 +26,14 @@ pub mod sessions;
 pub mod setup;
 pub mod spools;
 pub mod tokens;
+pub mod user_reports;
 pub mod users;
 pub mod writer;
 
 /// Every SQL statement of the program, with where it stands; a test prepares each against a migrated database.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    let modules: [(&str, &[&str]); 16] = [
+    let modules: [(&str, &[&str]); 17] = [
         ("copy", copy::STATEMENTS),
         ("events", events::STATEMENTS),
         ("health", health::STATEMENTS),
@@ -48,6 +49,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         ("setup", setup::STATEMENTS),
         ("spools", spools::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
+        ("user_reports", user_reports::STATEMENTS),
         ("users", users::STATEMENTS),
     ];
     modules

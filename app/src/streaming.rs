@@ -9,7 +9,7 @@ mod frames;
 mod topics;
 
 pub use broadcaster::{Broadcaster, BroadcasterHandle, BroadcasterMessage, LiveBatch, LiveIssue};
-pub use dashboard_socket::{DashboardSocket, SocketArgs};
+pub use dashboard_socket::{DashboardSocket, MayStay, SocketArgs, SocketMessage, judge_anew};
 pub use frames::LiveEvent;
 
 use mesh_runtime::{ChildSpec, Strategy, Supervisor};

@@ -28,6 +28,7 @@ use warp::{Filter, Reply};
 
 use crate::api::{Api, State};
 use crate::config::Config;
+use crate::config::clock::SteppedClock;
 use crate::http;
 use crate::ingestion::rate_limit::Rate;
 use crate::ingestion::{self, DoorLimits, SpoolHandle, SpoolOptions};
@@ -68,6 +69,7 @@ pub fn tree(
     listener: TcpListener,
     tls: Option<Tls>,
     workers: usize,
+    test_clock: Option<SteppedClock>,
 ) -> Supervisor {
     let pool = pool::named(system);
     let broadcaster = BroadcasterHandle::new(system);
@@ -89,7 +91,7 @@ pub fn tree(
         system: system.clone(),
         pool: pool.clone(),
         base_url: config.base_url(),
-        test_hooks: config.test_hooks,
+        test_clock,
         publish: Arc::new(move |issue| {
             broadcaster.broadcast(LiveBatch {
                 events: Vec::new(),
@@ -111,10 +113,15 @@ pub fn tree(
             let system = system.clone();
             Arc::new(move || ingestion::keys::refresh(&system))
         },
+        session_ended: {
+            let system = system.clone();
+            Arc::new(move || streaming::judge_anew(&system))
+        },
     });
     let parts = http::Parts {
         system: system.clone(),
         pool,
+        admission: ingestion.admission.clone(),
         ingestion: ingestion::socket::routes(ingestion.admission.clone())
             .or(ingestion::http::routes(ingestion.admission).map(Reply::into_response))
             .unify()

@@ -56,7 +56,7 @@ fn kill_each(
     thread::scope(|scope| {
         scope.spawn(|| load::drive(mesher.address(), dsn, SHAPE, &mut load_seed, ledger, &stop));
         let outcome = (|| {
-            wait_for_acknowledged(ledger, 20)?;
+            load::wait_for_acknowledged(ledger, 20)?;
             let names: Vec<String> = processes(mesher, token)?
                 .into_iter()
                 .map(|(name, _)| name)
@@ -68,7 +68,7 @@ fn kill_each(
                 let new_pid = kill_and_wait(mesher, token, name)?;
                 let acknowledged = load::lock(ledger).with(load::Promise::Acknowledged).len();
                 // The next one only dies once events flow again: each kill meets a working server under load.
-                wait_for_acknowledged(ledger, acknowledged + 20)?;
+                load::wait_for_acknowledged(ledger, acknowledged + 20)?;
                 report(&format!("{name} killed, back as {new_pid}"));
             }
             Ok(names.len())
@@ -105,18 +105,6 @@ fn kill_and_wait(mesher: &Mesher, token: &str, name: &str) -> Result<String, Fau
         }
     })?;
     Ok(back)
-}
-
-fn wait_for_acknowledged(ledger: &Mutex<Ledger>, at_least: usize) -> Result<(), Fault> {
-    wait::until("events to be acknowledged", PATIENCE, || {
-        let acknowledged = load::lock(ledger).with(load::Promise::Acknowledged).len();
-        if acknowledged >= at_least {
-            Ok(())
-        } else {
-            Err(format!("{acknowledged} of {at_least}"))
-        }
-    })?;
-    Ok(())
 }
 
 fn pid_of(mesher: &Mesher, token: &str, name: &str) -> Result<String, Fault> {

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::Fault;
 use crate::http::Client;
 use crate::seed::Seed;
 use crate::server::Dsn;
-use crate::wait;
+use crate::wait::{self, PATIENCE};
 
 const PLACES: [&str; 12] = [
     "kitchen", "harbour", "library", "orchard", "station", "bakery", "foundry", "meadow", "tower",
@@ -140,6 +141,41 @@ pub fn resend_open(address: SocketAddr, dsn: &Dsn, ledger: &Mutex<Ledger>) {
     }
 }
 
+/// Sends so many new events, one after the other, and notes the answers; returns how many.
+pub fn send_fresh(
+    address: SocketAddr,
+    dsn: &Dsn,
+    seed: &mut Seed,
+    ledger: &Mutex<Ledger>,
+    count: u32,
+) -> usize {
+    let mut sender = Sender::new(address, dsn);
+    for _ in 0..count {
+        let id = fresh_id(seed);
+        let status = sender.post(id);
+        lock(ledger).note(id, status);
+    }
+    count as usize
+}
+
+/// Waits until so many events are acknowledged.
+///
+/// # Errors
+/// When that takes longer than a minute.
+pub fn wait_for_acknowledged(ledger: &Mutex<Ledger>, at_least: usize) -> Result<(), Fault> {
+    wait::until("events to be acknowledged", PATIENCE, || {
+        let ledger = lock(ledger);
+        match ledger.with(Promise::Acknowledged).len() {
+            acknowledged if acknowledged >= at_least => Ok(()),
+            acknowledged => Err(format!(
+                "{acknowledged} of {at_least}; answers by status: {:?}",
+                ledger.answers
+            )),
+        }
+    })?;
+    Ok(())
+}
+
 /// The ledger, also after a sender's panic: what it noted before stays true.
 pub fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
     ledger
@@ -155,6 +191,11 @@ fn next_id(seed: &mut Seed, ledger: &Mutex<Ledger>) -> Uuid {
             return *id;
         }
     }
+    fresh_id(seed)
+}
+
+/// A random id, by the seed.
+pub fn fresh_id(seed: &mut Seed) -> Uuid {
     let (high, low) = (seed.next_u64(), seed.next_u64());
     uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
         .into_uuid()

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,46 @@ impl Postgres {
         self.url_of(PASSWORD, "postgres")
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// A URL of one of its databases by way of another port, where a proxy listens.
+    #[must_use]
+    pub fn url_at(&self, port: u16, database: &str) -> String {
+        format!("postgres://mesher:{PASSWORD}@127.0.0.1:{port}/{database}")
+    }
+
+    /// Asks the server itself, past any proxy; a row is its columns as text.
+    ///
+    /// # Errors
+    /// When the statement fails; what was said is in the line.
+    pub fn query(&self, sql: &str) -> Result<String, Fault> {
+        let output = Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "mesher", "-d", "postgres"])
+            .env("PGPASSWORD", PASSWORD)
+            .stdin(Stdio::null())
+            .output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("psql ended with {}: {said}", output.status).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Changes a setting of the running server, for the connections that are open, too.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn set(&self, name: &str, value: &str) -> Result<(), Fault> {
+        self.query(&format!("ALTER SYSTEM SET {name} = '{value}'"))?;
+        self.query("SELECT pg_reload_conf()").map(drop)
+    }
+
     /// A URL of this server with another password or database.
     #[must_use]
     pub fn url_of(&self, password: &str, database: &str) -> String {
@@ -102,6 +142,14 @@ impl Postgres {
     /// When it does not stop.
     pub fn stop(&self) -> Result<(), Fault> {
         self.pg_ctl(&["stop", "--wait", "--silent", "--mode=fast"])
+    }
+
+    /// Ends the server as a crash does: nothing is finished, and the next start recovers.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn crash(&self) -> Result<(), Fault> {
+        self.pg_ctl(&["stop", "--wait", "--silent", "--mode=immediate"])
     }
 
     fn data(&self) -> PathBuf {
@@ -160,10 +208,11 @@ fn programs() -> Result<PathBuf, Fault> {
             .iter()
             .all(|name| folder.join(name).exists())
     };
-    folders
-        .into_iter()
-        .find(|folder| holds_both(folder))
-        .ok_or_else(|| "no initdb and pg_ctl found; install PostgreSQL".into())
+    let found = folders.into_iter().find(|folder| holds_both(folder));
+    let found = found.ok_or("no initdb and pg_ctl found; install PostgreSQL")?;
+    // They may be links out of a folder without the other programs.
+    let real = fs::canonicalize(found.join("pg_ctl"))?;
+    Ok(real.parent().unwrap_or(&found).to_owned())
 }
 
 /// Who runs the server when this is root: the user `postgres`, or `nobody`.

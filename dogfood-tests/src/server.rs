@@ -70,7 +70,7 @@ impl Mesher {
         Ok(Self {
             binary: binary()?,
             home,
-            address: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
+            address: free_address()?,
             // A suite sends as fast as it can.
             environment: vec![("MESHER_RATE_LIMIT".to_owned(), "0".to_owned())],
             child: None,
@@ -101,14 +101,20 @@ impl Mesher {
     /// # Errors
     /// When the binary cannot be run.
     pub fn spawn(&mut self) -> Result<(), Fault> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())?;
+        let log = self.log_file()?;
         let mut command = self.command(&[]);
         command.stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn()?);
         Ok(())
+    }
+
+    /// The file that everything printed and logged goes to, to be added to.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn log_file(&self) -> Result<File, Fault> {
+        let mut options = File::options();
+        Ok(options.create(true).append(true).open(self.log_path())?)
     }
 
     /// Starts the process and waits until `/readyz` answers 200.
@@ -314,6 +320,14 @@ impl Drop for Mesher {
             self.kill_nine();
         }
     }
+}
+
+/// An address of this machine on which nobody listened a moment ago.
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> Result<SocketAddr, Fault> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// The `mesher` binary: `MESHER_BIN`, else built now by cargo in this program's own profile, so that it is never stale.

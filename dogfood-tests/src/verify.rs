@@ -40,6 +40,7 @@ pub fn equality(mesher: &Mesher, ledger: &Ledger) -> Result<Found, Fault> {
     let difference = compare(ledger, &rows);
     let mut broken = difference.lines();
     broken.extend(counters(mesher)?);
+    broken.extend(balance(mesher)?);
     if !broken.is_empty() {
         return Err(broken.join("\n").into());
     }
@@ -69,6 +70,21 @@ pub fn counters(mesher: &Mesher) -> Result<Vec<String>, Fault> {
         )
     };
     Ok(rows.iter().map(line).collect())
+}
+
+/// Whether the books balance: what the spools have numbered and the database has taken note of (counted at the door, before any answer)
+/// is the sum of the outcomes of records (counted by the writer, each event by itself). Holds at every moment, under every fault.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn balance(mesher: &Mesher) -> Result<Option<String>, Fault> {
+    let rows = mesher.query(
+        "SELECT (SELECT coalesce(sum(released), 0) FROM spools), coalesce(sum(quantity), 0) FROM outcomes
+         WHERE outcome IN ('stored', 'duplicate', 'discarded', 'filtered', 'expired', 'quarantined', 'lost', 'replayed')",
+    )?;
+    let [released, ended] = [&rows[0][0], &rows[0][1]];
+    Ok((released != ended)
+        .then(|| format!("{released} records have left the spool but {ended} have an outcome")))
 }
 
 /// How the rows differ from the promises.

@@ -39,6 +39,7 @@ export function createDashboardRouter(): Router {
       { path: "/projects/:project/issues", name: "issues", component: () => import("./views/IssueList.vue"), meta: { title: "Issues" } },
       { path: "/projects/:project/issues/:issue/:event?", name: "issue", component: () => import("./views/IssueDetail.vue"), meta: { title: "Issue" } },
       { path: "/projects/:project/live", name: "live", component: () => import("./views/LiveStream.vue"), meta: { title: "Live stream" } },
+      { path: "/projects/:project/intake", name: "intake", component: () => import("./views/Intake.vue"), meta: { title: "Intake" } },
       { path: "/projects/:project/connect", name: "connect", component: () => import("./views/Connect.vue"), meta: { title: "Connect" } },
       { path: "/:path(.*)*", name: "unknown", component: () => import("./views/NotFound.vue"), meta: { title: "Not found" } },
     ],

@@ -294,6 +294,7 @@ impl Api {
         if let Some(Credential::Session(secret)) = credential(&request.headers) {
             let client = self.state().pool.get().await?;
             sessions::delete(&*client, &Secret::presented(&secret)).await?;
+            (self.state().session_ended)();
         }
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;

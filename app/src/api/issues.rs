@@ -94,7 +94,7 @@ impl Api {
 }
 
 /// One issue, if it belongs to the identity's organisation; whether it exists elsewhere is not told.
-async fn find_issue(
+pub(super) async fn find_issue(
     client: &Client,
     identity: &Identity,
     id: Uuid,

@@ -33,13 +33,19 @@ impl Api {
         request: &Request,
     ) -> Result<Response<Bytes>, ApiError> {
         let limits: ProjectLimits = request.json()?;
-        if limits
-            .rate_limit
-            .is_some_and(|limit| limit > RATE_LIMIT_MAX)
-        {
-            return Err(ApiError::BadRequest(format!(
-                "rate_limit is events a second: expected 0 (no limit) to {RATE_LIMIT_MAX}, or null for the server's default"
-            )));
+        for (name, limit, null) in [
+            ("rate_limit", limits.rate_limit, "no limit"),
+            (
+                "key_rate_limit",
+                limits.key_rate_limit,
+                "the server's default",
+            ),
+        ] {
+            if limit.is_some_and(|limit| limit > RATE_LIMIT_MAX) {
+                return Err(ApiError::BadRequest(format!(
+                    "{name} is events a second: expected 0 (no limit) to {RATE_LIMIT_MAX}, or null for {null}"
+                )));
+            }
         }
         if !(0.0..=1.0).contains(&limits.sample_rate) {
             return Err(ApiError::BadRequest(

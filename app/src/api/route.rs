@@ -43,6 +43,10 @@ pub(crate) enum Route {
     Issue(Uuid),
     /// Events of an issue.
     IssueEvents(Uuid),
+    /// What users wrote about an issue's events.
+    IssueUserReports(Uuid),
+    /// What users wrote about a project.
+    ProjectUserReports(String),
     /// A change of an issue's status.
     IssueAction(Uuid, IssueAction),
     /// The live stream, asked for without an upgrade; an upgrade is taken before it gets here.
@@ -53,6 +57,8 @@ pub(crate) enum Route {
     Runtime,
     /// The test hook that kills a named process.
     RuntimeKill,
+    /// The test hook that steps the wall clock.
+    RuntimeClock,
 }
 
 /// What a user does to an issue.
@@ -108,6 +114,9 @@ impl Route {
             ["projects", project, "outcomes"] => {
                 ("GET", Route::ProjectOutcomes((*project).to_owned()))
             }
+            ["projects", project, "user-reports"] => {
+                ("GET", Route::ProjectUserReports((*project).to_owned()))
+            }
             ["projects", project, "quarantine"] => {
                 ("GET", Route::Quarantine((*project).to_owned()))
             }
@@ -123,6 +132,7 @@ impl Route {
             ),
             ["issues", id] => ("GET", Route::Issue(issue(id)?)),
             ["issues", id, "events"] => ("GET", Route::IssueEvents(issue(id)?)),
+            ["issues", id, "user-reports"] => ("GET", Route::IssueUserReports(issue(id)?)),
             ["issues", id, "resolve"] => {
                 ("POST", Route::IssueAction(issue(id)?, IssueAction::Resolve))
             }
@@ -137,6 +147,7 @@ impl Route {
             ["ingest"] => ("GET", Route::Ingest),
             ["runtime"] => ("GET", Route::Runtime),
             ["runtime", "kill"] => ("POST", Route::RuntimeKill),
+            ["runtime", "clock"] => ("POST", Route::RuntimeClock),
             _ => return Err(ApiError::NotFound("API path")),
         })
     }
@@ -183,10 +194,13 @@ mod tests {
             ),
             (format!("issues/{id}"), Method::HEAD, false),
             (format!("issues/{id}/events"), Method::GET, false),
+            (format!("issues/{id}/user-reports"), Method::GET, false),
+            ("projects/web/user-reports".to_owned(), Method::GET, false),
             (format!("issues/{id}/archive"), Method::POST, false),
             ("live".to_owned(), Method::GET, false),
             ("runtime".to_owned(), Method::GET, false),
             ("runtime/kill".to_owned(), Method::POST, false),
+            ("runtime/clock".to_owned(), Method::POST, false),
         ] {
             assert_eq!(parse(&method, &path).unwrap().is_open(), open, "{path}");
         }

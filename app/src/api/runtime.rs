@@ -1,4 +1,4 @@
-//! `/runtime`: the supervision tree as it lives, and the test hook that kills a named process.
+//! `/runtime`: the supervision tree as it lives, and the test hooks that kill a named process and step the clock.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,11 @@ use super::{Api, ApiError, Request, json};
 #[derive(Deserialize)]
 struct Kill {
     name: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Step {
+    offset_seconds: i64,
 }
 
 #[derive(Serialize)]
@@ -22,9 +27,21 @@ impl Api {
         json(StatusCode::OK, &self.state().system.inspect())
     }
 
+    pub(super) fn runtime_clock(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
+        let clock = self.state().test_clock.as_ref();
+        let clock = clock.ok_or(ApiError::NotFound("API path"))?;
+        let step: Step = request.json()?;
+        tracing::warn!(
+            clock.offset_seconds = step.offset_seconds,
+            "the wall clock was stepped through the test hook"
+        );
+        clock.step_to(step.offset_seconds);
+        json(StatusCode::OK, &step)
+    }
+
     pub(super) fn runtime_kill(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
         let state = self.state();
-        if !state.test_hooks {
+        if state.test_clock.is_none() {
             return Err(ApiError::NotFound("API path"));
         }
         let Kill { name } = request.json()?;

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::connect::{self, Session};
+use crate::config::clock::SteppedClock;
 use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config, TlsFiles};
 use crate::domain::wall;
@@ -69,10 +70,12 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
-    let system = System::builder()
-        .name("mesher")
-        .entropy(Arc::new(OsRandom))
-        .build();
+    let test_clock = config.test_hooks.then(SteppedClock::default);
+    let mut builder = System::builder().name("mesher").entropy(Arc::new(OsRandom));
+    if let Some(clock) = &test_clock {
+        builder = builder.clock(Arc::new(clock.clone()));
+    }
+    let system = builder.build();
     let first = tokio::select! {
         opened = Session::open(&system, &config) => opened?,
         _ = interrupt.recv() => return Ok(()),
@@ -82,7 +85,7 @@ async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<
     if let Database::Embedded(cluster) = &database {
         tracing::info!("{}", cluster.description());
     }
-    let stopped = match start(&system, &config, (listener, tls), first).await {
+    let stopped = match start(&system, &config, (listener, tls), first, test_clock).await {
         Ok((root, welcome)) => {
             welcome.print(&config);
             tokio::select! {
@@ -110,10 +113,12 @@ async fn start(
     config: &Config,
     (listener, tls): (TcpListener, Option<Tls>),
     mut session: Session,
+    test_clock: Option<SteppedClock>,
 ) -> Result<(Pid, Welcome), Failure> {
     let project = connect::ensure_first_project(system, &mut session.client).await?;
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let tree = supervision::tree(system, config, &session.database, listener, tls, workers);
+    let database = &session.database;
+    let tree = supervision::tree(system, config, database, listener, tls, workers, test_clock);
     let root = system.supervise(tree).await.map_err(|error| {
         Failure::new(format!(
             "cannot start: {error}; if another mesher uses the data directory, stop it, or choose another directory with MESHER_DATA_DIR"

@@ -23,6 +23,10 @@ pub enum Outcome {
     Expired,
     /// It could not be processed or stored and lies in quarantine with the reason.
     Quarantined,
+    /// The spool's disk no longer holds it, so that not even its project is known.
+    Lost,
+    /// It was in quarantine and went back into the spool, where it counts anew. No end.
+    Replayed,
     /// Refused at the door: over a limit of rate, or no room.
     RateLimited,
     /// Refused at the door: not an event.
@@ -52,7 +56,7 @@ impl std::error::Error for UnknownOutcome {}
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Stored,
         Self::Duplicate,
         Self::Discarded,
@@ -60,6 +64,8 @@ impl Outcome {
         Self::Sampled,
         Self::Expired,
         Self::Quarantined,
+        Self::Lost,
+        Self::Replayed,
         Self::RateLimited,
         Self::Invalid,
         Self::TooLarge,
@@ -79,6 +85,8 @@ impl Outcome {
             Self::Sampled => "sampled",
             Self::Expired => "expired",
             Self::Quarantined => "quarantined",
+            Self::Lost => "lost",
+            Self::Replayed => "replayed",
             Self::RateLimited => "rate_limited",
             Self::Invalid => "invalid",
             Self::TooLarge => "too_large",
@@ -100,7 +108,18 @@ impl Outcome {
     /// Whether it is the end of an accepted event: those of all of these add up to what was accepted.
     #[must_use]
     pub const fn is_of_accepted(self) -> bool {
-        !self.is_refusal() && !matches!(self, Self::Unsupported | Self::ClientDropped)
+        !self.is_refusal()
+            && !matches!(
+                self,
+                Self::Replayed | Self::Unsupported | Self::ClientDropped
+            )
+    }
+
+    /// Whether it is what became of one record of the spool: the counts of all of these add up to the records that the spools have
+    /// released, at every moment and whatever dies, since both move in one transaction.
+    #[must_use]
+    pub const fn is_of_record(self) -> bool {
+        matches!(self, Self::Replayed) || (self.is_of_accepted() && !matches!(self, Self::Sampled))
     }
 }
 
@@ -131,6 +150,15 @@ mod tests {
             assert_eq!(outcome.as_str().parse(), Ok(outcome));
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
+    }
+
+    #[test]
+    fn what_becomes_of_records_is_all_that_is_accepted_but_what_never_became_one() {
+        let of_records: Vec<Outcome> = Outcome::ALL
+            .into_iter()
+            .filter(|outcome| outcome.is_of_record() != outcome.is_of_accepted())
+            .collect();
+        assert_eq!(of_records, [Outcome::Sampled, Outcome::Replayed]);
     }
 
     #[test]

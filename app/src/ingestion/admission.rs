@@ -9,15 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use foldhash::fast::{FixedState, RandomState};
 use jiff::Timestamp;
-use mesh_runtime::System;
-use parking_lot::Mutex;
+use mesh_runtime::{CallError, System};
+use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use super::door_counts::DoorCounts;
 use super::keys::{Grant, KeyCache};
 use super::rate_limit::{Rate, TokenBucket};
 use super::refusal::{Refusal, Refused};
-use super::spool::{AppendError, SpoolHandle};
+use super::spool::{AppendError, SpoolHandle, SpoolStatus};
+use super::user_reports::UserReports;
+use crate::domain::user_report::UserReport;
 use crate::domain::{EventId, Outcome, ProjectId, ProjectNumber, PublicKey, RawEvent};
 use crate::pressure::Pressure;
 use crate::processing::normalize::{self, EventContext, InvalidEvent};
@@ -102,8 +104,49 @@ struct Shared {
     pressure: Pressure,
     counts: DoorCounts,
     limits: DoorLimits,
-    /// One bucket per key that sent since its keys were last read; known keys only, hence bounded.
-    buckets: Mutex<HashMap<PublicKey, TokenBucket, RandomState>>,
+    buckets: Mutex<Buckets>,
+    user_reports: RwLock<Option<UserReports>>,
+}
+
+/// A bucket per key, and per project, that sent since the keys were last read; known ones only, hence bounded.
+#[derive(Debug, Default)]
+struct Buckets {
+    of_keys: HashMap<PublicKey, TokenBucket, RandomState>,
+    of_projects: HashMap<ProjectId, TokenBucket, RandomState>,
+}
+
+impl Buckets {
+    /// Takes a token of the key and one of its project, or none at all. No rate is no limit.
+    fn take(
+        &mut self,
+        grant: &Grant,
+        of_key: Option<Rate>,
+        of_project: Option<Rate>,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        let mut key = of_key.map(|rate| {
+            let full = || TokenBucket::full(rate, now);
+            let bucket = self.of_keys.entry(grant.public_key).or_insert_with(full);
+            (bucket, rate)
+        });
+        if let Some((bucket, rate)) = &mut key {
+            bucket.take(*rate, now).map_err(Refusal::RateLimited)?;
+        }
+        let Some(rate) = of_project else {
+            return Ok(());
+        };
+        let full = || TokenBucket::full(rate, now);
+        let bucket = self
+            .of_projects
+            .entry(grant.project_id)
+            .or_insert_with(full);
+        bucket.take(rate, now).map_err(|wait| {
+            if let Some((bucket, rate)) = key {
+                bucket.give_back(rate);
+            }
+            Refusal::ProjectLimited(wait)
+        })
+    }
 }
 
 impl Admission {
@@ -126,8 +169,16 @@ impl Admission {
                 counts,
                 limits,
                 buckets: Mutex::default(),
+                user_reports: RwLock::default(),
             }),
         }
+    }
+
+    /// Says where users' words are kept; without it none are.
+    #[must_use]
+    pub fn keeping(self, user_reports: UserReports) -> Admission {
+        *self.shared.user_reports.write() = Some(user_reports);
+        self
     }
 
     /// The bounds in force.
@@ -140,6 +191,20 @@ impl Admission {
     #[must_use]
     pub fn counts(&self) -> &DoorCounts {
         &self.shared.counts
+    }
+
+    /// How full the way to the database is, in percent.
+    #[must_use]
+    pub fn pressure_percent(&self) -> u8 {
+        self.shared.pressure.get()
+    }
+
+    /// How the spool is doing.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn spool_status(&self) -> Result<SpoolStatus, CallError> {
+        self.shared.spool.status().await
     }
 
     /// Whose key it is. `project` is the number the path names, if it names one.
@@ -219,22 +284,44 @@ impl Admission {
         admitted.into_iter().map(result).collect()
     }
 
-    fn take_token(&self, grant: &Grant) -> Result<(), Refusal> {
+    /// Returns once a user's words are kept.
+    pub(crate) async fn keep_report(
+        &self,
+        project_id: ProjectId,
+        report: UserReport,
+    ) -> Result<(), Refusal> {
+        let place = self.shared.user_reports.read().clone();
+        let Some(place) = place else {
+            return Err(Refusal::NotDurable);
+        };
+        let at = received_at(&self.shared.system);
+        place.keep(project_id, at, report).await.map_err(|error| {
+            tracing::debug!(storage.error = %error, "what a user wrote cannot be kept just now");
+            Refusal::NotDurable
+        })
+    }
+
+    /// Takes the token of one event, or of what a user wrote.
+    pub(super) fn take_token(&self, grant: &Grant) -> Result<(), Refusal> {
         let rate = match grant.rate_limit {
             Some(own) => Rate::per_second(own),
             None => self.shared.limits.rate,
         };
-        let Some(rate) = rate else { return Ok(()) };
+        let of_project = grant.project_rate_limit.and_then(Rate::per_second);
+        if rate.is_none() && of_project.is_none() {
+            return Ok(());
+        }
         let now = self.shared.system.clock().now();
         let mut buckets = self.shared.buckets.lock();
-        if buckets.len() > self.shared.keys.len() {
-            buckets.retain(|key, _| self.shared.keys.find(key).is_ok());
+        let keys = &self.shared.keys;
+        if buckets.of_keys.len() > keys.len() {
+            buckets.of_keys.retain(|key, _| keys.find(key).is_ok());
         }
-        buckets
-            .entry(grant.public_key)
-            .or_insert_with(|| TokenBucket::full(rate, now))
-            .take(rate, now)
-            .map_err(Refusal::RateLimited)
+        // There is no project without a key that sent.
+        if buckets.of_projects.len() > keys.len() {
+            buckets.of_projects.clear();
+        }
+        buckets.take(grant, rate, of_project, now)
     }
 
     fn normalise(
@@ -329,8 +416,42 @@ pub(super) fn random_uuid(system: &System) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use super::{MILLION, is_kept};
+    use super::{Buckets, MILLION, Rate, Refusal, is_kept};
+    use crate::domain::ProjectNumber;
+    use crate::ingestion::Grant;
+    use std::time::Duration;
     use uuid::Uuid;
+
+    #[test]
+    fn a_project_bounds_its_keys_together_and_each_key_itself() {
+        let grant = |key: &str| Grant {
+            public_key: key.repeat(32).parse().unwrap(),
+            project_id: Uuid::from_u128(1).into(),
+            number: ProjectNumber::new(1),
+            rate_limit: None,
+            project_rate_limit: None,
+            kept_per_million: MILLION,
+        };
+        let (one, two, now) = (grant("1"), grant("2"), Duration::from_secs(1));
+        let (of_key, of_project) = (Rate::per_second(1), Rate::per_second(1));
+        let mut buckets = Buckets::default();
+        for _ in 0..6 {
+            assert_eq!(buckets.take(&one, of_key, of_project, now), Ok(()));
+        }
+        for _ in 0..4 {
+            assert_eq!(buckets.take(&two, of_key, of_project, now), Ok(()));
+        }
+        for _ in 0..20 {
+            let refused = buckets.take(&one, of_key, of_project, now);
+            assert!(matches!(refused, Err(Refusal::ProjectLimited(_))));
+        }
+        // The key's own tokens were not spent on refusals: four of its ten are left.
+        for _ in 0..4 {
+            assert_eq!(buckets.take(&one, of_key, None, now), Ok(()));
+        }
+        let refused = buckets.take(&one, of_key, None, now);
+        assert!(matches!(refused, Err(Refusal::RateLimited(_))));
+    }
 
     #[test]
     fn sampling_keeps_its_part_and_judges_a_retry_alike() {

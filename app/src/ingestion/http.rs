@@ -6,6 +6,7 @@
 mod answer;
 mod body;
 mod bulk;
+mod items;
 mod target;
 
 use std::convert::Infallible;
@@ -20,14 +21,13 @@ use warp::{Filter, Rejection, Reply};
 
 pub(super) use self::answer::Answer;
 use self::body::{Body, Budget};
+use self::items::OtherItems;
 use self::target::Target;
 use super::admission::{Admission, Admitted, Dialect, Origin};
-use super::door_counts::DoorCount;
 use super::keys::Grant;
 use super::refusal::{Refusal, Refused};
-use crate::domain::{EventId, Outcome};
+use crate::domain::{EventId, ProjectId};
 use crate::protocol::auth_header::{self, AuthError};
-use crate::protocol::client_report;
 use crate::protocol::compression;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::event_item::{self, ItemKind};
@@ -118,8 +118,10 @@ enum Judged {
         event: Option<Admitted>,
         /// The id to answer without one.
         id: Option<EventId>,
-        /// Whether the client is told not to send some kinds of items.
-        is_limited: bool,
+        /// Whose it is.
+        project_id: ProjectId,
+        /// What came with it.
+        others: OtherItems,
     },
 }
 
@@ -205,13 +207,19 @@ impl Door {
             Judged::Sentry {
                 event,
                 id,
-                is_limited,
+                project_id,
+                others,
             } => {
                 let id = match event {
                     Some(event) => Some(self.admission.store(event).await?),
                     None => id,
                 };
-                Answer::stored(id, is_limited)
+                let is_limited = others.is_limited;
+                match others.keep(&self.admission, project_id).await {
+                    Ok(()) => Answer::stored(id, is_limited),
+                    // The event is kept; its sender hears of the rest, by its category.
+                    Err(refusal) => Answer::refused_as(&refusal, items::FEEDBACK),
+                }
             }
         };
         drop(share);
@@ -265,7 +273,8 @@ impl Door {
                 Ok(Judged::Sentry {
                     event: Some(event),
                     id: None,
-                    is_limited: false,
+                    project_id: grant.project_id,
+                    others: OtherItems::default(),
                 })
             }
             Target::Store(_) | Target::Envelope(_) => self.judge_envelope(request, early, &bytes),
@@ -296,7 +305,6 @@ impl Door {
             let refusal = Refusal::Invalid("an envelope holds at most one event".to_owned());
             return Err(Refused::of(grant.project_id, refusal));
         }
-        let unwanted = self.count_other_items(&grant, &envelope);
         let event = event
             .map(|event| {
                 let json = &event.payload;
@@ -306,40 +314,9 @@ impl Door {
         Ok(Judged::Sentry {
             event,
             id: envelope.header.event_id,
-            is_limited: answer::is_limited(&unwanted),
+            project_id: grant.project_id,
+            others: OtherItems::judge(&self.admission, &grant, &envelope),
         })
-    }
-
-    /// Counts the items that are no events: what the SDK says it dropped, and what nothing here shows. Returns the kinds of the latter.
-    fn count_other_items<'e>(&self, grant: &Grant, envelope: &'e Envelope) -> Vec<&'e ItemKind> {
-        let counts = self.admission.counts();
-        let project_id = grant.project_id;
-        let mut unwanted = Vec::new();
-        for item in &envelope.items {
-            match &item.header.kind {
-                ItemKind::Event => {}
-                ItemKind::ClientReport => {
-                    for dropped in client_report::read(&item.payload) {
-                        counts.count(DoorCount {
-                            project_id,
-                            outcome: Outcome::ClientDropped,
-                            reason: format!("{}:{}", dropped.category, dropped.reason).into(),
-                            quantity: dropped.quantity,
-                        });
-                    }
-                }
-                kind => {
-                    counts.count(DoorCount {
-                        project_id,
-                        outcome: Outcome::Unsupported,
-                        reason: kind.category().into(),
-                        quantity: 1,
-                    });
-                    unwanted.push(kind);
-                }
-            }
-        }
-        unwanted
     }
 
     /// Makes events of what a browser reported.
@@ -369,14 +346,11 @@ impl Door {
         &self,
         events: Vec<Result<Admitted, Refused>>,
     ) -> Vec<Result<EventId, Refusal>> {
-        let (good, judged): (Vec<Admitted>, Vec<Result<(), Refused>>) = {
-            let mut good = Vec::with_capacity(events.len());
-            let judged = events
-                .into_iter()
-                .map(|event| event.map(|event| good.push(event)));
-            let judged = judged.collect();
-            (good, judged)
-        };
+        let mut good = Vec::with_capacity(events.len());
+        let judged = events
+            .into_iter()
+            .map(|event| event.map(|event| good.push(event)));
+        let judged: Vec<Result<(), Refused>> = judged.collect();
         let mut stored = self.admission.store_all(good).await.into_iter();
         let results = judged.into_iter().map(|judged| {
             judged.and_then(|()| {

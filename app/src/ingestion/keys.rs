@@ -34,6 +34,8 @@ pub struct Grant {
     pub number: ProjectNumber,
     /// Events a second it may send; 0 is no limit, `None` the server's default.
     pub rate_limit: Option<u32>,
+    /// Events a second that all keys of the project may send together; 0 and `None` are no limit.
+    pub project_rate_limit: Option<u32>,
     /// Of a million events of the project, how many are kept.
     pub kept_per_million: u32,
 }
@@ -109,6 +111,7 @@ async fn read_keys(system: System) -> Result<Vec<Grant>, String> {
             project_id: row.key.project_id,
             number: row.number,
             rate_limit: row.rate_limit,
+            project_rate_limit: row.project_rate_limit,
             kept_per_million: row.kept_per_million,
         })
         .collect())

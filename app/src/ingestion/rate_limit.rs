@@ -1,8 +1,8 @@
-//! The token bucket of one key: a pure function of time.
+//! The token bucket of one key or project: a pure function of time.
 
 use std::time::Duration;
 
-/// How much one key may send.
+/// How much one key, or all keys of a project together, may send.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// Events a second that may go on for ever; more than zero.
@@ -56,6 +56,11 @@ impl TokenBucket {
         }
         let wait_s = (1.0 - self.tokens) / rate.events_per_second;
         Err(Duration::try_from_secs_f64(wait_s).unwrap_or(Duration::MAX))
+    }
+
+    /// Gives a token back that was taken for nothing.
+    pub fn give_back(&mut self, rate: Rate) {
+        self.tokens = (self.tokens + 1.0).min(rate.burst_events);
     }
 }
 

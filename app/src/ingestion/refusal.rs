@@ -30,6 +30,8 @@ pub enum Refusal {
     TooLarge(usize),
     /// The key sends faster than it may.
     RateLimited(Duration),
+    /// All keys of the project together send faster than they may.
+    ProjectLimited(Duration),
     /// Nothing more fits until the database has taken some.
     Full,
     /// It could not be made durable in time.
@@ -52,6 +54,7 @@ impl Refusal {
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::KeysUnknown
             | Refusal::RateLimited(_)
+            | Refusal::ProjectLimited(_)
             | Refusal::Full
             | Refusal::NotDurable => StatusCode::TOO_MANY_REQUESTS,
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -69,6 +72,7 @@ impl Refusal {
             Refusal::TooLarge(_) => Some(Outcome::TooLarge),
             Refusal::KeysUnknown
             | Refusal::RateLimited(_)
+            | Refusal::ProjectLimited(_)
             | Refusal::Full
             | Refusal::NotDurable => Some(Outcome::RateLimited),
             Refusal::WrongMethod => None,
@@ -83,7 +87,7 @@ impl Refusal {
             Refusal::UnknownKey | Refusal::ForeignKey => "forbidden",
             Refusal::Invalid(_) => "invalid",
             Refusal::TooLarge(_) => "too_large",
-            Refusal::RateLimited(_) => "rate_limited",
+            Refusal::RateLimited(_) | Refusal::ProjectLimited(_) => "rate_limited",
             Refusal::KeysUnknown | Refusal::Full | Refusal::NotDurable => "overloaded",
             Refusal::WrongMethod => "method_not_allowed",
         }
@@ -93,7 +97,9 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Refusal::RateLimited(wait) => Some((*wait).max(Duration::from_secs(1))),
+            Refusal::RateLimited(wait) | Refusal::ProjectLimited(wait) => {
+                Some((*wait).max(Duration::from_secs(1)))
+            }
             Refusal::KeysUnknown | Refusal::Full | Refusal::NotDurable => Some(FULL_RETRY_AFTER),
             _ => None,
         }
@@ -103,6 +109,7 @@ impl Refusal {
     pub(crate) fn scope_and_reason(&self) -> (&'static str, &'static str) {
         match self {
             Refusal::RateLimited(_) => ("key", "rate_limited"),
+            Refusal::ProjectLimited(_) => ("project", "rate_limited"),
             _ => ("organization", "overloaded"),
         }
     }
@@ -118,6 +125,9 @@ impl fmt::Display for Refusal {
             Refusal::Invalid(what) => f.write_str(what),
             Refusal::TooLarge(limit) => write!(f, "larger than the limit of {limit} bytes"),
             Refusal::RateLimited(_) => f.write_str("the key sends more events than it may"),
+            Refusal::ProjectLimited(_) => {
+                f.write_str("the project's keys together send more events than they may")
+            }
             Refusal::Full => f.write_str("no room for more events, try again"),
             Refusal::NotDurable => f.write_str("the event could not be made durable, try again"),
             Refusal::WrongMethod => f.write_str("this path takes POST only"),

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::door_counts::{DoorCount, DoorCounts, TakenCounts};
 use super::spool::{SpoolChunk, SpoolHandle};
 use super::store::{ChunkStore, StoreError};
-use crate::domain::{RawEvent, RawEventError};
+use crate::domain::{Outcome, RawEvent, RawEventError};
 use crate::processing::{FanOut, Processors, StoredChunk};
 use crate::storage::outcomes::OutcomeCount;
 use crate::storage::spools::SpoolPosition;
@@ -217,7 +217,7 @@ impl Router {
                 }),
             }
         }
-        let outcomes = counts
+        let mut outcomes: Vec<OutcomeCount> = counts
             .get()
             .iter()
             .map(|count| OutcomeCount {
@@ -228,6 +228,16 @@ impl Router {
                 quantity: count.quantity,
             })
             .collect();
+        if read.lost > 0 {
+            // Which project's they were is lost with them.
+            outcomes.push(OutcomeCount {
+                project_id: Uuid::nil().into(),
+                at,
+                outcome: Outcome::Lost,
+                reason: String::new(),
+                quantity: read.lost,
+            });
+        }
         Ready {
             chunk: Arc::new(Chunk {
                 spool_id,

@@ -12,7 +12,7 @@ const LOCK: i64 = 0x6d65_7368_6572_0001;
 const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// Every file of the `migrations` folder; a test compares the two.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (
         "V1__projects_and_keys",
         include_str!("../../../migrations/V1__projects_and_keys.sql"),
@@ -36,6 +36,10 @@ const FILES: [(&str, &str); 6] = [
     (
         "V6__limits_and_sampling",
         include_str!("../../../migrations/V6__limits_and_sampling.sql"),
+    ),
+    (
+        "V7__project_limits_and_user_reports",
+        include_str!("../../../migrations/V7__project_limits_and_user_reports.sql"),
     ),
 ];
 

@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan};
 use mesh_runtime::postgres::{Pool, PoolError};
 use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow};
 
-use super::{partitions, pool, retention, sessions};
+use super::{partitions, pool, retention, sessions, user_reports};
 
 /// The name of the process.
 pub const NAME: &str = "PartitionManager";
@@ -96,6 +96,7 @@ async fn round(pool: &Pool) -> Result<(), PoolError> {
     }
     sessions::expire(&*client, now).await?;
     retention::prune_outbox(&*client, now).await?;
+    user_reports::prune(&*client, now).await?;
     let dropped = retention::drop_partitions(&client, now).await?;
     let expired = retention::expire_events(&*client, now).await?;
     if dropped > 0 || expired > 0 {

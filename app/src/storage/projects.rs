@@ -20,7 +20,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FIRST_PROJECT,
     LIMITS,
     SET_KEY_LIMITS,
-    SET_SAMPLE_RATE,
+    SET_PROJECT_LIMITS,
 ];
 
 /// The lock under which the first project is made once, whoever starts first.
@@ -42,17 +42,18 @@ const CREATE: &str =
 const CREATE_COUNTERS: &str = "INSERT INTO project_counters (project_id) VALUES ($1)";
 const ADD_KEY: &str =
     "INSERT INTO project_keys (public_key, project_id, label) VALUES ($1, $2, $3)";
-const KEYS: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number, k.rate_limit, p.sample_rate FROM project_keys k \
+const KEYS: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number, k.rate_limit, p.sample_rate, p.rate_limit FROM project_keys k \
      JOIN projects p ON p.id = k.project_id ORDER BY k.created_at, k.public_key";
-const FIND_KEY: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number, k.rate_limit, p.sample_rate FROM project_keys k \
+const FIND_KEY: &str = "SELECT k.public_key, k.project_id, k.label, k.active, p.number, k.rate_limit, p.sample_rate, p.rate_limit FROM project_keys k \
      JOIN projects p ON p.id = k.project_id WHERE k.public_key = $1";
 const FIRST_LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 const FIRST_PROJECT: &str = "SELECT id FROM projects ORDER BY number LIMIT 1";
 
-const LIMITS: &str = "SELECT (SELECT min(k.rate_limit) FROM project_keys k WHERE k.project_id = p.id AND k.active), p.sample_rate \
-     FROM projects p WHERE p.id = $1";
+const LIMITS: &str = "SELECT p.rate_limit, (SELECT min(k.rate_limit) FROM project_keys k WHERE k.project_id = p.id AND k.active), \
+     p.sample_rate FROM projects p WHERE p.id = $1";
 const SET_KEY_LIMITS: &str = "UPDATE project_keys SET rate_limit = $2 WHERE project_id = $1";
-const SET_SAMPLE_RATE: &str = "UPDATE projects SET sample_rate = $2 WHERE id = $1";
+const SET_PROJECT_LIMITS: &str =
+    "UPDATE projects SET rate_limit = $2, sample_rate = $3 WHERE id = $1";
 
 /// A project as lists show it. The API makes the DSN of number and key; the key itself is not part of the answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,6 +89,8 @@ pub struct KeyRow {
     pub number: ProjectNumber,
     /// Events a second it may send; 0 is no limit, `None` the server's default.
     pub rate_limit: Option<u32>,
+    /// Events a second that all keys of its project may send together; 0 and `None` are no limit.
+    pub project_rate_limit: Option<u32>,
     /// Of a million events of its project, how many are kept.
     pub kept_per_million: u32,
 }
@@ -96,8 +99,10 @@ pub struct KeyRow {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectLimits {
-    /// Events a second for each of its keys; 0 is no limit, `None` the server's default.
+    /// Events a second of all its keys together; 0 and `None` are no limit.
     pub rate_limit: Option<u32>,
+    /// Events a second for each of its keys; 0 is no limit, `None` the server's default.
+    pub key_rate_limit: Option<u32>,
     /// The part of its events that is kept, from 0 to 1.
     pub sample_rate: f64,
 }
@@ -159,12 +164,17 @@ impl KeyRow {
                 active: row.get(3),
             },
             number: ProjectNumber::new(row.get(4)),
-            rate_limit: row
-                .get::<_, Option<i32>>(5)
-                .and_then(|limit| u32::try_from(limit).ok()),
+            rate_limit: rate(row, 5),
+            project_rate_limit: rate(row, 7),
             kept_per_million: per_million(row.get(6)),
         })
     }
+}
+
+/// A limit of rate, which the table's check keeps from being negative.
+fn rate(row: &Row, column: usize) -> Option<u32> {
+    row.get::<_, Option<i32>>(column)
+        .and_then(|limit| u32::try_from(limit).ok())
 }
 
 /// A rate from 0 to 1 in millionths.
@@ -189,10 +199,9 @@ pub async fn limits(
 ) -> Result<Option<ProjectLimits>, Error> {
     let row = client.query_opt(LIMITS, &[&project.into_uuid()]).await?;
     Ok(row.map(|row| ProjectLimits {
-        rate_limit: row
-            .get::<_, Option<i32>>(0)
-            .and_then(|limit| u32::try_from(limit).ok()),
-        sample_rate: row.get(1),
+        rate_limit: rate(&row, 0),
+        key_rate_limit: rate(&row, 1),
+        sample_rate: row.get(2),
     }))
 }
 
@@ -206,17 +215,16 @@ pub async fn set_limits(
     project: ProjectId,
     limits: &ProjectLimits,
 ) -> Result<(), Error> {
-    let rate_limit = limits
-        .rate_limit
-        .map(|limit| i32::try_from(limit).unwrap_or(i32::MAX));
+    let stored = |limit: Option<u32>| limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX));
+    let (rate_limit, key_rate_limit) = (stored(limits.rate_limit), stored(limits.key_rate_limit));
     let transaction = client.transaction().await?;
     transaction
-        .execute(SET_KEY_LIMITS, &[&project.into_uuid(), &rate_limit])
+        .execute(SET_KEY_LIMITS, &[&project.into_uuid(), &key_rate_limit])
         .await?;
     transaction
         .execute(
-            SET_SAMPLE_RATE,
-            &[&project.into_uuid(), &limits.sample_rate],
+            SET_PROJECT_LIMITS,
+            &[&project.into_uuid(), &rate_limit, &limits.sample_rate],
         )
         .await?;
     transaction.commit().await

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error, GenericClient, Row};
 use uuid::Uuid;
 
 use super::cursor::Page;
-use super::outcomes;
+use super::outcomes::{self, OutcomeCount};
 use crate::domain::{EventId, Outcome, ProjectId, RawEvent};
 
 pub(crate) const STATEMENTS: &[&str] = &[LIST, FIND, REMOVE, UNCOUNT];
@@ -19,6 +19,7 @@ const FIND: &str =
 const REMOVE: &str =
     "DELETE FROM quarantine WHERE project_id = $1 AND id = $2 RETURNING received_at";
 /// An event ends in one outcome: one that is tried again has not ended yet. Its reason is not known any more, so the fullest is taken.
+/// What became of its record in the spool, which is behind that spool's position, stays known as [`Outcome::Replayed`].
 const UNCOUNT: &str = "UPDATE outcomes SET quantity = quantity - 1 WHERE (project_id, hour, outcome, reason) = \
      (SELECT project_id, hour, outcome, reason FROM outcomes WHERE project_id = $1 AND hour = $2 AND outcome = $3 \
      AND quantity > 0 ORDER BY quantity DESC LIMIT 1)";
@@ -98,7 +99,7 @@ pub async fn find(
     }))
 }
 
-/// Takes one event out and takes its outcome back; `false` if it was not there.
+/// Takes one event out and takes its outcome back; `false` if it was not there. Its record counts as replayed from here on.
 ///
 /// # Errors
 ///
@@ -112,12 +113,22 @@ pub async fn remove(client: &mut Client, project: ProjectId, id: i64) -> Result<
         return Ok(false);
     };
     let hour = outcomes::hour(row.get(0));
-    transaction
+    let uncounted = transaction
         .execute(
             UNCOUNT,
             &[&project.into_uuid(), &hour, &Outcome::Quarantined.as_str()],
         )
         .await?;
+    let replayed = OutcomeCount {
+        project_id: project,
+        at: hour,
+        outcome: Outcome::Replayed,
+        reason: String::new(),
+        quantity: uncounted,
+    };
+    if uncounted > 0 {
+        outcomes::add(&transaction, &[replayed]).await?;
+    }
     transaction.commit().await?;
     Ok(true)
 }

@@ -1,8 +1,12 @@
 //! One dashboard's connection: it subscribes to topics, gets a snapshot of each, then the stream.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use mesh_runtime::System;
 use mesh_runtime::postgres::{Client, Pool};
 use mesh_runtime::ws::{Close, Connection, Frame, Next, Socket};
 use serde::Deserialize;
@@ -21,13 +25,53 @@ const SNAPSHOT_ISSUES: u16 = 25;
 /// What is said while the database does not answer.
 const AWAY: &str = "the database did not answer; try again";
 
+/// The group of all connections, so that they can be told to judge anew who they are from.
+const GROUP: &str = "DashboardSockets";
+
+/// How often a connection asks by itself whether its session or token is still good: both can end without a word to this server.
+const JUDGE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The close code for whoever may not stay; source: RFC 6455, section 7.4.1.
+const POLICY_VIOLATION: u16 = 1008;
+
+/// Whether whoever opened a connection may still follow; a database that is away changes nothing.
+pub type MayStay = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug)]
+pub enum SocketMessage {
+    /// A session has ended: ask whether it was yours.
+    Judge,
+    /// The connection's own timer.
+    Due,
+}
+
+/// Has every connection ask whether it may stay.
+pub fn judge_anew(system: &System) {
+    let members = system.groups().members::<SocketMessage>(GROUP);
+    for member in members.unwrap_or_default() {
+        // One whose mailbox is full hears it from its own timer, and one that is gone need not.
+        let _ = member.send(SocketMessage::Judge);
+    }
+}
+
 /// What a connection needs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SocketArgs {
     /// Where snapshots are read from.
     pub pool: Pool,
     /// Whose projects it may follow.
     pub organization: OrganizationId,
+    /// Asked now and then, and when a session ends.
+    pub may_stay: MayStay,
+}
+
+impl fmt::Debug for SocketArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketArgs")
+            .field("organization", &self.organization)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A dashboard.
@@ -53,16 +97,22 @@ enum Command {
 
 impl Socket for DashboardSocket {
     type Args = SocketArgs;
-    type Message = ();
+    type Message = SocketMessage;
 
-    async fn on_connect(args: SocketArgs, _cx: &mut Connection<()>) -> Result<Self, Close> {
+    async fn on_connect(
+        args: SocketArgs,
+        cx: &mut Connection<SocketMessage>,
+    ) -> Result<Self, Close> {
+        // It can only fail for a connection that has ended already.
+        let _ = cx.system().groups().join(GROUP, &cx.address());
+        cx.send_after(JUDGE_INTERVAL, SocketMessage::Due);
         Ok(DashboardSocket {
             args,
             topics: Vec::new(),
         })
     }
 
-    async fn on_message(&mut self, frame: Frame, cx: &mut Connection<()>) -> Next {
+    async fn on_message(&mut self, frame: Frame, cx: &mut Connection<SocketMessage>) -> Next {
         let Frame::Text(text) = frame else {
             cx.send_text(frames::error(
                 "expected a text frame such as {\"subscribe\":\"project:default\"}",
@@ -79,12 +129,30 @@ impl Socket for DashboardSocket {
         }
         Next::Continue
     }
+
+    async fn on_info(
+        &mut self,
+        message: SocketMessage,
+        cx: &mut Connection<SocketMessage>,
+    ) -> Next {
+        if !(self.args.may_stay)().await {
+            return Next::Close(POLICY_VIOLATION, "the session has ended".to_owned());
+        }
+        if matches!(message, SocketMessage::Due) {
+            cx.send_after(JUDGE_INTERVAL, SocketMessage::Due);
+        }
+        Next::Continue
+    }
 }
 
 impl DashboardSocket {
     /// Joins first and reads the snapshot second, so that nothing that commits in between is lost. A frame may overtake the snapshot;
     /// since rows are whole and counts only grow, the dashboard keeps the row with more events.
-    async fn subscribe(&mut self, name: &str, cx: &mut Connection<()>) -> Result<(), String> {
+    async fn subscribe(
+        &mut self,
+        name: &str,
+        cx: &mut Connection<SocketMessage>,
+    ) -> Result<(), String> {
         let topic = self.resolve(name).await?;
         if self.topics.contains(&topic) {
             return Ok(());
@@ -121,7 +189,11 @@ impl DashboardSocket {
         Ok(frames::snapshot(topic, &page.data))
     }
 
-    async fn unsubscribe(&mut self, name: &str, cx: &mut Connection<()>) -> Result<(), String> {
+    async fn unsubscribe(
+        &mut self,
+        name: &str,
+        cx: &mut Connection<SocketMessage>,
+    ) -> Result<(), String> {
         let topic = self.resolve(name).await?;
         if let Some(at) = self.topics.iter().position(|followed| *followed == topic) {
             self.topics.swap_remove(at);

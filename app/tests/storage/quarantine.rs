@@ -81,7 +81,23 @@ async fn what_is_put_aside_is_listed_found_and_taken_out_once() {
             .await
             .unwrap()
     );
-    assert_eq!(quarantined(&client).await, 2);
+    assert_eq!(quarantined(&client).await, 2 + 1, "one as replayed");
+    let hours = outcomes::hours(
+        &client,
+        project.id,
+        outcomes::hour(at),
+        at + SignedDuration::from_hours(1),
+    )
+    .await
+    .unwrap();
+    let sums: Vec<(String, i64)> = outcomes::sums(&hours)
+        .into_iter()
+        .map(|sum| (sum.outcome, sum.quantity))
+        .collect();
+    assert_eq!(
+        sums,
+        [("quarantined".to_owned(), 2), ("replayed".to_owned(), 1)]
+    );
 }
 
 #[tokio::test]
@@ -93,11 +109,13 @@ async fn limits_are_the_keys_and_the_projects() {
         async |client: &tokio_postgres::Client| projects::limits(client, project.id).await.unwrap();
     let usual = ProjectLimits {
         rate_limit: None,
+        key_rate_limit: None,
         sample_rate: 1.0,
     };
     assert_eq!(limits(&client).await, Some(usual));
     let changed = ProjectLimits {
-        rate_limit: Some(7),
+        rate_limit: Some(9),
+        key_rate_limit: Some(7),
         sample_rate: 0.25,
     };
     projects::set_limits(&mut client, project.id, &changed)
@@ -106,6 +124,7 @@ async fn limits_are_the_keys_and_the_projects() {
     assert_eq!(limits(&client).await, Some(changed));
     let key = &projects::keys(&client).await.unwrap()[0];
     assert_eq!((key.rate_limit, key.kept_per_million), (Some(7), 250_000));
+    assert_eq!(key.project_rate_limit, Some(9));
     assert_eq!(
         projects::limits(&client, uuid::Uuid::nil().into())
             .await

@@ -18,9 +18,19 @@ const ATTEMPTS_MAX: usize = 10;
 pub(crate) fn run(mesher: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
     set_up(probe, ground)?;
     let session = log_in(probe)?;
-    follow(mesher, probe, &session, 101)?;
+    let followed = follow(mesher, probe, &session, 101)?;
+    let other = follow(mesher, probe, &ground.token(), 101)?;
     log_out(probe, &session)?;
     follow(mesher, probe, &session, 401)?;
+    // The page that is still open hears no more; one that came by other means does.
+    let mut followed = followed.ok_or("no live stream with a session")?;
+    let ended = followed.receive()?;
+    probe.check(ended.is_none(), || {
+        format!("after log-out the live stream goes on: {ended:?}")
+    });
+    let mut other = other.ok_or("no live stream with a token")?;
+    other.send(r#"{"subscribe":"nonsense"}"#)?;
+    other.receive_kind("error")?;
     guess(probe)
 }
 
@@ -137,13 +147,18 @@ fn log_in(probe: &mut Probe<'_>) -> Result<Who, Fault> {
 }
 
 /// The live stream with a session, as the dashboard's page opens it.
-fn follow(mesher: &Mesher, probe: &mut Probe<'_>, session: &Who, status: u16) -> Result<(), Fault> {
+fn follow(
+    mesher: &Mesher,
+    probe: &mut Probe<'_>,
+    session: &Who,
+    status: u16,
+) -> Result<Option<WebSocket>, Fault> {
     let (name, value) = session.header();
-    let (got, _) = WebSocket::open(mesher.address(), "/api/v1/live", &[(name, &value)])?;
+    let (got, page) = WebSocket::open(mesher.address(), "/api/v1/live", &[(name, &value)])?;
     probe.check(got == status, || {
         format!("the live stream with a session: expected {status}, got {got}")
     });
-    Ok(())
+    Ok(page)
 }
 
 fn log_out(probe: &mut Probe<'_>, session: &Who) -> Result<(), Fault> {

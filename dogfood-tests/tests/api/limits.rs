@@ -25,12 +25,13 @@ fn limits(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
     let token = ground.token();
     let now = probe.expect(200, &token, "GET", LIMITS, b"")?.json()?;
     probe.check(
-        now == json!({ "rate_limit": null, "sample_rate": 1.0 }),
+        now == json!({ "rate_limit": null, "key_rate_limit": null, "sample_rate": 1.0 }),
         || format!("limits of a new project: {now}"),
     );
     for wrong in [
         json!({ "rate_limit": -1, "sample_rate": 1 }),
         json!({ "rate_limit": 1_000_001, "sample_rate": 1 }),
+        json!({ "key_rate_limit": 1_000_001, "sample_rate": 1 }),
         json!({ "rate_limit": 1, "sample_rate": 1.5 }),
         json!({ "rate_limit": 1, "sample_rat": 1 }),
     ] {

@@ -19,6 +19,7 @@ fn closed() -> Vec<(&'static str, String)> {
         "projects/default/limits",
         "projects/default/outcomes",
         "projects/default/quarantine",
+        "projects/default/user-reports",
         "projects/default/events/latest",
         "runtime",
         "live",
@@ -29,12 +30,14 @@ fn closed() -> Vec<(&'static str, String)> {
         ("GET", format!("/api/v1/projects/default/events/{NOWHERE}")),
         ("GET", issue.clone()),
         ("GET", format!("{issue}/events")),
+        ("GET", format!("{issue}/user-reports")),
         ("PUT", "/api/v1/projects/default/limits".to_owned()),
         (
             "POST",
             "/api/v1/projects/default/quarantine/1/replay".to_owned(),
         ),
         ("POST", "/api/v1/runtime/kill".to_owned()),
+        ("POST", "/api/v1/runtime/clock".to_owned()),
     ]);
     let actions = ["resolve", "unresolve", "archive"];
     closed.extend(actions.map(|action| ("POST", format!("{issue}/{action}"))));
@@ -43,6 +46,7 @@ fn closed() -> Vec<(&'static str, String)> {
 
 pub(crate) fn run(_: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
     doors(probe, ground)?;
+    metrics(probe, &ground.token())?;
     methods(probe)?;
     bodies(probe)?;
     parameters(probe, &ground.token())
@@ -77,6 +81,7 @@ fn doors(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
             // Neither the hook nor what was asked for exists.
             path if path.contains(NOWHERE)
                 || path.ends_with("/kill")
+                || path.ends_with("/clock")
                 || path.ends_with("/replay") =>
             {
                 404
@@ -107,6 +112,29 @@ fn doors(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
         "/../../etc/passwd.txt",
     ] {
         probe.expect(404, &token, "GET", path, b"")?;
+    }
+    Ok(())
+}
+
+/// Counters for this machine's own scraper; whoever comes through a proxy shows who he is.
+fn metrics(probe: &mut Probe<'_>, token: &Who) -> Result<(), Fault> {
+    let proxied = [("x-forwarded-for", "203.0.113.7")];
+    for (who, headers, status) in [
+        (&Who::Nobody, &[][..], 200),
+        (&Who::Nobody, &proxied, 401),
+        (token, &proxied, 200),
+    ] {
+        let answer = probe.ask_with(who, "GET", "/metrics", headers, b"")?;
+        probe.judge(status, "GET /metrics", &answer);
+        if status == 200 {
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            let is_text = answer
+                .header("content-type")
+                .is_some_and(|kind| kind.starts_with("text/plain; version=0.0.4"));
+            let counts = text.contains("\nmesher_spool_records_total ")
+                && text.contains("\nmesher_database_up 1\n");
+            probe.check(is_text && counts, || format!("the metrics are {text}"));
+        }
     }
     Ok(())
 }

@@ -79,6 +79,38 @@ export interface LiveEvent {
   culprit: string | null;
 }
 
+/** How a project's events ended. */
+export interface Outcomes {
+  from: string;
+  until: string;
+  accepted: number;
+  refused: number;
+  client_dropped: number;
+  /** Accepted and not yet stored, of all projects of this server; null while that is not known. */
+  waiting: number | null;
+  totals: { outcome: string; reason: string; quantity: number }[];
+  hours: { hour: string; outcome: string; reason: string; quantity: number }[];
+}
+
+/** Events a second, of a project and of each of its keys, and the share that is kept. */
+export interface ProjectLimits {
+  rate_limit: number | null;
+  key_rate_limit: number | null;
+  sample_rate: number;
+}
+
+/** What a user wrote about what went wrong. */
+export interface UserReport {
+  id: string;
+  event_id: string | null;
+  issue_id: string | null;
+  received_at: string;
+  name: string;
+  email: string;
+  message: string;
+  url: string;
+}
+
 export interface Page<T> {
   data: T[];
   next_cursor: string | null;

@@ -4,7 +4,8 @@ import { ref } from "vue";
 import { isAborted, type ApiError } from "../api/client";
 import { fetchEvent } from "../api/events";
 import * as api from "../api/issues";
-import type { EventDetail, IssueAction, IssueDetail } from "../api/schema";
+import { fetchIssueUserReports } from "../api/intake";
+import type { EventDetail, IssueAction, IssueDetail, UserReport } from "../api/schema";
 import type { LiveFrame } from "../live/frames";
 import { useConnection } from "./connection";
 
@@ -12,6 +13,8 @@ export const useIssueDetail = defineStore("issueDetail", () => {
   const connection = useConnection();
   const issue = ref<IssueDetail | null>(null);
   const event = ref<EventDetail | null>(null);
+  /** What users wrote about it; an extra, so that a failure to load it says nothing. */
+  const reports = ref<UserReport[]>([]);
   const loading = ref(false);
   const eventLoading = ref(false);
   const error = ref<ApiError | null>(null);
@@ -29,8 +32,14 @@ export const useIssueDetail = defineStore("issueDetail", () => {
     if (issue.value?.id !== issueId) {
       issue.value = null;
       event.value = null;
+      reports.value = [];
     }
-    await Promise.all([loadIssue(issueId), loadEvent(project, issueId, eventId)]);
+    await Promise.all([loadIssue(issueId), loadEvent(project, issueId, eventId), loadReports(issueId)]);
+  }
+
+  async function loadReports(issueId: string): Promise<void> {
+    const result = await fetchIssueUserReports(issueId);
+    if (result.ok && (issue.value === null || issue.value.id === issueId)) reports.value = result.value.data;
   }
 
   async function loadIssue(issueId: string): Promise<void> {
@@ -73,6 +82,7 @@ export const useIssueDetail = defineStore("issueDetail", () => {
     eventAbort = null;
     issue.value = null;
     event.value = null;
+    reports.value = [];
     error.value = null;
     eventError.value = null;
     arrived.value = 0;
@@ -110,5 +120,5 @@ export const useIssueDetail = defineStore("issueDetail", () => {
     return null;
   }
 
-  return { issue, event, loading, eventLoading, error, eventError, arrived, open, close, change, receive };
+  return { issue, event, reports, loading, eventLoading, error, eventError, arrived, open, close, change, receive };
 });

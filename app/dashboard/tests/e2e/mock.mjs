@@ -16,7 +16,7 @@ const fixture = JSON.parse(readFileSync(join(here, "../fixtures/event.json"), "u
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-const state = { user: null, password: "", token: "set-up-token", sessions: new Set(), issues: new Map(), events: new Map() };
+const state = { user: null, password: "", token: "set-up-token", sessions: new Set(), issues: new Map(), events: new Map(), reports: [], limits: { rate_limit: null, key_rate_limit: null, sample_rate: 1 } };
 const project = { id: randomUUID(), number: 1, slug: "default", name: "Default", platform: null, created_at: new Date().toISOString(), dsn: "" };
 const key = "0123456789abcdef0123456789abcdef";
 
@@ -98,6 +98,13 @@ async function api(request, response, url) {
   if (path === "/api/v1/events" && post) return json(response, 202, { id: store(JSON.parse(await body(request))) });
   if (/^\/api\/\d+\/envelope\/?$/.test(path) && post) {
     const lines = (await body(request)).toString().split("\n");
+    if (JSON.parse(lines[1]).type === "client_report") return json(response, 200, {});
+    if (JSON.parse(lines[1]).type === "user_report") {
+      const report = JSON.parse(lines[2]);
+      const event_id = report.event_id.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+      state.reports.push({ id: event_id, event_id, issue_id: state.events.get(event_id)?.issue_id ?? null, received_at: new Date().toISOString(), name: report.name, email: report.email, message: report.comments, url: "" });
+      return json(response, 200, { id: report.event_id });
+    }
     const event = JSON.parse(lines[2]);
     return json(response, 200, { id: store({ ...event, event_id: event.event_id ?? JSON.parse(lines[0]).event_id }) });
   }
@@ -130,6 +137,20 @@ async function api(request, response, url) {
     const rows = [...state.issues.values()].filter((issue) => (status === "all" || issue.status === status) && issue.title.toLowerCase().includes(words)).sort((a, b) => b.last_seen.localeCompare(a.last_seen));
     return json(response, 200, { data: rows.slice(from, from + limit), next_cursor: rows.length > from + limit ? String(from + limit) : null });
   }
+  match = /^\/api\/v1\/projects\/([^/]+)\/(outcomes|limits|user-reports)$/.exec(path);
+  if (match && isProject(match[1])) {
+    if (match[2] === "user-reports") return json(response, 200, { data: state.reports, next_cursor: null });
+    if (match[2] === "limits") {
+      if (request.method === "PUT") state.limits = JSON.parse(await body(request));
+      return json(response, 200, state.limits);
+    }
+    const hour = `${new Date().toISOString().slice(0, 13)}:00:00Z`;
+    const totals = [{ outcome: "client_dropped", reason: "error:before_send", quantity: 812 }, { outcome: "rate_limited", reason: "", quantity: 7 }, { outcome: "stored", reason: "", quantity: state.events.size }];
+    const hours = totals.map((total) => ({ hour, ...total }));
+    return json(response, 200, { from: url.searchParams.get("from"), until: new Date().toISOString(), accepted: state.events.size, refused: 7, client_dropped: 812, waiting: 0, totals, hours });
+  }
+  match = /^\/api\/v1\/issues\/([^/]+)\/user-reports$/.exec(path);
+  if (match) return json(response, 200, { data: state.reports, next_cursor: null });
   match = /^\/api\/v1\/projects\/([^/]+)\/events\/([^/]+)$/.exec(path);
   if (match && isProject(match[1])) {
     const event = match[2] === "latest" ? ofIssue(url.searchParams.get("issue")).at(-1) : state.events.get(match[2]);

@@ -79,6 +79,14 @@ async function sendEnvelope(event) {
   return id;
 }
 
+/** Sends one item that is no event. */
+async function sendItem(id, type, value) {
+  const payload = JSON.stringify(value);
+  const text = [JSON.stringify({ event_id: id }), JSON.stringify({ type, length: Buffer.byteLength(payload) }), payload, ""].join("\n");
+  const response = await fetch(`${target.url}/api/${projectNumber}/envelope/?sentry_key=${publicKey}`, { method: "POST", body: text });
+  check(response.status === 200, `${type} answered ${response.status}: ${await response.text()}`);
+}
+
 const profile = mkdtempSync(join(tmpdir(), "mesher-e2e-"));
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: findBrowser(),
@@ -216,6 +224,27 @@ try {
     await page.getByRole("button", { name: "Resume, 1 waiting" }).click();
     await page.locator("[data-event]", { hasText: `While paused ${run}` }).waitFor();
     await shoot("live");
+  });
+  await step("the intake tells every end, what users wrote and what the SDK dropped, and its limits can be changed", async () => {
+    const id = await sendEnvelope(crash);
+    const words = `It broke when I paid ${run}`;
+    await sendItem(id, "user_report", { event_id: id, name: "Grace", email: "grace@example.org", comments: words });
+    await sendItem(id, "client_report", { timestamp: Date.now() / 1000, discarded_events: [{ reason: "before_send", category: "error", quantity: 812 }] });
+    // Counts are stored within a second or two.
+    await page.waitForFunction(async () => {
+      const outcomes = await (await fetch("/api/v1/projects/default/outcomes")).json();
+      return outcomes.client_dropped >= 812;
+    });
+    await page.getByRole("link", { name: "Intake" }).click();
+    await page.locator("[data-dropped]", { hasText: "812" }).first().waitFor();
+    await page.getByRole("row", { name: /Stored/ }).first().waitFor();
+    await page.locator("[data-report]", { hasText: words }).waitFor();
+    await page.getByLabel("Events a second, the whole project").fill("100000");
+    await page.getByRole("button", { name: "Save the limits" }).click();
+    await page.getByText("Saved").waitFor();
+    await shoot("intake");
+    await page.locator("[data-report]", { hasText: words }).getByRole("link").click();
+    await page.locator("[data-report]", { hasText: words }).waitFor();
   });
   await step("the theme can be chosen and is remembered", async () => {
     await page.getByRole("button", { name: "Use the dark theme" }).click();

@@ -123,8 +123,13 @@ impl Answer {
         }
     }
 
-    /// A refusal. SDKs read `detail` and `X-Sentry-Error`, everybody else `error`.
+    /// A refusal of an event. SDKs read `detail` and `X-Sentry-Error`, everybody else `error`.
     pub(in crate::ingestion) fn refused(refusal: &Refusal) -> Answer {
+        Answer::refused_as(refusal, "error")
+    }
+
+    /// A refusal of an item of another category.
+    pub(super) fn refused_as(refusal: &Refusal, category: &str) -> Answer {
         let message = refusal.to_string();
         let body = json!({
             "error": error_of(refusal),
@@ -143,7 +148,7 @@ impl Answer {
             let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let (scope, reason) = refusal.scope_and_reason();
             // Without a category the SDK would fall silent in all, its client reports included.
-            let limit = format!("{wait_s}:error:{scope}:{reason}");
+            let limit = format!("{wait_s}:{category}:{scope}:{reason}");
             if let Ok(value) = HeaderValue::from_str(&limit) {
                 answer.headers.insert(RATE_LIMITS, value);
             }

@@ -1,12 +1,18 @@
 //! What comes besides single events: bulks, browsers' reports, items that are no events; and how much of a project is let in.
 
-use mesher::domain::Outcome;
-use mesher::ingestion::Grant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::FutureExt as _;
+use mesher::domain::user_report::UserReport;
+use mesher::domain::{Outcome, ProjectId};
 use mesher::ingestion::door_counts::DoorCount;
+use mesher::ingestion::{Grant, UserReports};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
-use super::probe::{EVENT, Probe, body, envelope, header};
+use super::probe::{EVENT, ID, Probe, body, envelope, header};
 use super::support::{Door, KEY, door, grant, json_of};
 
 fn bulk(body: &str) -> Probe {
@@ -149,6 +155,67 @@ async fn what_is_no_event_is_taken_and_counted_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn users_words_are_kept_and_a_refusal_names_their_category() {
+    type Kept = Arc<Mutex<Vec<(ProjectId, UserReport)>>>;
+    let (door, kept) = (door().await, Kept::default());
+    let is_away = Arc::new(AtomicBool::new(false));
+    let (keeps, away) = (kept.clone(), is_away.clone());
+    let _ = door
+        .admission
+        .clone()
+        .keeping(UserReports::new(move |project, _, report| {
+            let (keeps, away) = (keeps.clone(), away.clone());
+            async move {
+                if away.load(Ordering::Relaxed) {
+                    return Err("away".to_owned());
+                }
+                keeps.lock().push((project, report));
+                Ok(())
+            }
+            .boxed()
+        }));
+    let report = json!({ "event_id": ID, "name": "Ada", "comments": "it broke" }).to_string();
+    let feedback = json!({ "contexts": { "feedback": { "message": "too slow" } } }).to_string();
+    let items = [
+        (r#"{"type":"event"}"#, EVENT),
+        (r#"{"type":"user_report"}"#, report.as_str()),
+        (r#"{"type":"feedback"}"#, feedback.as_str()),
+        (r#"{"type":"user_report"}"#, "{}"),
+    ];
+    let send = async || {
+        Probe::envelope(envelope(&json!({ "event_id": ID }).to_string(), &items))
+            .send(&door)
+            .await
+    };
+    let answer = send().await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(body(&answer)["id"], ID);
+    let said: Vec<String> = kept
+        .lock()
+        .iter()
+        .map(|(_, report)| report.message.clone())
+        .collect();
+    assert_eq!(said, ["it broke", "too slow"]);
+    assert_eq!(
+        counted(&door, Outcome::Unsupported),
+        [("feedback".to_owned(), 1)]
+    );
+    // The database is away: the event is taken all the same, and the answer silences nothing but feedback.
+    is_away.store(true, Ordering::Relaxed);
+    let answer = send().await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        header(&answer, "x-sentry-rate-limits").unwrap(),
+        "10:feedback:organization:overloaded"
+    );
+    assert_eq!(door.spooled().await.len(), 2);
+    assert_eq!(
+        counted(&door, Outcome::RateLimited),
+        [("feedback".to_owned(), 2)]
+    );
+}
+
+#[tokio::test]
 async fn sampling_and_limits_are_the_keys_and_change_while_it_runs() {
     let door = door().await;
     let set = |rate_limit, kept_per_million| {
@@ -183,4 +250,24 @@ async fn sampling_and_limits_are_the_keys_and_change_while_it_runs() {
     );
     set(Some(0), 1_000_000);
     assert_eq!(send().await.status(), StatusCode::ACCEPTED);
+    // The project's own limit holds beside the key's, and says whose it is.
+    door.keys.replace([Grant {
+        rate_limit: Some(0),
+        project_rate_limit: Some(1),
+        ..grant(KEY, 1)
+    }]);
+    let mut refused = None;
+    for _ in 0..1000 {
+        let response = send().await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(response);
+            break;
+        }
+    }
+    let refused = refused.expect("the project's limit holds");
+    assert_eq!(
+        header(&refused, "x-sentry-rate-limits").unwrap(),
+        "1:error:project:rate_limited"
+    );
+    assert_eq!(header(&refused, "retry-after").unwrap(), "1");
 }

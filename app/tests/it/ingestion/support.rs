@@ -35,6 +35,7 @@ pub(crate) fn grant(key: &str, number: i32) -> Grant {
         project_id: Uuid::from_u128(u128::from(number.unsigned_abs())).into(),
         number: ProjectNumber::new(number),
         rate_limit: None,
+        project_rate_limit: None,
         kept_per_million: 1_000_000,
     }
 }

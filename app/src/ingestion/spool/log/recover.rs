@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{FreeSlot, Log, OpenError, segment_name};
-use crate::ingestion::spool::record::{HEADER_BYTES, Kind, Stamp, encode};
+use crate::ingestion::spool::record::{HEADER_BYTES, Header, Kind, Stamp, encode};
 use crate::ingestion::spool::segment::{DATA_OFFSET, Segment, SegmentHeader, Walk};
 
 impl Log {
@@ -81,6 +81,17 @@ impl Log {
                     spool.lost_from = segment.end,
                     spool.lost_to = next,
                     "a spool segment is damaged in its middle; these records cannot be read"
+                );
+            }
+            if next_first.is_none()
+                && has_whole_records_behind(&segment, self.limits.group_bytes_max)?
+            {
+                tracing::error!(
+                    spool.directory = %self.directory.place(),
+                    spool.segment = segment.slot,
+                    spool.end = segment.end,
+                    "a record of the newest spool segment is damaged and whole ones lie behind it; all from there on are given up: \
+                     either a group that a power cut left unfinished, of which nothing was acknowledged, or damage of the disk"
                 );
             }
             self.next_sequence = segment.end;
@@ -161,6 +172,28 @@ fn recover_segment(
         end_offset,
         is_sealed: false,
     })
+}
+
+/// Whether a whole record of this use of the segment lies behind its end, within the reach of one group: then the end is no mere torn tail.
+fn has_whole_records_behind(segment: &Segment, reach_bytes: u64) -> io::Result<bool> {
+    let reach = segment.room_bytes().min(reach_bytes);
+    let len = usize::try_from(reach).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    segment.file.read_at(segment.end_offset, &mut bytes)?;
+    Ok((1..len.saturating_sub(HEADER_BYTES)).any(|at| {
+        let Some(head) = bytes[at..].first_chunk::<HEADER_BYTES>() else {
+            return false;
+        };
+        let Some(header) = Header::decode(head) else {
+            return false;
+        };
+        let is_later = header.stamp == segment.stamp && header.sequence > segment.end;
+        let end = at + HEADER_BYTES + header.payload_bytes as usize;
+        is_later
+            && bytes
+                .get(at + HEADER_BYTES..end)
+                .is_some_and(|payload| header.covers(head, payload))
+    }))
 }
 
 fn segment_slot(name: &str) -> Option<u32> {

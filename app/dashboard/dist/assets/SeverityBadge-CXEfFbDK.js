@@ -1,0 +1,1 @@
+import{U as e,b as t,c as n,it as r,ot as i,p as a}from"./_plugin-vue_export-helper-QTdktGK1.js";import{r as o}from"./useKeyboard-TscyfhBi.js";var s=a({__name:`SeverityBadge`,props:{level:{}},setup(a){return(s,c)=>(t(),n(`span`,{class:r([`badge`,e(o)(a.level)])},i(a.level),3))}});export{s as t};

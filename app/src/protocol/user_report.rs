@@ -1,0 +1,181 @@
+//! What users write: the item `user_report`, and its successor `feedback`, which is shaped like an event.
+//!
+//! Source: Sentry, developer docs, "User Feedback" and "Envelope items"; getsentry/relay `protocol/user_report.rs`.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::EventId;
+use crate::domain::user_report::UserReport;
+
+/// The longest message kept, in characters; Sentry's documented bound.
+const MESSAGE_CHARACTERS_MAX: usize = 4096;
+
+/// The longest other text kept, in characters.
+const TEXT_CHARACTERS_MAX: usize = 200;
+
+/// The longest address of a page kept, in characters.
+const URL_CHARACTERS_MAX: usize = 2048;
+
+/// The largest item that is read, in bytes.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// A text, or whatever stands in its place, which is none.
+#[derive(Default)]
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Text, D::Error> {
+        Ok(match serde_json::Value::deserialize(from)? {
+            serde_json::Value::String(text) => Text(text),
+            _ => Text::default(),
+        })
+    }
+}
+
+impl Text {
+    /// What is kept of it: trimmed, bounded, and without NUL, which the database takes in no text.
+    fn kept(&self, characters_max: usize) -> String {
+        let kept = self.0.trim().chars().take(characters_max);
+        kept.map(|c| if c == '\0' { '\u{fffd}' } else { c })
+            .collect()
+    }
+
+    fn id(&self) -> Option<EventId> {
+        let id = self.0.trim().parse().ok();
+        id.filter(|id: &EventId| !id.as_uuid().is_nil())
+    }
+}
+
+/// Reads a `user_report`, which names its event; `None` if it names none or says nothing.
+#[must_use]
+pub fn read_user_report(payload: &[u8]) -> Option<UserReport> {
+    #[derive(Deserialize)]
+    struct Item {
+        #[serde(default)]
+        event_id: Text,
+        #[serde(default)]
+        name: Text,
+        #[serde(default)]
+        email: Text,
+        #[serde(default)]
+        comments: Text,
+    }
+    let item: Item = read(payload)?;
+    let id = item.event_id.id()?;
+    let report = UserReport {
+        id,
+        event_id: Some(id),
+        name: item.name.kept(TEXT_CHARACTERS_MAX),
+        email: item.email.kept(TEXT_CHARACTERS_MAX),
+        message: item.comments.kept(MESSAGE_CHARACTERS_MAX),
+        url: String::new(),
+    };
+    says_something(report)
+}
+
+/// Reads a `feedback`; `header_id` is the envelope's id, which wins over the item's own. `None` if it has no id or says nothing.
+#[must_use]
+pub fn read_feedback(payload: &[u8], header_id: Option<EventId>) -> Option<UserReport> {
+    #[derive(Deserialize)]
+    struct Item {
+        #[serde(default)]
+        event_id: Text,
+        contexts: Contexts,
+    }
+    #[derive(Deserialize)]
+    struct Contexts {
+        feedback: Feedback,
+    }
+    #[derive(Deserialize)]
+    struct Feedback {
+        #[serde(default)]
+        message: Text,
+        #[serde(default)]
+        name: Text,
+        #[serde(default)]
+        contact_email: Text,
+        #[serde(default)]
+        url: Text,
+        #[serde(default)]
+        associated_event_id: Text,
+    }
+    let item: Item = read(payload)?;
+    let feedback = item.contexts.feedback;
+    let report = UserReport {
+        id: header_id.or_else(|| item.event_id.id())?,
+        event_id: feedback.associated_event_id.id(),
+        name: feedback.name.kept(TEXT_CHARACTERS_MAX),
+        email: feedback.contact_email.kept(TEXT_CHARACTERS_MAX),
+        message: feedback.message.kept(MESSAGE_CHARACTERS_MAX),
+        url: feedback.url.kept(URL_CHARACTERS_MAX),
+    };
+    says_something(report)
+}
+
+fn read<'p, T: Deserialize<'p>>(payload: &'p [u8]) -> Option<T> {
+    if payload.len() > BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(payload).ok()
+}
+
+fn says_something(report: UserReport) -> Option<UserReport> {
+    (!report.message.is_empty()).then_some(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{read_feedback, read_user_report};
+    use proptest::prelude::{any, prop_assert, proptest};
+
+    const ID: &str = "7f7aaadfa00642179ed55fbf8585c6c0";
+
+    #[test]
+    fn a_report_belongs_to_its_event_and_is_bounded() {
+        let long = "x".repeat(10_000);
+        let item = format!(
+            r#"{{"event_id":"{ID}","name":" Ada ","email":null,"comments":"it \u0000 broke {long}"}}"#
+        );
+        let report = read_user_report(item.as_bytes()).unwrap();
+        assert_eq!(report.event_id, Some(ID.parse().unwrap()));
+        assert_eq!((report.name.as_str(), report.email.as_str()), ("Ada", ""));
+        assert!(report.message.starts_with("it \u{fffd} broke x"));
+        assert_eq!(report.message.chars().count(), 4096);
+        for nothing in [
+            r#"{"comments":"whose?"}"#.to_owned(),
+            format!(r#"{{"event_id":"{ID}","comments":"  "}}"#),
+            format!(r#"{{"event_id":"{ID}"}}"#),
+            "[]".to_owned(),
+            "x".repeat(1 << 20),
+        ] {
+            assert_eq!(read_user_report(nothing.as_bytes()), None, "{nothing:.40}");
+        }
+    }
+
+    #[test]
+    fn feedback_has_an_id_of_its_own_and_may_name_an_event() {
+        let item = format!(
+            r#"{{"event_id":"{ID}","contexts":{{"feedback":{{"message":"slow","contact_email":"a@b.example",
+            "url":"https://shop.example/","associated_event_id":"{}"}},"other":7}}}}"#,
+            ID.replace('7', "8")
+        );
+        let report = read_feedback(item.as_bytes(), None).unwrap();
+        assert_eq!(report.id, ID.parse().unwrap());
+        assert_eq!(report.event_id, Some(ID.replace('7', "8").parse().unwrap()));
+        assert_eq!(report.url, "https://shop.example/");
+        let other = ID.replace('f', "e").parse().unwrap();
+        assert_eq!(
+            read_feedback(item.as_bytes(), Some(other)).unwrap().id,
+            other
+        );
+        assert_eq!(read_feedback(b"{}", Some(other)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in any::<Vec<u8>>()) {
+            prop_assert!(read_user_report(&bytes).is_none());
+            prop_assert!(read_feedback(&bytes, None).is_none());
+        }
+    }
+}
