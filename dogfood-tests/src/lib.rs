@@ -15,6 +15,7 @@ use std::error::Error;
 
 pub mod api_probe;
 pub mod browser;
+pub mod burst;
 pub mod faults;
 pub mod http;
 pub mod kill_nine;

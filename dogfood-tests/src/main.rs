@@ -4,6 +4,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use dogfood_tests::burst::Burst;
 use dogfood_tests::faults::{CASES, Case, Scale};
 use dogfood_tests::laboratory::{PROGRAMS, Program};
 use dogfood_tests::report::Report;
@@ -12,7 +13,7 @@ use dogfood_tests::soak::{Plan, Until};
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
 use dogfood_tests::{
-    Fault, browser, faults, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+    Fault, browser, burst, faults, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
 };
 
 const HEAD: &str = "\
@@ -44,6 +45,7 @@ In the laboratory, where a seed decides order, time and faults (a failure is shr
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
+  burst                    ten thousand events a second for a minute: memory bounded, the API answering
   faults [FAULT...]        its surroundings going wrong under load, in large: FAULTS_HERE
   load [--count N] [--connections N] [--rate N] [--event FILE]
                            real events as envelopes: accepted and stored a second, p50 and p99 of the answers
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
             Some(load) => throughput::run(&load, say),
             None => return misunderstood(rest.first().copied().unwrap_or("load")),
         },
+        ["burst"] => burst::run(Burst::LARGE, Seed::from_env(), say).map(drop),
         ["faults", rest @ ..] => match fault_cases(rest) {
             Ok(cases) => faults::run(&cases, Scale::Large, Seed::from_env(), say).map(drop),
             Err(word) => return misunderstood(word),
