@@ -9,6 +9,7 @@ use clap::Parser;
 mod child;
 mod contender;
 mod contenders;
+mod edge;
 mod machine;
 mod measure;
 mod plot;
@@ -47,6 +48,9 @@ struct Options {
     /// One run of one contender, in this process
     #[arg(long, hide = true, num_args = 2, value_names = ["ROW", "CONTENDER"])]
     child: Option<Vec<String>>,
+    /// The client of a server that is measured, in this process
+    #[arg(long, hide = true, num_args = 2, value_names = ["KIND", "ADDRESS"])]
+    client: Option<Vec<String>>,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +58,9 @@ fn main() -> ExitCode {
     let scale = Scale {
         quick: options.quick,
     };
+    if let Some([kind, address]) = options.client.as_deref() {
+        return edge::client::answer(kind, address);
+    }
     if let Some([row, contender]) = options.child.as_deref() {
         let row = rows::find(row);
         let found = row.and_then(|row| Some((row, row.contender(contender)?)));

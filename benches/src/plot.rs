@@ -72,7 +72,7 @@ fn legend() -> String {
     let mut text = String::new();
     let entries = [
         ("raw", "raw tokio and its like"),
-        ("peer", "actor libraries for Rust"),
+        ("peer", "other libraries for Rust"),
         ("erlang", "Erlang/OTP"),
         ("ours", "ours in another form"),
     ];

@@ -60,8 +60,17 @@ pub(crate) enum Way {
 /// Ours.
 pub(crate) const OURS: &str = "mesh";
 
-/// The other actor libraries for Rust.
-pub(crate) const PEERS: [&str; 5] = ["ractor", "kameo", "actix", "xtra", "bastion"];
+/// The other actor libraries for Rust, and the other WebSocket libraries.
+pub(crate) const PEERS: [&str; 8] = [
+    "ractor",
+    "kameo",
+    "actix",
+    "xtra",
+    "bastion",
+    "warp::ws",
+    "tokio-tungstenite",
+    "tokio-websockets",
+];
 
 impl Contender {
     pub(crate) const fn run(name: &'static str, run: fn(Scale) -> Vec<f64>) -> Contender {

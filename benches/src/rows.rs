@@ -1,4 +1,4 @@
-//! The rows of the table of bars, in its order.
+//! The rows of the table of bars, in its order, and after them those of the edges.
 
 use crate::row::Row;
 
@@ -7,19 +7,24 @@ mod call;
 mod call_many;
 mod crash;
 mod fan_in;
+mod http;
 mod idle_memory;
 mod ping_under_flood;
+mod pool_checkout;
 mod registry;
 mod ring;
+mod slow_loris;
 mod spawn_stop;
 mod tell;
 mod timer_cancel;
 mod timer_insert;
 mod timer_lateness;
 mod timer_memory;
+mod ws_fan_out;
+mod ws_memory;
 
 /// All rows.
-pub(crate) const ROWS: [&Row; 15] = [
+pub(crate) const ROWS: [&Row; 21] = [
     &tell::ROW,
     &fan_in::ROW,
     &call::ROW,
@@ -35,6 +40,12 @@ pub(crate) const ROWS: [&Row; 15] = [
     &broadcast::ROW,
     &registry::ROW,
     &ping_under_flood::ROW,
+    &http::ROW,
+    &ws_fan_out::ROW,
+    &ws_memory::ROW,
+    &pool_checkout::ROW,
+    &slow_loris::MEMORY,
+    &slow_loris::LATENCY,
 ];
 
 /// A row by its id or its name.
@@ -68,6 +79,6 @@ mod tests {
             assert_eq!(find(row.id).map(|found| found.name), Some(row.name));
             assert_eq!(find(row.name).map(|found| found.id), Some(row.id));
         }
-        assert!(find("11").is_none());
+        assert!(find("12").is_none());
     }
 }

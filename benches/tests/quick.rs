@@ -12,7 +12,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Two of row 10 never come back from the flood, so this is not everybody.
-const ASKED: [&str; 7] = [
+const ASKED: [&str; 11] = [
     "tokio",
     "tokio recv_many",
     "tokio mpsc + oneshot",
@@ -20,6 +20,10 @@ const ASKED: [&str; 7] = [
     "tokio bare respawn",
     "DelayQueue",
     "DashMap of senders",
+    "warp by hand",
+    "tokio-websockets",
+    "bb8",
+    "bb8 untested",
 ];
 
 #[test]
@@ -36,7 +40,7 @@ fn every_row_runs_and_is_written_down() {
         |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("it was written");
     let results: serde_json::Value = serde_json::from_str(&read("results.json")).expect("JSON");
     let rows = results["rows"].as_object().expect("rows by id");
-    assert_eq!(rows.len(), 15, "{said}");
+    assert_eq!(rows.len(), 21, "{said}");
     for (id, row) in rows {
         let entries = row["entries"].as_array().expect("contenders");
         assert!(
@@ -74,6 +78,19 @@ fn a_run_of_one_row_leaves_the_others_as_they_were() {
     assert!(first["rows"]["4"].is_null() && both["rows"]["4"].is_object());
 }
 
+/// Those that are quick to ask.
+const PEERS: [&str; 9] = [
+    "ractor",
+    "kameo",
+    "xtra",
+    "actix",
+    "warp serve",
+    "axum",
+    "warp::ws",
+    "tokio-tungstenite",
+    "deadpool",
+];
+
 #[test]
 fn peers_do_the_same_work() {
     for row in [
@@ -85,11 +102,13 @@ fn peers_do_the_same_work() {
         "broadcast",
         "registry",
         "timer-lateness",
+        "http",
+        "ws-fan-out",
+        "pool-checkout",
     ] {
-        let output = benches(&[
-            "--quick", "--pairs", "1", "--only", "ractor", "--only", "kameo", "--only", "xtra",
-            "--only", "actix", row,
-        ]);
+        let mut words = vec!["--quick", "--pairs", "1", row];
+        words.extend(PEERS.iter().flat_map(|name| ["--only", name]));
+        let output = benches(&words);
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{said}");
         for failure in ["the run failed", "did not end"] {

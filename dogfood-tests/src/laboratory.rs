@@ -6,6 +6,7 @@ mod calls;
 mod links;
 mod mailboxes;
 mod names;
+pub mod seeds;
 mod supervision;
 mod timers;
 

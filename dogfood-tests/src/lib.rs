@@ -3,17 +3,19 @@
 //!
 //! Against the runtime: [`seed`] decides, [`stage`] is what a suite plays on, [`machine`] what it costs, [`report`] what it found, [`plot`] and [`page`]
 //! what it draws;
-//! [`suites`] are the suites. [`laboratory`] holds those that run in the runtime's laboratory, where a seed decides everything, and [`soak`] runs them.
+//! [`suites`] are the suites. [`laboratory`] holds those that run in the runtime's laboratory, where a seed decides everything, and [`soak`]
+//! runs both for hours.
 //!
 //! Against `mesher`:
 //! Modules in the order a suite uses them:
 //! [`seed`] decides, [`server`] runs the binary, [`http`] speaks to it, [`load`] sends events and remembers what was promised,
 //! [`verify`] compares the promises with the rows; [`throughput`] measures; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
-//! [`operator`] and [`postgres`] serve the suite of that name, [`api_probe`] and [`web_socket`] the suite `api`.
+//! [`operator`] serves the suite of that name, [`postgres`] that one and `pool`, [`api_probe`] and [`web_socket`] the suite `api`.
 
 use std::error::Error;
 
 pub mod api_probe;
+pub mod bars;
 pub mod browser;
 pub mod burst;
 pub mod faults;

@@ -4,16 +4,18 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use dogfood_tests::bars::Spans;
 use dogfood_tests::burst::Burst;
 use dogfood_tests::faults::{CASES, Case, Scale};
+use dogfood_tests::laboratory::seeds;
 use dogfood_tests::laboratory::{PROGRAMS, Program};
 use dogfood_tests::report::Report;
 use dogfood_tests::seed::Seed;
-use dogfood_tests::soak::{Plan, Until};
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
 use dogfood_tests::{
-    Fault, browser, burst, faults, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+    Fault, bars, browser, burst, faults, kill_nine, kill_processes, machine, page, sdks, soak,
+    throughput,
 };
 
 const HEAD: &str = "\
@@ -39,8 +41,13 @@ minutes; one that hangs is a broken promise. On a terminal a bar shows how far i
 In the laboratory, where a seed decides order, time and faults (a failure is shrunk and replayed by a number):
   laboratory [PROGRAM...] [--count SEEDS] [--seed N] [--replay TEXT] [--json] [--report FILE]
                            random programs against models, 2,000 seeds each: PROGRAMS_HERE
-  soak [--hours H] [PROGRAM...] [--seed N] [--json] [--report FILE]
-                           the same with fresh seeds for 2 hours, on every processor, until the first failure
+
+Both in turn, for hours:
+  soak [NAME...] [--hours H | --minutes M] [--seed N] [--json] [--report FILE]
+                           round after round with fresh seeds, for 2 hours or until the first failure: every suite on real
+                           threads, up to four times as large as in `cargo test`, then 200 seeds of each program; a
+                           line a round. Judges, too, that memory and threads do not grow from round to round. NAME
+                           is a suite's, a program's or both
 
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
@@ -49,6 +56,7 @@ Against a mesher process:
   faults [FAULT...]        its surroundings going wrong under load, in large: FAULTS_HERE
   load [--count N] [--connections N] [--rate N] [--event FILE]
                            real events as envelopes: accepted and stored a second, p50 and p99 of the answers
+  bars [--seconds N]       every bar of ingestion on an idle machine, each with its verdict (three minutes)
   sdks                     real SDKs send; rows and API are checked
   browser                  the dashboard in headless Chromium
 MESHER_BIN=PATH takes that binary instead of building one.
@@ -69,6 +77,10 @@ fn main() -> ExitCode {
             Some(load) => throughput::run(&load, say),
             None => return misunderstood(rest.first().copied().unwrap_or("load")),
         },
+        ["bars", rest @ ..] => match Spans::parse(rest) {
+            Some(spans) => bars::run(spans, say),
+            None => return misunderstood(rest.first().copied().unwrap_or("bars")),
+        },
         ["burst"] => burst::run(Burst::LARGE, Seed::from_env(), say).map(drop),
         ["faults", rest @ ..] => match fault_cases(rest) {
             Ok(cases) => faults::run(&cases, Scale::Large, Seed::from_env(), say).map(drop),
@@ -78,8 +90,8 @@ fn main() -> ExitCode {
         ["browser"] => browser::run(),
         [] | ["help"] => return help(),
         words if words.iter().any(|word| ["-h", "--help"].contains(word)) => return help(),
-        ["laboratory", rest @ ..] => return run_laboratory(rest, Some(2_000)),
-        ["soak", rest @ ..] => return run_laboratory(rest, None),
+        ["laboratory", rest @ ..] => return run_laboratory(rest),
+        ["soak", rest @ ..] => return run_soak(rest),
         words => return run_suites(words),
     };
     match outcome {
@@ -97,7 +109,7 @@ struct Options {
     seed: Option<u64>,
     rounds: Option<u64>,
     json: bool,
-    hours: Option<f64>,
+    length: Option<Duration>,
     replay: Option<String>,
     report: Option<String>,
 }
@@ -119,10 +131,12 @@ fn options(words: &[&str]) -> Result<Options, String> {
             "--seed" => options.seed = Some(number()?),
             "--rounds" => options.rounds = Some(number()?),
             "--json" => options.json = true,
-            "--hours" => {
-                let hours: f64 = value()?.parse().map_err(|_| "--hours".to_owned())?;
-                let fits = (0.0..=1_000.0).contains(&hours);
-                options.hours = Some(fits.then_some(hours).ok_or("--hours")?);
+            "--hours" | "--minutes" => {
+                let length: f64 = value()?.parse().map_err(|_| (*word).to_owned())?;
+                let fits = (0.0..=1_000.0).contains(&length);
+                let seconds = if *word == "--hours" { 3600.0 } else { 60.0 };
+                let length = fits.then_some(length * seconds).ok_or(*word)?;
+                options.length = Some(Duration::from_secs_f64(length));
             }
             "--replay" => options.replay = Some((*value()?).to_owned()),
             "--report" => options.report = Some((*value()?).to_owned()),
@@ -209,8 +223,8 @@ fn write_page(path: Option<&str>, reports: &[Report]) -> Result<(), Fault> {
     std::fs::write(path, page::page(reports)).map_err(|error| format!("{path}: {error}").into())
 }
 
-/// The programs that are named, all when none is: for a number of seeds each, or for hours.
-fn run_laboratory(words: &[&str], seeds: Option<u64>) -> ExitCode {
+/// The programs that are named, all when none is, for a number of seeds each.
+fn run_laboratory(words: &[&str]) -> ExitCode {
     let first_option = words.iter().position(|word| word.starts_with("--"));
     let (names, rest) = words.split_at(first_option.unwrap_or(words.len()));
     let mut programs = Vec::new();
@@ -227,33 +241,67 @@ fn run_laboratory(words: &[&str], seeds: Option<u64>) -> ExitCode {
         Ok(options) => options,
         Err(word) => return misunderstood(&word),
     };
-    let until = match (seeds, &options.replay) {
-        (_, Some(_)) => Until::Seeds(1),
-        (Some(seeds), None) => Until::Seeds(options.count.unwrap_or(seeds)),
-        (None, None) => Until::Elapsed(Duration::from_secs_f64(
-            options.hours.unwrap_or(2.0) * 3600.0,
-        )),
+    let each = match &options.replay {
+        Some(_) => 1,
+        None => options.count.unwrap_or(2_000),
     };
-    let plan = Plan {
+    let plan = seeds::Plan {
         programs,
-        until,
+        seeds: each,
         seed: options.seed.unwrap_or_else(|| Seed::from_env().number()),
-        replay: options.replay,
+        replay: options.replay.clone(),
     };
-    let json = options.json;
-    if !json {
-        println!("laboratory: {until:?}, seed {}", plan.seed);
+    if !options.json {
+        println!(
+            "laboratory: {each} seeds of each program, seed {}",
+            plan.seed
+        );
     }
-    let told = |line: &str| {
+    match seeds::run(&plan, &teller(&options)) {
+        Ok(report) => finish(&options, report),
+        Err(error) => misunderstood(&error),
+    }
+}
+
+/// The suites and programs that are named, all when none is, for hours.
+fn run_soak(words: &[&str]) -> ExitCode {
+    let first_option = words.iter().position(|word| word.starts_with("--"));
+    let (names, rest) = words.split_at(first_option.unwrap_or(words.len()));
+    let known = |name: &&&str| Suite::named(name).is_some() || Program::named(name).is_some();
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        return misunderstood(unknown);
+    }
+    let options = match options(rest) {
+        Ok(options) => options,
+        Err(word) => return misunderstood(&word),
+    };
+    let wanted = |name: &str| names.is_empty() || names.contains(&name);
+    let plan = soak::Plan {
+        suites: SUITES.iter().filter(|one| wanted(one.name)).collect(),
+        programs: PROGRAMS.iter().filter(|one| wanted(one.name)).collect(),
+        length: options.length.unwrap_or(Duration::from_secs(2 * 3600)),
+        seed: options.seed.unwrap_or_else(|| Seed::from_env().number()),
+    };
+    if !options.json {
+        println!("soak: {:?}, seed {}", plan.length, plan.seed);
+    }
+    let report = soak::run(&plan, &teller(&options));
+    finish(&options, report)
+}
+
+/// Prints how far it is, unless only the result is wanted.
+fn teller(options: &Options) -> impl Fn(&str) + Sync + use<> {
+    let json = options.json;
+    move |line| {
         if !json {
             println!("{line}");
         }
-    };
-    let report = match soak::run(&plan, &told) {
-        Ok(report) => report,
-        Err(error) => return misunderstood(&error),
-    };
-    if json {
+    }
+}
+
+/// Prints a report and writes its page.
+fn finish(options: &Options, report: Report) -> ExitCode {
+    if options.json {
         println!("{}", report.json());
     } else {
         println!("{}", report.text());

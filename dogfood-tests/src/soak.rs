@@ -1,273 +1,263 @@
-//! Running the laboratory's programs on every processor, for a number of seeds or for hours, until the first failure.
+//! For hours, round after round with fresh seeds: every suite on real threads, then the laboratory; memory and threads are watched from round
+//! to round.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use mesh_runtime::sim::Check;
-
 use crate::laboratory::Program;
+use crate::laboratory::seeds;
 use crate::machine::{self, Usage};
 use crate::plot::Curve;
 use crate::report::{Report, Verdict};
 use crate::seed::Seed;
 use crate::stage;
+use crate::suites::Suite;
+use crate::wait;
 
-/// Seeds between two looks at the clock.
-const BATCH: u64 = 20;
+/// A suite of a round is up to so many times as large as in `cargo test`: many rounds say more than few large ones.
+const TIMES_MAX: u64 = 4;
 
-/// How far resident memory may rise from the second quarter of a soak to the last: noise of the allocator, and no more.
+/// Seeds of each of the laboratory's programs in a round.
+const SEEDS: u64 = 200;
+
+/// How far resident memory, as it is after a round, may rise from the second quarter of the time to the last: noise of the allocator, whose arenas
+/// are filled unevenly, and no more.
 const RISE_MAX: f64 = 1.1;
-const RISE_BYTES_MAX: f64 = (16 << 20) as f64;
+const RISE_MIB_MAX: f64 = 16.0;
 
-/// A soak that is shorter says nothing about memory.
-const MEMORY_AFTER: Duration = Duration::from_secs(60);
+/// Threads of the operating system that may be there after a round beyond those after the first.
+const THREADS_MORE_MAX: u64 = 2;
 
-/// How long to go on.
-#[derive(Clone, Copy, Debug)]
-pub enum Until {
-    /// So many seeds for each program.
-    Seeds(u64),
-    /// So long.
-    Elapsed(Duration),
-}
+/// Rounds without which a rise of memory says nothing.
+const ROUNDS_MIN: u64 = 8;
 
-/// What to run.
+/// How long threads may take to go after a round.
+const PARTING: Duration = Duration::from_secs(10);
+
+/// What to run, and for how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Which programs.
+    /// Which suites.
+    pub suites: Vec<&'static Suite>,
+    /// Which programs of the laboratory.
     pub programs: Vec<&'static Program>,
-    /// For how long.
-    pub until: Until,
+    /// For how long. The round that has begun is played to its end.
+    pub length: Duration,
     /// The number all seeds follow from.
     pub seed: u64,
-    /// One run of each program, as a failure said.
-    pub replay: Option<String>,
 }
 
+/// What was seen so far.
 #[derive(Default)]
-struct Progress {
-    /// Seeds that held, by program.
+struct Seen {
+    rounds: u64,
+    /// Rounds that held, by suite.
     held: Vec<u64>,
-    /// Seeds given out, by program.
-    given: Vec<u64>,
-    next: usize,
-    failed: Option<(usize, String)>,
+    /// Seeds of the laboratory that held.
+    seeds: u64,
+    failures: Vec<String>,
     memory: Curve,
-    told: u64,
+    /// Threads after each round.
+    threads: Vec<u64>,
 }
 
-struct Soak<'a> {
-    plan: &'a Plan,
-    start: Instant,
-    progress: Mutex<Progress>,
-    say: &'a (dyn Fn(&str) + Sync),
-}
-
-/// Runs the plan, and calls `say` with a line now and then.
-///
-/// # Errors
-/// What is wrong with the text to replay.
-pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Result<Report, String> {
-    if let Some(replay) = &plan.replay {
-        drop(Check::new(1).only(replay)?);
-    }
-    let cpu = machine::cpu_seconds();
-    let soak = Soak {
-        plan,
-        start: stage::now(),
-        progress: Mutex::new(Progress {
-            held: vec![0; plan.programs.len()],
-            given: vec![0; plan.programs.len()],
-            ..Progress::default()
-        }),
-        say,
+/// Plays rounds until the time is over or something breaks, and calls `say` with a line after each.
+#[must_use]
+pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Report {
+    let (start, cpu) = (stage::now(), machine::cpu_seconds());
+    let mut seeds = Seed::new(plan.seed);
+    let mut seen = Seen {
+        held: vec![0; plan.suites.len()],
+        ..Seen::default()
     };
-    thread::scope(|scope| {
-        for worker in 0..machine::processors() {
-            let soak = &soak;
-            // A thread that could not be had is made up for by the others.
-            drop(
-                thread::Builder::new()
-                    .name(format!("soak-{worker}"))
-                    .spawn_scoped(scope, move || soak.work()),
-            );
-        }
-    });
-    let wall = soak.start.elapsed();
-    let progress = soak
-        .progress
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    while seen.failures.is_empty() && (seen.rounds == 0 || start.elapsed() < plan.length) {
+        seen.round(plan, &mut seeds);
+        seen.look(start);
+        say(&seen.line(plan, start));
+    }
     let usage = Usage {
-        wall_seconds: wall.as_secs_f64(),
+        wall_seconds: start.elapsed().as_secs_f64(),
         cpu_seconds: machine::cpu_seconds() - cpu,
         resident_bytes: machine::resident_bytes(),
         resident_bytes_max: machine::resident_bytes_max(),
         threads: machine::threads(),
     };
-    Ok(report(plan, progress, usage, wall))
+    seen.report(plan, usage)
 }
 
-impl Soak<'_> {
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Which program is next, and with which seeds.
-    fn next(&self) -> Option<(usize, Check)> {
-        let mut progress = self.lock();
-        if progress.failed.is_some() {
-            return None;
+impl Seen {
+    /// Each suite once, in its turn, then the laboratory; until the first failure.
+    fn round(&mut self, plan: &Plan, seeds: &mut Seed) {
+        self.rounds += 1;
+        for (place, suite) in plan.suites.iter().enumerate() {
+            let seed = seeds.next_u64();
+            let count = suite.count_small * (1 + seeds.below(TIMES_MAX));
+            let report = suite.run(count, seed, false);
+            if !report.holds() {
+                self.failures.push(format!(
+                    "round {}, {}; again with\n  cargo run -p dogfood-tests --release -- {} --count {count} --seed {seed}\n{}",
+                    self.rounds,
+                    suite.name,
+                    suite.name,
+                    report.text()
+                ));
+                return;
+            }
+            self.held[place] += 1;
         }
-        for _ in 0..self.plan.programs.len() {
-            let place = progress.next % self.plan.programs.len();
-            progress.next += 1;
-            let given = progress.given[place];
-            let batch = match self.plan.until {
-                Until::Seeds(seeds) => BATCH.min(seeds - given),
-                Until::Elapsed(length) if self.start.elapsed() < length => BATCH,
-                Until::Elapsed(_) => 0,
-            };
-            if batch == 0 {
-                continue;
-            }
-            progress.given[place] += batch;
-            // Each batch has a base of its own, far from the others.
-            let base = Seed::new(self.plan.seed ^ (place as u64) << 56 ^ given).next_u64();
-            let check = Check::new(batch).base(base).seeds(batch);
-            return match &self.plan.replay {
-                Some(replay) => Some((place, check.only(replay).expect("it was tried before"))),
-                None => Some((place, check)),
-            };
+        if plan.programs.is_empty() {
+            return;
         }
-        None
-    }
-
-    fn work(&self) {
-        while let Some((place, check)) = self.next() {
-            let outcome = self.plan.programs[place].run(check);
-            let mut progress = self.lock();
-            match outcome {
-                Ok(held) => progress.held[place] += held,
-                Err(failure) if progress.failed.is_none() => {
-                    progress.failed = Some((place, failure.to_string()));
-                }
-                Err(_) => {}
-            }
-            self.tell(&mut progress);
-        }
-    }
-
-    /// Samples the memory, and says how far it is, some twenty times in all.
-    fn tell(&self, progress: &mut Progress) {
-        let elapsed = self.start.elapsed();
-        let resident = machine::resident_bytes() as f64;
-        progress
-            .memory
-            .add(elapsed.as_secs_f64(), resident / f64::from(1 << 20));
-        let done = match self.plan.until {
-            Until::Seeds(seeds) => {
-                progress.held.iter().sum::<u64>() * 20
-                    / (seeds * self.plan.programs.len() as u64).max(1)
-            }
-            Until::Elapsed(length) => {
-                u64::try_from(elapsed.as_nanos() * 20 / length.as_nanos().max(1)).unwrap_or(20)
-            }
+        let laboratory = seeds::Plan {
+            programs: plan.programs.clone(),
+            seeds: SEEDS,
+            seed: seeds.next_u64(),
+            replay: None,
         };
-        if done > progress.told {
-            progress.told = done;
-            (self.say)(&format!(
-                "  {:>3} % {} seeds in {:.0} s, {:.0} MiB resident",
-                done * 5,
-                progress.held.iter().sum::<u64>(),
-                elapsed.as_secs_f64(),
-                resident / f64::from(1 << 20)
-            ));
+        match seeds::run(&laboratory, &|_| {}) {
+            Ok(report) if report.holds() => self.seeds += report.count,
+            Ok(report) => self.failures.extend(report.failures),
+            Err(error) => self.failures.push(error),
         }
     }
-}
 
-fn report(plan: &Plan, progress: Progress, usage: Usage, wall: Duration) -> Report {
-    let mut report = Report {
-        suite: "laboratory",
-        sentence: "Random programs in the runtime's laboratory, each seed another one, compared with reference models.",
-        seed: plan.seed,
-        count: progress.given.iter().sum(),
-        workers: machine::processors(),
-        usage,
-        ..Report::default()
-    };
-    let seconds = wall.as_secs_f64().max(0.001);
-    let held: u64 = progress.held.iter().sum();
-    report
-        .rows
-        .push(("seeds that held".to_owned(), held.into()));
-    report.rows.push((
-        "seeds a second".to_owned(),
-        ((held as f64 / seconds).round() as u64).into(),
-    ));
-    for (place, program) in plan.programs.iter().enumerate() {
-        let failure = progress
-            .failed
-            .as_ref()
-            .filter(|(failed, _)| *failed == place);
-        report.verdicts.push(Verdict {
-            guarantee: program.guarantees,
-            invariant: program.sentence,
-            holds: failure.is_none() && progress.held[place] > 0,
-            seen: format!("{}: {} seeds held", program.name, progress.held[place]),
+    /// Notes what the program takes after a round.
+    fn look(&mut self, start: Instant) {
+        // A thread that has been told to end takes its time on a busy machine; one that stays is seen.
+        let most = self.threads_max();
+        let _ = wait::until("threads to go", PARTING, || match machine::threads() {
+            threads if threads <= most => Ok(()),
+            threads => Err(format!("{threads} threads")),
         });
-        report
-            .failures
-            .extend(failure.map(|(_, text)| text.clone()));
+        self.threads.push(machine::threads());
+        let resident = machine::resident_bytes() as f64 / f64::from(1 << 20);
+        self.memory.add(start.elapsed().as_secs_f64(), resident);
     }
-    if matches!(plan.until, Until::Elapsed(_)) && wall >= MEMORY_AFTER {
-        let (before, after) = (
-            progress.memory.highest(0.25, 0.5),
-            progress.memory.highest(0.75, 1.0),
+
+    /// Threads there may be after a round.
+    fn threads_max(&self) -> u64 {
+        let first = self.threads.first().copied();
+        first.map_or(u64::MAX, |first| first + THREADS_MORE_MAX)
+    }
+
+    fn line(&self, plan: &Plan, start: Instant) -> String {
+        format!(
+            "  round {:>4}, {:>6.0} of {:.0} s: {} suites and {} seeds {}, {:.0} MiB resident, {} threads",
+            self.rounds,
+            start.elapsed().as_secs_f64(),
+            plan.length.as_secs_f64(),
+            self.held.iter().sum::<u64>(),
+            self.seeds,
+            if self.failures.is_empty() {
+                "held"
+            } else {
+                "held, then one broke"
+            },
+            machine::resident_bytes() as f64 / f64::from(1 << 20),
+            self.threads.last().unwrap_or(&0),
+        )
+    }
+
+    fn report(self, plan: &Plan, usage: Usage) -> Report {
+        let mut report = Report {
+            suite: "soak",
+            sentence: "Every suite on real threads and the laboratory's programs, round after round with fresh seeds.",
+            seed: plan.seed,
+            count: self.rounds,
+            workers: machine::processors(),
+            usage,
+            ..Report::default()
+        };
+        for (suite, held) in plan.suites.iter().zip(&self.held) {
+            report
+                .rows
+                .push((format!("rounds of {}", suite.name), (*held).into()));
+        }
+        report
+            .rows
+            .push(("seeds of the laboratory".to_owned(), self.seeds.into()));
+        report.verdicts.push(Verdict {
+            guarantee: "–",
+            invariant: "every suite and every seed of every round held",
+            holds: self.failures.is_empty(),
+            seen: format!(
+                "{} rounds, {} runs of suites, {} seeds",
+                self.rounds,
+                self.held.iter().sum::<u64>(),
+                self.seeds
+            ),
+        });
+        let (first, most) = (
+            self.threads.first().copied().unwrap_or(0),
+            self.threads.iter().copied().max().unwrap_or(0),
         );
-        let most = (before * RISE_MAX).max(before + RISE_BYTES_MAX / f64::from(1 << 20));
         report.verdicts.push(Verdict {
             guarantee: "A20",
-            invariant: "resident memory does not rise from the second quarter of the time to the last",
-            holds: after <= most,
-            seen: format!("{before:.1} MiB, then {after:.1} MiB"),
+            invariant: "no more than two threads are there after any round that were not there after the first",
+            holds: most <= first + THREADS_MORE_MAX,
+            seen: format!("{first}, and {most} at most"),
         });
+        if self.rounds >= ROUNDS_MIN {
+            report.verdicts.push(memory_verdict(&self.memory));
+        }
+        report.failures = self.failures;
+        report
+            .plots
+            .push(self.memory.plot("resident memory after each round, in MiB"));
+        report
     }
-    report
-        .plots
-        .push(progress.memory.plot("resident memory in MiB"));
-    report
+}
+
+/// Whether memory stays where it is after the first rounds, which fill caches and the allocator's arenas.
+fn memory_verdict(memory: &Curve) -> Verdict {
+    let (before, after) = (memory.highest(0.25, 0.5), memory.highest(0.75, 1.0));
+    Verdict {
+        guarantee: "A17 A20",
+        invariant: "resident memory after a round does not rise from the second quarter to the last, but for a tenth or 16 MiB",
+        holds: after <= (before * RISE_MAX).max(before + RISE_MIB_MAX),
+        seen: format!("{before:.1} MiB, then {after:.1} MiB"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Plan, Until, run};
-    use crate::laboratory::PROGRAMS;
+    use std::time::Duration;
+
+    use super::{Plan, memory_verdict, run};
+    use crate::laboratory::Program;
+    use crate::plot::Curve;
+    use crate::suites::Suite;
 
     #[test]
-    fn every_seed_of_the_plan_is_run_and_reported() {
+    fn a_round_plays_what_is_planned_and_is_told() {
         let plan = Plan {
-            programs: PROGRAMS.iter().collect(),
-            until: Until::Seeds(25),
+            suites: Suite::named("registry").into_iter().collect(),
+            programs: Program::named("timers").into_iter().collect(),
+            length: Duration::ZERO,
             seed: 7,
-            replay: None,
         };
-        let report = run(&plan, &|_| {}).expect("nothing is to be replayed");
+        let told = std::sync::Mutex::new(Vec::new());
+        let report = run(&plan, &|line| {
+            told.lock()
+                .expect("nobody panics with it")
+                .push(line.to_owned());
+        });
         assert!(report.holds(), "{}", report.text());
-        assert_eq!(report.count, 25 * PROGRAMS.len() as u64);
-        assert_eq!(report.rows[0].1, 25 * PROGRAMS.len() as u64);
+        assert_eq!(report.count, 1, "a round that has begun is played");
+        assert_eq!(report.rows[0].1, 1);
+        assert_eq!(report.rows[1].1, 200);
+        assert_eq!(told.into_inner().expect("nobody panics with it").len(), 1);
     }
 
     #[test]
-    fn what_cannot_be_replayed_is_refused() {
-        let plan = Plan {
-            programs: PROGRAMS.iter().take(1).collect(),
-            until: Until::Seeds(1),
-            seed: 7,
-            replay: Some("seven".to_owned()),
+    fn memory_that_grows_round_by_round_is_judged() {
+        let grown = |each: f64| {
+            let mut memory = Curve::default();
+            for round in 0..40_u32 {
+                memory.add(f64::from(round), 100.0 + each * f64::from(round));
+            }
+            memory_verdict(&memory)
         };
-        assert!(run(&plan, &|_| {}).is_err());
+        assert!(grown(0.5).holds, "noise");
+        assert!(!grown(2.0).holds, "a leak");
     }
 }

@@ -13,6 +13,7 @@ mod jobs;
 mod links;
 mod mailboxes;
 mod memory;
+mod pool;
 mod registry;
 mod rooms;
 mod scheduler;
@@ -139,6 +140,15 @@ pub const SUITES: &[Suite] = &[
         count_small: 2_000,
         bytes_each: 4_000,
         play: jobs::play,
+    },
+    Suite {
+        name: "pool",
+        sentence: "Lets many processes contend for few connections to a real PostgreSQL, breaks transactions off, restarts the server, and compares the rows with what was acknowledged.",
+        unit: "transactions",
+        count: 20_000,
+        count_small: 400,
+        bytes_each: 0,
+        play: pool::play,
     },
     Suite {
         name: "shutdown",

@@ -356,3 +356,6 @@ where
     spawn(&home, birth, body);
     Address(home)
 }
+
+#[cfg(all(test, mesh_loom))]
+mod every_order;

@@ -56,7 +56,7 @@ pub use tls::Tls;
 pub use crate::tls::TlsError;
 
 use crate::{ChildSpec, DynamicSupervisor, ShutdownType, Strategy, Supervisor};
-use connection::{Handler, PeerAddress, Server};
+use connection::{Handler, Line, Server};
 use gate::Gate;
 
 /// What the listener gets beyond the drain timeout before it is killed.
@@ -141,5 +141,11 @@ where
 /// Rejects when the filter is not served by [`server`].
 #[must_use]
 pub fn peer_address() -> impl Filter<Extract = (SocketAddr,), Error = Rejection> + Copy {
-    warp::ext::get::<PeerAddress>().map(|peer: PeerAddress| peer.0)
+    warp::ext::get::<Arc<Line>>().map(|line: Arc<Line>| line.peer)
+}
+
+/// Extracts where a request leaves who takes its connection over.
+#[cfg(feature = "ws")]
+pub(crate) fn takeover() -> impl Filter<Extract = (upgrade::Takeover,), Error = Rejection> + Copy {
+    warp::ext::get::<Arc<Line>>().map(|line: Arc<Line>| line.takeover.clone())
 }

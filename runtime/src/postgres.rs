@@ -19,7 +19,7 @@ mod transaction;
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -181,7 +181,8 @@ struct Shared {
     system: System,
     id: String,
     checkout_timeout: Option<Duration>,
-    current: Mutex<Option<Arc<Life>>>,
+    /// The life that lent last. Its process owns it: a handle that remembers a life that has ended keeps no connection open.
+    current: Mutex<Weak<Life>>,
 }
 
 impl Pool {
@@ -207,7 +208,7 @@ impl Pool {
             system,
             id,
             checkout_timeout,
-            current: Mutex::new(None),
+            current: Mutex::new(Weak::new()),
         };
         Self {
             shared: Arc::new(shared),
@@ -252,11 +253,7 @@ impl Pool {
 
     async fn checkout(&self) -> Result<Client, PoolError> {
         let life = self.life().await?;
-        let deadline = self
-            .shared
-            .checkout_timeout
-            .unwrap_or(life.checkout_timeout);
-        life.checkout(deadline).await
+        life.checkout(self.shared.checkout_timeout).await
     }
 
     /// How the pool fares now.
@@ -269,7 +266,7 @@ impl Pool {
 
     /// The current life, asked for once and remembered until it ends.
     async fn life(&self) -> Result<Arc<Life>, PoolError> {
-        let known = self.shared.current.lock().clone();
+        let known = self.shared.current.lock().upgrade();
         if let Some(life) = known.filter(|life| !life.is_closed()) {
             return Ok(life);
         }
@@ -282,7 +279,7 @@ impl Pool {
             .call(Message::Life)
             .await
             .map_err(|_| PoolError::Closed)?;
-        *self.shared.current.lock() = Some(life.clone());
+        *self.shared.current.lock() = Arc::downgrade(&life);
         Ok(life)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{self, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::mailbox::lanes::{LaneItem, Question, SystemLane, wake_all};
 use crate::pid::Pid;
 use crate::reference::Ref;
 use crate::scheduler::Task;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crate::telemetry::{PROCESS_PANICKED, count};
 
 pub(crate) mod context;
@@ -56,7 +56,7 @@ pub(crate) struct Process {
     /// The waker of its task, which stands in the lane, so that its own worker can tell it from others without the lock.
     task: [AtomicUsize; 2],
     /// Whether it has taken a message and not yet asked for the next.
-    in_message: AtomicBool,
+    in_message: atomic::AtomicBool,
     mailbox: Arc<dyn MailboxView>,
     /// Signals and questions that wait; lets the process skip the lock between messages.
     signals: AtomicUsize,
@@ -240,7 +240,7 @@ impl Process {
             last_panic: birth.last_panic.clone().unwrap_or_else(ExitReason::normal),
             poll_phase: AtomicU64::new(0),
             task: [AtomicUsize::new(0), AtomicUsize::new(0)],
-            in_message: AtomicBool::new(false),
+            in_message: atomic::AtomicBool::new(false),
             mailbox,
             signals: AtomicUsize::new(0),
             interrupted: AtomicBool::new(false),
@@ -421,3 +421,6 @@ impl Process {
         self.interrupted.load(Ordering::Acquire)
     }
 }
+
+#[cfg(all(test, mesh_loom))]
+pub(crate) mod every_order;

@@ -9,11 +9,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::CallError;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex};
 use crate::telemetry::{Counters, LostTo};
 
 /// Answers one call. Carried by the call's message; may be kept and used later, from anywhere.

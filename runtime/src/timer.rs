@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::limits::TIMER_TICK;
 use crate::pid::Pid;
+use crate::sync::Mutex;
 use crate::telemetry::Counters;
 
 pub(crate) mod awaited;
@@ -254,3 +254,6 @@ pub(crate) async fn timeout<F: Future>(
     })
     .await
 }
+
+#[cfg(all(test, mesh_loom))]
+mod every_order;

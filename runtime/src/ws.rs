@@ -47,6 +47,7 @@ mod frame;
 mod handshake;
 mod heartbeat;
 mod outgoing;
+mod side;
 mod wire;
 
 use std::fmt;
@@ -65,7 +66,7 @@ pub use connection::Connection;
 pub use frame::{Close, Frame};
 
 use crate::RoomPolicy;
-use crate::http::upgrade::Takeover;
+use crate::http::{self, upgrade::Takeover};
 use handshake::Refusal;
 
 /// Bytes of one message at most: what a browser may reasonably send at once.
@@ -138,8 +139,10 @@ pub enum Next {
     Close(u16, String),
 }
 
-/// One end of one WebSocket. The callbacks run one at a time, in a process of their own; while one runs, this connection
-/// reads and writes nothing, so a callback that has long work hands it to a [`Job`](crate::Job) or another process.
+/// One end of one WebSocket. The callbacks run one at a time, in a process of their own. While one waits for something, the connection goes on
+/// by itself: what was sent goes out, and so do room frames; pings are sent and answered; the peer's close is answered. The peer's
+/// next message waits until the callback is done, and so do messages of other processes and the end of the server, so a callback that has
+/// long work hands it to a [`Job`](crate::Job) or another process.
 ///
 /// A panic in a callback closes 1011 and ends the process as a panic does; nobody else notices.
 pub trait Socket: Sized + Send + 'static {
@@ -201,7 +204,7 @@ impl fmt::Debug for Upgrade {
 pub fn upgrade() -> impl Filter<Extract = (Upgrade,), Error = Rejection> + Copy {
     warp::get()
         .and(warp::header::headers_cloned())
-        .and(warp::ext::get::<Takeover>())
+        .and(http::takeover())
         .and(warp::ext::optional::<OnUpgrade>())
         .and_then(|headers: HeaderMap, takeover, on_upgrade| async move {
             if handshake::is_asked(&headers) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,8 +12,11 @@ use super::ids::{EventId, IssueId, ProjectId};
 use super::severity::Severity;
 use super::stacktrace::{Exception, Frame, Stacktrace};
 
-/// The version of [`RawEvent::to_bytes`]; older ones stay readable.
-const RAW_EVENT_VERSION: u8 = 1;
+/// The version of [`RawEvent::to_bytes`].
+const RAW_EVENT_VERSION: u8 = 2;
+
+/// The version before, which carried no facts; it stays readable.
+const RAW_EVENT_VERSION_WITHOUT_FACTS: u8 = 1;
 
 /// Version (1), event id (16), project id (16), received at (8).
 const RAW_EVENT_HEADER_BYTES: usize = 1 + 16 + 16 + 8;
@@ -27,6 +30,8 @@ pub struct RawEvent {
     pub project_id: ProjectId,
     /// When the door took it, by our clock; whole microseconds.
     pub received_at: Timestamp,
+    /// The part of the payload that a [`NormalEvent`] is read from, as JSON; empty if only the payload tells.
+    pub facts: Bytes,
     /// The normalised event as JSON in Sentry's shape, compressed with zstd.
     pub payload: Bytes,
 }
@@ -56,34 +61,51 @@ impl fmt::Display for RawEventError {
 impl std::error::Error for RawEventError {}
 
 impl RawEvent {
-    /// The bytes the spool stores: version (1 byte), event id (16), project id (16), received at in microseconds since 1970 (8, little endian), payload (the rest).
+    /// The bytes the spool stores: version (1 byte), event id (16), project id (16), received at in microseconds since 1970 (8, little
+    /// endian), length of the facts in bytes (4, little endian), facts, payload (the rest).
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(RAW_EVENT_HEADER_BYTES + self.payload.len());
+        let len = RAW_EVENT_HEADER_BYTES + 4 + self.facts.len() + self.payload.len();
+        let mut bytes = BytesMut::with_capacity(len);
         bytes.put_u8(RAW_EVENT_VERSION);
         bytes.put_slice(self.event_id.as_uuid().as_bytes());
         bytes.put_slice(self.project_id.as_uuid().as_bytes());
         bytes.put_i64_le(self.received_at.as_microsecond());
+        bytes.put_u32_le(
+            u32::try_from(self.facts.len()).expect("an event is bounded to a few megabytes"),
+        );
+        bytes.put_slice(&self.facts);
         bytes.put_slice(&self.payload);
         bytes.freeze()
     }
 
-    /// Reads what [`RawEvent::to_bytes`] wrote; the payload shares the given buffer.
+    /// Reads what [`RawEvent::to_bytes`] wrote, in this version or an older one; facts and payload share the given buffer.
     ///
     /// # Errors
     /// If the bytes are too few or of a version this program does not know.
     pub fn from_bytes(bytes: &Bytes) -> Result<Self, RawEventError> {
         let version = *bytes.first().ok_or(RawEventError::Truncated)?;
-        if version != RAW_EVENT_VERSION {
+        if !matches!(version, RAW_EVENT_VERSION | RAW_EVENT_VERSION_WITHOUT_FACTS) {
             return Err(RawEventError::UnknownVersion(version));
         }
-        if bytes.len() < RAW_EVENT_HEADER_BYTES {
-            return Err(RawEventError::Truncated);
-        }
-        let uuid_at = |start: usize| {
-            Uuid::from_slice(&bytes[start..start + 16]).map_err(|_| RawEventError::Truncated)
+        let (header, mut rest) = bytes
+            .split_at_checked(RAW_EVENT_HEADER_BYTES)
+            .ok_or(RawEventError::Truncated)?;
+        let facts_len = if version == RAW_EVENT_VERSION {
+            rest.try_get_u32_le()
+                .map_err(|_| RawEventError::Truncated)?
+                .try_into()
+                .map_err(|_| RawEventError::Truncated)?
+        } else {
+            0
         };
-        let micros: [u8; 8] = bytes[33..RAW_EVENT_HEADER_BYTES]
+        let (facts, payload) = rest
+            .split_at_checked(facts_len)
+            .ok_or(RawEventError::Truncated)?;
+        let uuid_at = |start: usize| {
+            Uuid::from_slice(&header[start..start + 16]).map_err(|_| RawEventError::Truncated)
+        };
+        let micros: [u8; 8] = header[33..]
             .try_into()
             .map_err(|_| RawEventError::Truncated)?;
         Ok(Self {
@@ -91,7 +113,8 @@ impl RawEvent {
             project_id: uuid_at(17)?.into(),
             received_at: Timestamp::from_microsecond(i64::from_le_bytes(micros))
                 .map_err(|_| RawEventError::InvalidTime)?,
-            payload: bytes.slice(RAW_EVENT_HEADER_BYTES..),
+            facts: bytes.slice_ref(facts),
+            payload: bytes.slice_ref(payload),
         })
     }
 }
@@ -345,30 +368,46 @@ mod tests {
     use proptest::prelude::{any, prop_assert_eq, proptest};
     use uuid::Uuid;
 
-    fn raw(id: u128, micros: i64, payload: Vec<u8>) -> RawEvent {
+    fn raw(id: u128, micros: i64, facts: Vec<u8>, payload: Vec<u8>) -> RawEvent {
         RawEvent {
             event_id: Uuid::from_u128(id).into(),
             project_id: Uuid::from_u128(!id).into(),
             received_at: Timestamp::from_microsecond(micros).unwrap(),
+            facts: facts.into(),
             payload: payload.into(),
         }
     }
 
+    fn header(version: u8) -> Vec<u8> {
+        let mut bytes = vec![version];
+        bytes.extend([0; 15]);
+        bytes.push(1);
+        bytes.extend([255; 15]);
+        bytes.push(254);
+        bytes.extend([2, 0, 0, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
     #[test]
     fn the_bytes_on_disk_never_change() {
-        let bytes = raw(1, 2, vec![9]).to_bytes();
-        let mut expected = vec![1];
-        expected.extend([0; 15]);
-        expected.push(1);
-        expected.extend([255; 15]);
-        expected.push(254);
-        expected.extend([2, 0, 0, 0, 0, 0, 0, 0, 9]);
+        let bytes = raw(1, 2, vec![7, 8], vec![9]).to_bytes();
+        let mut expected = header(2);
+        expected.extend([2, 0, 0, 0, 7, 8, 9]);
         assert_eq!(bytes, expected);
+    }
+
+    /// What a Mesher before this one left in the spool is read on.
+    #[test]
+    fn records_without_facts_are_read() {
+        let mut old = header(1);
+        old.push(9);
+        let event = RawEvent::from_bytes(&old.into());
+        assert_eq!(event, Ok(raw(1, 2, vec![], vec![9])));
     }
 
     #[test]
     fn torn_and_foreign_bytes_are_errors() {
-        let bytes = raw(1, 2, vec![]).to_bytes();
+        let bytes = raw(1, 2, vec![7, 8], vec![]).to_bytes();
         for len in 0..bytes.len() {
             assert_eq!(
                 RawEvent::from_bytes(&bytes.slice(..len)),
@@ -384,13 +423,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn raw_events_read_back(id in any::<u128>(), micros in 0..=253_402_207_200_000_000_i64, payload in any::<Vec<u8>>()) {
-            let event = raw(id, micros, payload);
+        fn raw_events_read_back(id in any::<u128>(), micros in 0..=253_402_207_200_000_000_i64, facts in any::<Vec<u8>>(), payload in any::<Vec<u8>>()) {
+            let event = raw(id, micros, facts, payload);
             prop_assert_eq!(RawEvent::from_bytes(&event.to_bytes()), Ok(event));
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in any::<Vec<u8>>()) {
+        fn any_bytes_are_read_without_panic(version in 0_u8..4, bytes in any::<Vec<u8>>()) {
+            let bytes: Vec<u8> = std::iter::once(version).chain(bytes).collect();
             let _ = RawEvent::from_bytes(&bytes.into());
         }
     }

@@ -333,6 +333,7 @@ fn unreadable(bytes: &Bytes, at: Timestamp, error: &RawEventError) -> Quarantine
             event_id: Uuid::nil().into(),
             project_id: Uuid::nil().into(),
             received_at: at,
+            facts: Bytes::new(),
             payload: bytes.clone(),
         },
         reason: format!("a record of the spool is no event of this version: {error}"),

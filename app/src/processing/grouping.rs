@@ -39,9 +39,7 @@ impl std::error::Error for ProcessingError {}
 /// # Errors
 /// If the payload is not what [`crate::processing::normalize`] writes.
 pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
-    let json = payload_json(&raw.payload)?;
-    let event: NormalEvent =
-        serde_json::from_slice(&json).map_err(|error| ProcessingError::Json(error.to_string()))?;
+    let event = normal_event(raw)?;
     let fingerprints = fingerprint::fingerprints(&event);
     let candidates = fingerprints
         .iter()
@@ -87,6 +85,16 @@ pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
         sdk_version: event.sdk.version,
         client_fingerprint: event.fingerprint,
     })
+}
+
+/// The event as grouping reads it: from the facts that the door put beside the payload, else from the payload.
+fn normal_event(raw: &RawEvent) -> Result<NormalEvent, ProcessingError> {
+    let read = if raw.facts.is_empty() {
+        serde_json::from_slice(&payload_json(&raw.payload)?)
+    } else {
+        serde_json::from_slice(&raw.facts)
+    };
+    read.map_err(|error| ProcessingError::Json(error.to_string()))
 }
 
 /// The JSON of a normalised event, from its compressed payload.

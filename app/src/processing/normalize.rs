@@ -4,6 +4,7 @@ mod attributes;
 mod bounds;
 mod event;
 mod exceptions;
+mod facts;
 mod json;
 mod native;
 mod parser;
@@ -15,6 +16,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use zstd::bulk::Compressor;
 
@@ -109,10 +111,13 @@ fn finish(given: Map<'_>, context: &EventContext) -> Result<RawEvent, InvalidEve
     let mut json = Vec::with_capacity(JSON_BYTES_GUESS);
     event.write(&mut json);
     let payload = compress(&json).map_err(|error| InvalidEvent::Compression(error.to_string()))?;
+    json.clear();
+    facts::write(&event, &mut json);
     Ok(RawEvent {
         event_id,
         project_id: context.project_id,
         received_at,
+        facts: Bytes::copy_from_slice(&json),
         payload: payload.into(),
     })
 }

@@ -194,10 +194,7 @@ fn line(bytes: &[u8], start: usize) -> (&[u8], usize) {
 }
 
 fn line_len(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(bytes.len())
+    memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())
 }
 
 fn object(line: &[u8]) -> Option<Map<String, Value>> {

@@ -1,5 +1,6 @@
 //! Events that could not be processed or stored: what there is, and taking one out to try it again.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::{Client, Error, GenericClient, Row};
@@ -93,6 +94,7 @@ pub async fn find(
         event_id: EventId::from_uuid(row.get(0)),
         project_id: project,
         received_at: row.get(1),
+        facts: Bytes::new(),
         payload: row.get::<_, Vec<u8>>(2).into(),
     }))
 }

@@ -15,6 +15,7 @@ fn put_aside(event: &GroupedEvent) -> Quarantined {
             event_id: event.event_id,
             project_id: event.project_id,
             received_at: event.received_at,
+            facts: Vec::new().into(),
             payload: event.payload.clone(),
         },
         reason: "processing panicked".to_owned(),

@@ -191,6 +191,7 @@ async fn quarantined_and_filtered_events_of_the_chunk_are_counted_once() {
             event_id: lost.event_id,
             project_id: project.id,
             received_at: lost.received_at,
+            facts: Vec::new().into(),
             payload: lost.payload,
         },
         reason: "the processor died of it \0".into(),

@@ -61,6 +61,7 @@ const RUNTIME: Table = &[
             "pid",
             "limits",
             "scheduler",
+            "sync",
             "telemetry",
         ],
     ),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -76,6 +76,11 @@ impl Activity {
         }
     }
 
+    /// The system whose clock it goes by.
+    pub(super) fn system(&self) -> &System {
+        &self.system
+    }
+
     /// Notes a request in hand, until the value returned is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Request {
         self.phase.lock().requests += 1;
@@ -130,7 +135,33 @@ pub(crate) fn sleep(system: &System, duration: Duration) -> Sleep {
 pub(super) struct Watchdog<'a> {
     activity: &'a Activity,
     options: &'a Options,
-    armed: Option<(Duration, Sleep)>,
+    armed: Option<Armed>,
+}
+
+/// A timer of the system's wheel that is set. It goes to the wheel once for each task that waits for it, not at each poll.
+pub(crate) struct Armed {
+    pub(crate) at: Duration,
+    timer: Sleep,
+    wakes: Option<Waker>,
+}
+
+impl Armed {
+    pub(crate) fn new(system: &System, at: Duration, now: Duration) -> Self {
+        Self {
+            at,
+            timer: sleep(system, at.saturating_sub(now)),
+            wakes: None,
+        }
+    }
+
+    pub(crate) fn poll(&mut self, now: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let wakes_this = |waker: &Waker| waker.will_wake(cx.waker());
+        if now < self.at && self.wakes.as_ref().is_some_and(wakes_this) {
+            return Poll::Pending;
+        }
+        self.wakes = Some(cx.waker().clone());
+        self.timer.as_mut().poll(cx)
+    }
 }
 
 impl<'a> Watchdog<'a> {
@@ -153,11 +184,11 @@ impl<'a> Watchdog<'a> {
             if due <= now {
                 return Poll::Ready(overdue);
             }
-            if self.armed.as_ref().is_none_or(|(at, _)| due < *at) {
-                self.armed = Some((due, sleep(&self.activity.system, due - now)));
+            if self.armed.as_ref().is_none_or(|armed| due < armed.at) {
+                self.armed = Some(Armed::new(&self.activity.system, due, now));
             }
-            if let Some((_, timer)) = &mut self.armed
-                && timer.as_mut().poll(cx).is_pending()
+            if let Some(armed) = &mut self.armed
+                && armed.poll(now, cx).is_pending()
             {
                 return Poll::Pending;
             }

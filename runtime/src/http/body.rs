@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,9 +11,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 
-use super::activity::{Request, Sleep, sleep};
+use super::activity::{Activity, Request, Sleep, sleep};
 use super::limits::Options;
-use crate::System;
 
 type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -20,19 +20,19 @@ type BodyError = Box<dyn Error + Send + Sync>;
 pub(super) struct RequestBody {
     inner: Incoming,
     bytes_left: u64,
-    system: System,
+    activity: Arc<Activity>,
     due: Duration,
     // Made when the body first keeps its reader waiting. In a mutex only to be `Sync`, which warp asks for.
     timer: Mutex<Option<Sleep>>,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, system: System, options: &Options) -> Self {
-        let due = system.clock().now() + options.body_timeout;
+    pub(super) fn new(inner: Incoming, activity: Arc<Activity>, options: &Options) -> Self {
+        let due = activity.system().clock().now() + options.body_timeout;
         Self {
             inner,
             bytes_left: options.body_bytes_max,
-            system,
+            activity,
             due,
             timer: Mutex::new(None),
         }
@@ -63,8 +63,8 @@ impl Body for RequestBody {
             return Poll::Ready(frame.map(|frame| this.admit(frame?)));
         }
         let timer = this.timer.get_mut().get_or_insert_with(|| {
-            let now = this.system.clock().now();
-            sleep(&this.system, this.due.saturating_sub(now))
+            let system = this.activity.system();
+            sleep(system, this.due.saturating_sub(system.clock().now()))
         });
         timer
             .as_mut()

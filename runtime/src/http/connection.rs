@@ -34,9 +34,13 @@ pub(super) type Handler = Arc<
     dyn Fn(Request<RequestBody>) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync,
 >;
 
-/// The remote address, in a request's extensions.
-#[derive(Clone, Copy)]
-pub(super) struct PeerAddress(pub(super) SocketAddr);
+/// What the requests of one connection share. In each request's extensions, where filters find it.
+pub(super) struct Line {
+    pub(super) peer: SocketAddr,
+    pub(super) takeover: Takeover,
+    server: Arc<Server>,
+    activity: Arc<Activity>,
+}
 
 /// What all connections of one server share.
 pub(super) struct Server {
@@ -90,21 +94,17 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
         return;
     };
     let activity = Arc::new(Activity::new(system.clone()));
-    let takeover = Takeover::default();
+    let line = Arc::new(Line {
+        peer,
+        takeover: Takeover::default(),
+        server: server.clone(),
+        activity: activity.clone(),
+    });
     let stream = Stream::new(io, activity.clone(), permit);
-    let builder = builder(&server.options, system.clone());
+    let builder = builder(&server.options, system);
     let mut connection = pin!(builder.serve_connection_with_upgrades(
         TokioIo::new(stream),
-        service_fn(|request| {
-            answer(
-                request,
-                peer,
-                system.clone(),
-                server.clone(),
-                activity.clone(),
-                takeover.clone(),
-            )
-        }),
+        service_fn(|request| answer(request, line.clone())),
     ));
     let mut watchdog = Watchdog::new(&activity, &server.options);
     let mut drained = server.draining.subscribe();
@@ -127,7 +127,7 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
         tracing::debug!(http.error = %error, "a connection ended early");
         return;
     }
-    if let Some((upgrade, successor)) = takeover.take()
+    if let Some((upgrade, successor)) = line.takeover.take()
         && let Ok(upgraded) = upgrade.await
     {
         let spec = successor(upgraded, server.draining.subscribe());
@@ -186,32 +186,27 @@ fn builder(options: &Options, system: System) -> auto::Builder<Streams> {
 /// Answers one request; what panics inside is answered 500.
 async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
-    system: System,
-    server: Arc<Server>,
-    activity: Arc<Activity>,
-    takeover: Takeover,
+    line: Arc<Line>,
 ) -> Result<hyper::Response<impl Body<Data = Bytes, Error = warp::Error> + use<>>, Infallible> {
-    let in_hand = activity.request();
+    let in_hand = line.activity.request();
+    let server = &*line.server;
     let options = &server.options;
     #[cfg(feature = "metrics")]
-    let (measured, clock) = (
-        Measured::begin(request.method(), system.clock().now()),
-        system.clone(),
-    );
+    let clock = line.activity.system().clock();
+    #[cfg(feature = "metrics")]
+    let measured = Measured::begin(request.method(), clock.now());
     let response = if request.body().size_hint().lower() > options.body_bytes_max {
         bare(StatusCode::PAYLOAD_TOO_LARGE)
     } else {
-        let mut request = request.map(|body| RequestBody::new(body, system, options));
-        request.extensions_mut().insert(PeerAddress(peer));
-        request.extensions_mut().insert(takeover);
-        let handler = server.handler.clone();
-        isolate(pin!(Some(async move { handler(request).await })))
+        let mut request =
+            request.map(|body| RequestBody::new(body, line.activity.clone(), options));
+        request.extensions_mut().insert(line.clone());
+        isolate(pin!(Some(async { (server.handler)(request).await })))
             .await
             .unwrap_or_else(|reason| panicked(options, &reason))
     };
     #[cfg(feature = "metrics")]
-    measured.end(&server.id, &response, clock.clock().now());
+    measured.end(&server.id, &response, clock.now());
     Ok(response.map(|body| ResponseBody::new(body, in_hand)))
 }
 

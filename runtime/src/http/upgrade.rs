@@ -11,7 +11,7 @@ use crate::ChildSpec;
 /// Makes the child that takes the stream over.
 type Successor = Box<dyn FnOnce(Upgraded, watch::Receiver<bool>) -> ChildSpec + Send>;
 
-/// The slot in a request's extensions where a handler leaves who takes the connection over, once hyper has let go of it.
+/// The slot of a connection where a handler leaves who takes it over, once hyper has let go of it.
 #[derive(Clone, Default)]
 pub(crate) struct Takeover {
     slot: Arc<Mutex<Option<(OnUpgrade, Successor)>>>,

@@ -144,7 +144,8 @@ impl SystemLane {
     }
 }
 
-/// Wakes after the lock is gone.
+/// Wakes after the lock is gone. By value: a poll takes no lock, and is ordered after what was put into the lane by the wake alone; tokio's
+/// `wake_by_ref` of a task that is to be polled anyway writes nothing.
 pub(crate) fn wake_all(wakers: [Option<Waker>; 2]) {
     for waker in wakers.into_iter().flatten() {
         waker.wake();

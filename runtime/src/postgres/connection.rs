@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Statement;
 
 use super::connector::Connector;
-use super::life::Life;
+use super::life::Place;
 use crate::System;
 
 /// Prepared statements kept per connection, in statements; the oldest goes first. Bounds what a caller who builds SQL text at
@@ -154,23 +153,14 @@ impl bb8::ManageConnection for Manager {
 /// when this is dropped keeps the connection busy until it ends; [`Pool::transaction`](super::Pool::transaction) has no such
 /// tail, because it discards the connection and cancels the statement.
 pub struct Client {
-    // Before the permit: the connection must be back in the pool when the next in line is let in.
+    // Before the place: the connection must be back in the pool when the next in line is let in.
     connection: bb8::PooledConnection<'static, Manager>,
-    life: Arc<Life>,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Client {
-    pub(super) fn new(
-        connection: bb8::PooledConnection<'static, Manager>,
-        life: Arc<Life>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        Self {
-            connection,
-            life,
-            _permit: permit,
-        }
+    pub(super) fn new(connection: bb8::PooledConnection<'static, Manager>, place: Place) -> Self {
+        Self { connection, place }
     }
 
     /// Prepares `sql`, or returns the statement this connection prepared for the same text before. At most 256 statements are
@@ -196,7 +186,7 @@ impl Client {
 
     /// Closes this connection instead of giving it back, and has the statement that runs on it cancelled.
     pub(super) fn abandon(&mut self) {
-        self.life.cancel(self.connection.client.cancel_token());
+        self.place.0.cancel(self.connection.client.cancel_token());
         self.connection.discard();
     }
 }

@@ -1,12 +1,15 @@
 //! What one life of the pool process owns: the bb8 pool, the queue before it, and its health.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::CancelToken;
 
 use super::connection::{Client, ConnectionError, Manager};
@@ -34,16 +37,15 @@ pub(super) enum Message {
 
 /// One life of the pool. Ends with its process, by whatever cause.
 pub(super) struct Life {
-    // Taken out when the life ends, so that a handle that remembers this life keeps no idle connection open.
-    bb8: Mutex<Option<bb8::Pool<Manager>>>,
-    // bb8 lets a newcomer overtake those who wait; this queue is fair, and a permit holder always finds or makes a connection.
-    queue: Arc<Semaphore>,
+    bb8: bb8::Pool<Manager>,
+    // bb8 lets a newcomer overtake those who wait; this queue is fair, and who has a place in it always finds or makes a connection.
+    queue: Semaphore,
     waiting: AtomicUsize,
     closed: AtomicBool,
     health: Arc<Health>,
     system: System,
     address: Address<Message>,
-    pub(super) checkout_timeout: Duration,
+    checkout_timeout: Duration,
 }
 
 impl Life {
@@ -51,34 +53,45 @@ impl Life {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Lends a connection within `deadline`, first come first served.
+    /// Lends a connection within `deadline`, or the pool's own, first come first served.
     pub(super) async fn checkout(
-        self: &Arc<Self>,
-        deadline: Duration,
+        self: Arc<Self>,
+        deadline: Option<Duration>,
     ) -> Result<Client, PoolError> {
-        let _waiting = Waiting::new(&self.waiting);
-        let wait = async {
-            let permit = self
-                .queue
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(|_| PoolError::Closed)?;
-            let bb8 = self.bb8.lock().clone().ok_or(PoolError::Closed)?;
-            loop {
-                match bb8.get_owned().await {
-                    Ok(connection) => break Ok(Client::new(connection, self.clone(), permit)),
-                    Err(bb8::RunError::TimedOut) => {}
-                    Err(bb8::RunError::User(error)) => self.health.failed(&error),
-                }
+        let (connection, place) = {
+            let mut lend = pin!(self.lend());
+            // Mostly a connection lies ready: then nobody waits, and there is no deadline to keep.
+            match poll_fn(|cx| Poll::Ready(lend.as_mut().poll(cx))).await {
+                Poll::Ready(lent) => lent?,
+                Poll::Pending => self.in_time(deadline, lend).await?,
             }
         };
-        match self.system.timeout(deadline, wait).await {
-            Ok(Ok(client)) => {
-                self.health.worked();
-                Ok(client)
+        self.health.worked();
+        place.forget();
+        Ok(Client::new(connection, Place(self)))
+    }
+
+    /// Takes a place in the queue, and then a connection.
+    async fn lend(&self) -> Result<(Lent, SemaphorePermit<'_>), PoolError> {
+        let place = self.queue.acquire().await.map_err(|_| PoolError::Closed)?;
+        loop {
+            match self.bb8.get_owned().await {
+                Ok(connection) => return Ok((connection, place)),
+                Err(bb8::RunError::TimedOut) => {}
+                Err(bb8::RunError::User(error)) => self.health.failed(&error),
             }
-            Ok(Err(error)) => Err(error),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        deadline: Option<Duration>,
+        lend: impl Future<Output = Result<T, PoolError>>,
+    ) -> Result<T, PoolError> {
+        let _waiting = Waiting::new(&self.waiting);
+        let deadline = deadline.unwrap_or(self.checkout_timeout);
+        match self.system.timeout(deadline, lend).await {
+            Ok(lent) => lent,
             Err(_) if self.is_closed() => Err(PoolError::Closed),
             Err(_) => Err(self.health.refusal()),
         }
@@ -90,11 +103,11 @@ impl Life {
     }
 
     pub(super) fn state(&self) -> PoolState {
-        let bb8 = self.bb8.lock().as_ref().map(bb8::Pool::state);
+        let bb8 = self.bb8.state();
         let (healthy, last_error) = self.health.read();
         PoolState {
-            size: bb8.as_ref().map_or(0, |bb8| bb8.connections as usize),
-            idle: bb8.as_ref().map_or(0, |bb8| bb8.idle_connections as usize),
+            size: bb8.connections as usize,
+            idle: bb8.idle_connections as usize,
             waiting: self.waiting.load(Ordering::Relaxed),
             healthy,
             last_error,
@@ -143,8 +156,8 @@ fn start(cx: &Context<Message>, connector: Connector, options: &Options) -> Life
         .error_sink(Box::new(Sink(health.clone())))
         .build_unchecked(manager);
     Life {
-        bb8: Mutex::new(Some(bb8)),
-        queue: Arc::new(Semaphore::new(size_max as usize)),
+        bb8,
+        queue: Semaphore::new(size_max as usize),
         waiting: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
         health,
@@ -162,7 +175,7 @@ fn probe(cx: &mut Context<Message>, life: &Arc<Life>, deadline: Duration) {
     let life = life.clone();
     cx.spawn_link(move |_: Context<()>| async move {
         // The outcome is what the health remembers; the connection goes straight back.
-        let _ = life.checkout(deadline).await;
+        let _ = life.clone().checkout(Some(deadline)).await;
         life.health.probing.store(false, Ordering::Release);
     });
 }
@@ -174,8 +187,18 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
         self.0.queue.close();
-        let bb8 = self.0.bb8.lock().take();
-        drop(bb8);
+    }
+}
+
+/// What bb8 lends.
+type Lent = bb8::PooledConnection<'static, Manager>;
+
+/// A place of those who have a connection; the next in line gets it when this is dropped.
+pub(super) struct Place(pub(super) Arc<Life>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.queue.add_permits(1);
     }
 }
 
@@ -199,14 +222,20 @@ impl Drop for Waiting<'_> {
 #[derive(Default)]
 struct Health {
     state: Mutex<(bool, Option<String>)>,
+    /// What `state` begins with, for those who only want to know that nothing has changed.
+    good: AtomicBool,
     probing: AtomicBool,
 }
 
 impl Health {
     fn worked(&self) {
+        if self.good.load(Ordering::Acquire) {
+            return;
+        }
         let mut state = self.state.lock();
         if !state.0 {
             *state = (true, None);
+            self.good.store(true, Ordering::Release);
             drop(state);
             tracing::info!("the database answers");
         }
@@ -217,6 +246,7 @@ impl Health {
         let mut state = self.state.lock();
         let news = state.0 || state.1.is_none();
         *state = (false, Some(text.clone()));
+        self.good.store(false, Ordering::Release);
         drop(state);
         if news {
             tracing::warn!(postgres.error = %text, "the database does not answer");

@@ -1,13 +1,14 @@
 //! `Home<M>`: the mailbox an address names, in the system it stands in. Outlives the lives behind it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::mailbox::{Capacity, Mailbox, MailboxNumbers};
 use crate::pid::Pid;
 use crate::reply_to;
+use crate::sync::{AtomicBool, AtomicU64};
 use crate::telemetry::LostTo;
 
 use super::kernel::Kernel;

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::pid::Pid;
+use crate::sync::Mutex;
 use crate::telemetry::Counters;
 
 use super::{Fire, Payload, TimerRef, Timers};
@@ -20,7 +19,7 @@ use super::{Fire, Payload, TimerRef, Timers};
 const LISTS: usize = 8;
 
 /// Calls in a list before it is looked through: many beside those that usually wait at once, few beside what a cache holds.
-const LIST_MAX: usize = 512;
+const LIST_MAX: usize = if cfg!(all(test, mesh_loom)) { 3 } else { 512 };
 
 /// Something that ends by itself, or at its deadline.
 pub(crate) trait Awaited: Send + Sync {

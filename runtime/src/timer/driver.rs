@@ -58,7 +58,7 @@ pub(crate) async fn yield_now() {
 
 impl Timers {
     /// Fires one batch; how long the driver may sleep, zero when there is more to fire, `None` when there is no timer.
-    fn fire_due(&self) -> Option<Duration> {
+    pub(super) fn fire_due(&self) -> Option<Duration> {
         let mut due = Vec::new();
         let mut wheel = self.wheel.lock();
         wheel.advance(tick_before(self.clock.now()), BATCH, &mut due);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,21 +15,23 @@ use tokio_websockets::Message;
 
 use super::ear::Ear;
 use super::outgoing::{Outgoing, text};
-use super::wire::{Ending, Incoming, Wire};
+use super::side::{Side, Told};
+use super::wire::{Ending, Wire};
 use super::{Close, Next, Options, Socket};
 use crate::limits::REDUCTIONS_PER_MESSAGE;
 use crate::process::run::isolate;
 use crate::telemetry::count;
 use crate::{
     Address, ChildSpec, Context, Event, ExitKind, ExitReason, NameError, Pid, RestartType,
-    RoomPolicy, ShutdownType, Signal, System, TimerRef,
+    RoomMessage, RoomPolicy, ShutdownType, Signal, System, TimerRef,
 };
 
 /// What a callback may do: send to the peer, join rooms, set timers, tell others its address.
 pub struct Connection<M: Send + 'static> {
     context: Context<M>,
-    outgoing: Outgoing,
-    ear: Ear,
+    /// Shared with the peer's side, which sends while a callback runs.
+    outgoing: Arc<Mutex<Outgoing>>,
+    member: Address<RoomMessage>,
     slow_peer: RoomPolicy,
 }
 
@@ -53,12 +56,14 @@ impl<M: Send + 'static> Connection<M> {
 
     /// Queues a text frame for the peer; never waits. `payload` must be UTF-8.
     pub fn send_text(&mut self, payload: impl Into<Bytes>) {
-        self.outgoing.push(text(payload.into()), 0);
+        self.outgoing.lock().push(text(payload.into()), 0);
     }
 
     /// Queues a binary frame for the peer; never waits.
     pub fn send_binary(&mut self, payload: impl Into<Bytes>) {
-        self.outgoing.push(Message::binary(payload.into()), 0);
+        self.outgoing
+            .lock()
+            .push(Message::binary(payload.into()), 0);
     }
 
     /// Joins a room: each broadcast there goes to the peer as a text frame, without a copy and past the handler. Left when the
@@ -69,7 +74,7 @@ impl<M: Send + 'static> Connection<M> {
     pub fn join(&mut self, room: &str) -> Result<(), NameError> {
         self.system()
             .rooms()
-            .join_with(room, &self.ear.address(), self.slow_peer, |message| message)
+            .join_with(room, &self.member, self.slow_peer, |message| message)
     }
 
     /// Leaves a room. Whether it was joined.
@@ -146,79 +151,82 @@ async fn run<H: Socket>(
 ) -> ExitReason {
     context.trap_exit(true);
     context.set_label("websocket");
-    let mut wire = Wire::new(stream, &options, context.system());
+    let wire = Wire::new(stream, &options, context.system());
     let outgoing = Outgoing::new(options.queue_max, options.queue_bytes_max);
+    let outgoing = Arc::new(Mutex::new(outgoing));
     let ear = Ear::of(&context);
     let mut cx = Connection {
         context,
-        outgoing,
-        ear,
+        outgoing: outgoing.clone(),
+        member: ear.address(),
         slow_peer: options.slow_peer,
     };
-    let admitted = isolate(pin!(Some(H::on_connect(args, &mut cx)))).await;
+    let mut side = Side::new(wire, ear, outgoing, options.slow_peer);
+    let admitted = side
+        .during(isolate(pin!(Some(H::on_connect(args, &mut cx)))))
+        .await;
     let mut handler = match admitted {
         Ok(Ok(handler)) => handler,
         Ok(Err(close)) => {
-            wire.finish(&Ending { close, ours: true }, &mut cx.outgoing)
-                .await;
+            side.finish(&Ending { close, ours: true }).await;
             return ExitReason::normal();
         }
-        Err(panic) => return crash(wire, panic, &mut cx.outgoing).await,
+        Err(panic) => return crash(side, panic).await,
     };
-    match converse(&mut handler, &mut cx, &mut wire, draining).await {
+    match converse(&mut handler, &mut cx, &mut side, draining).await {
         Over::Closed(ending, reason) => {
             // What is broadcast from here on is not for this peer. The handler hears of the end before the peer has answered, which
             // may take as long as the close timeout.
-            cx.ear.close();
+            side.close_ear();
             let heard = async { handler.on_close(ending.close.code, &ending.close.reason) };
             let heard = isolate(pin!(Some(heard))).await;
             drop(handler);
-            wire.finish(&ending, &mut cx.outgoing).await;
+            side.finish(&ending).await;
             heard.err().unwrap_or(reason)
         }
         Over::Crashed(panic) => {
-            cx.ear.close();
-            crash(wire, panic, &mut cx.outgoing).await
+            side.close_ear();
+            crash(side, panic).await
         }
     }
 }
 
 /// Tells the peer, then lets the process end as its panic wants.
-async fn crash(wire: Wire, panic: ExitReason, outgoing: &mut Outgoing) -> ExitReason {
+async fn crash(side: Side, panic: ExitReason) -> ExitReason {
     let close = Close::new(Close::CRASHED, "internal error");
-    wire.finish(&Ending { close, ours: true }, outgoing).await;
+    side.finish(&Ending { close, ours: true }).await;
     panic
 }
 
 /// What happened on either side of the process.
 enum Happened<M> {
-    Wire(Incoming),
+    Peer(Told),
     Inside(Event<M>),
     Draining,
-    /// More than may wait for the peer does, and it is to be disconnected.
-    TooSlow,
 }
 
 async fn converse<H: Socket>(
     handler: &mut H,
     cx: &mut Connection<H::Message>,
-    wire: &mut Wire,
+    side: &mut Side,
     mut draining: watch::Receiver<bool>,
 ) -> Over {
     let mut inside_first = false;
     loop {
-        let happened = wait(cx, wire, &mut draining, inside_first).await;
-        inside_first = matches!(happened, Happened::Wire(_));
+        let happened = wait(&mut cx.context, side, &mut draining, inside_first).await;
+        inside_first = matches!(happened, Happened::Peer(_));
         let next = match happened {
-            Happened::Wire(Incoming::Frame(frame)) => {
+            Happened::Peer(Told::Frame(frame)) => {
                 cx.context.consume_budget(REDUCTIONS_PER_MESSAGE).await;
-                isolate(pin!(Some(handler.on_message(frame, cx)))).await
+                let callback = pin!(Some(handler.on_message(frame, cx)));
+                side.during(isolate(callback)).await
             }
-            Happened::Wire(Incoming::Over(ending)) => {
+            Happened::Peer(Told::Over(ending)) => {
                 return Over::Closed(ending, ExitReason::normal());
             }
             Happened::Inside(Event::Message(message)) => {
-                isolate(pin!(Some(handler.on_info(message, cx)))).await
+                let callback = pin!(Some(handler.on_info(message, cx)));
+                side.during(isolate(callback)).await
             }
             Happened::Inside(Event::Signal(Signal::Exit { reason, .. })) => match reason.kind() {
                 ExitKind::Normal => Ok(Next::Continue),
@@ -230,7 +238,7 @@ async fn converse<H: Socket>(
                 }
             },
             Happened::Inside(Event::Signal(_)) => Ok(Next::Continue),
-            Happened::TooSlow => {
+            Happened::Peer(Told::TooSlow) => {
                 count(
                     &cx.context
                         .home()
@@ -260,8 +268,8 @@ fn going_away(reason: ExitReason) -> Over {
 }
 
 /// The close frame goes before all that waits: it would wait behind what the peer does not take.
-fn too_slow<M: Send + 'static>(cx: &mut Connection<M>, reason: ExitReason) -> Over {
-    cx.outgoing.clear();
+fn too_slow<M: Send + 'static>(cx: &Connection<M>, reason: ExitReason) -> Over {
+    cx.outgoing.lock().clear();
     let close = Close::new(Close::TRY_AGAIN_LATER, "too slow for a room");
     Over::by_us(close, reason)
 }
@@ -269,29 +277,19 @@ fn too_slow<M: Send + 'static>(cx: &mut Connection<M>, reason: ExitReason) -> Ov
 /// Waits for what comes first. The two sides take turns in being looked at first, so that neither a talkative peer nor a flooded
 /// mailbox starves the other.
 async fn wait<M: Send + 'static>(
-    cx: &mut Connection<M>,
-    wire: &mut Wire,
+    context: &mut Context<M>,
+    side: &mut Side,
     draining: &mut watch::Receiver<bool>,
     inside_first: bool,
 ) -> Happened<M> {
-    let Connection {
-        context,
-        outgoing,
-        ear,
-        slow_peer,
-    } = cx;
     let mut inside = pin!(context.receive_event());
     let mut drained = pin!(draining.wait_for(|draining| *draining));
     poll_fn(|task| {
         if inside_first && let Poll::Ready(event) = inside.as_mut().poll(task) {
             return Poll::Ready(Happened::Inside(event));
         }
-        ear.poll_frames(task, outgoing);
-        if *slow_peer == RoomPolicy::Disconnect && outgoing.has_missed() {
-            return Poll::Ready(Happened::TooSlow);
-        }
-        if let Poll::Ready(incoming) = wire.poll_incoming(task, outgoing) {
-            return Poll::Ready(Happened::Wire(incoming));
+        if let Poll::Ready(told) = side.poll_told(task) {
+            return Poll::Ready(Happened::Peer(told));
         }
         if !inside_first && let Poll::Ready(event) = inside.as_mut().poll(task) {
             return Poll::Ready(Happened::Inside(event));

@@ -46,10 +46,21 @@ impl Outgoing {
         self.missed > 0
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.missed == 0
+    }
+
     /// Forgets what waits.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
         (self.bytes, self.missed) = (0, 0);
+    }
+
+    /// What waits, out of here.
+    pub(super) fn take(&mut self) -> Outgoing {
+        let empty = Outgoing::new(self.frames_max, self.bytes_max);
+        std::mem::replace(self, empty)
     }
 
     /// The next frame; before it, the word about those that were missed.

@@ -16,7 +16,7 @@ use super::frame::{Close, Frame, close_message, sort, verdict};
 use super::heartbeat::{Beat, Heartbeat};
 use super::outgoing::Outgoing;
 use crate::System;
-use crate::http::activity::{Sleep, sleep};
+use crate::http::activity::Armed;
 
 /// Bytes read at a time while what a closed peer still sends is thrown away.
 const DISCARD_BYTES: usize = 4 * 1024;
@@ -40,7 +40,7 @@ pub(super) struct Ending {
 pub(super) struct Wire {
     socket: WebSocketStream<TokioIo<Upgraded>>,
     heartbeat: Heartbeat,
-    timer: Option<(Duration, Sleep)>,
+    timer: Option<Armed>,
     system: System,
     close_timeout: Duration,
 }
@@ -124,6 +124,31 @@ impl Wire {
         }
     }
 
+    /// Only moves queued frames into the socket. Whether that fails is told by who reads next.
+    pub(super) fn poll_frames_out(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) {
+        let _ = self.poll_write(cx, outgoing);
+    }
+
+    /// Begins to end the stream: what waits, then the close frame if it is ours to send. [`finish`](Self::finish) does the rest.
+    pub(super) fn poll_goodbye(
+        &mut self,
+        cx: &mut Context<'_>,
+        ending: &Ending,
+        outgoing: &mut Outgoing,
+    ) {
+        // A stream that fails now fails again for `finish`, which ends it.
+        let _ = self.poll_write(cx, outgoing);
+        if ending.ours
+            && outgoing.is_empty()
+            && let Some(message) = close_message(&ending.close)
+            && let Poll::Ready(Ok(())) = Pin::new(&mut self.socket).poll_ready(cx)
+        {
+            // Said once: the library takes no second.
+            let _ = Pin::new(&mut self.socket).start_send(message);
+            let _ = Pin::new(&mut self.socket).poll_flush(cx);
+        }
+    }
+
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Incoming> {
         loop {
             let now = self.system.clock().now();
@@ -140,11 +165,11 @@ impl Wire {
                     }
                 }
                 Beat::Wait(due) => {
-                    if self.timer.as_ref().is_none_or(|(at, _)| due < *at) {
-                        self.timer = Some((due, sleep(&self.system, due - now)));
+                    if self.timer.as_ref().is_none_or(|timer| due < timer.at) {
+                        self.timer = Some(Armed::new(&self.system, due, now));
                     }
-                    if let Some((_, timer)) = &mut self.timer
-                        && timer.as_mut().poll(cx).is_pending()
+                    if let Some(timer) = &mut self.timer
+                        && timer.poll(now, cx).is_pending()
                     {
                         return Poll::Pending;
                     }

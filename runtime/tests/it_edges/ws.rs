@@ -14,6 +14,7 @@ use warp::Filter;
 use crate::support::raw::Raw;
 use crate::support::site::{PATIENCE, Site, eventually, site};
 
+mod busy;
 mod slow;
 
 /// What the handlers of one test saw.

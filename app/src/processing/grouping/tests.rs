@@ -1,10 +1,11 @@
 //! The pairs of samples, the real event, titles, and what is explained.
 
+use bytes::Bytes;
 use proptest::prelude::{any, proptest};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ProcessingError, group};
+use super::{ProcessingError, group, normal_event};
 use crate::domain::{GroupedEvent, RawEvent, Severity};
 use crate::processing::normalize::{EventContext, native_event, sentry_event};
 
@@ -26,16 +27,25 @@ fn explained(event: &Value) -> Value {
 }
 
 fn grouped(event: &Value) -> GroupedEvent {
-    group(&sentry_event(event.to_string().as_bytes(), &context()).unwrap()).unwrap()
+    grouped_either_way(&sentry_event(event.to_string().as_bytes(), &context()).unwrap())
 }
 
 fn grouped_native(event: &Value) -> GroupedEvent {
-    group(
-        &native_event(event.to_string().as_bytes(), &context())
-            .unwrap()
-            .1,
-    )
-    .unwrap()
+    let (_, raw) = native_event(event.to_string().as_bytes(), &context()).unwrap();
+    grouped_either_way(&raw)
+}
+
+/// From the facts, as behind the spool, and from the payload, as after a stay in the quarantine: there is no difference.
+fn grouped_either_way(raw: &RawEvent) -> GroupedEvent {
+    let without = RawEvent {
+        facts: Bytes::new(),
+        ..raw.clone()
+    };
+    assert!(!raw.facts.is_empty());
+    assert_eq!(normal_event(raw), normal_event(&without));
+    let grouped = group(raw).unwrap();
+    assert_eq!(Ok(&grouped), group(&without).as_ref());
+    grouped
 }
 
 /// Groups both events of every pair and lists the pairs whose verdict is not met.
@@ -352,6 +362,7 @@ fn projects_do_not_share_issues() {
 fn payloads_that_are_none_are_errors() {
     let raw = sentry_event(b"{}", &context()).unwrap();
     let noise = RawEvent {
+        facts: Bytes::new(),
         payload: vec![1, 2, 3].into(),
         ..raw.clone()
     };
@@ -360,6 +371,7 @@ fn payloads_that_are_none_are_errors() {
         Err(ProcessingError::Compression(_))
     ));
     let empty = RawEvent {
+        facts: Bytes::new(),
         payload: zstd::encode_all(&b"{}"[..], 1).unwrap().into(),
         ..raw
     };
@@ -369,7 +381,7 @@ fn payloads_that_are_none_are_errors() {
 proptest! {
     #[test]
     fn any_payload_is_grouped_without_panic(payload in any::<Vec<u8>>(), function in ".{0,20}", value in ".{0,20}") {
-        let raw = RawEvent { payload: payload.into(), ..sentry_event(b"{}", &context()).unwrap() };
+        let raw = RawEvent { facts: Bytes::new(), payload: payload.into(), ..sentry_event(b"{}", &context()).unwrap() };
         let _ = group(&raw);
         let event = json!({ "exception": [{ "type": value, "value": function, "stacktrace": [{ "function": function, "filename": value }] }], "fingerprint": [function] });
         let _ = grouped(&event);

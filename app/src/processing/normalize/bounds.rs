@@ -31,6 +31,8 @@ pub(super) const ENVIRONMENT_CHARS_MAX: usize = 64;
 pub(super) const MESSAGE_CHARS_MAX: usize = 8192;
 /// The longest line of source code, in characters.
 pub(super) const LINE_CHARS_MAX: usize = 512;
+/// The most source lines before or after a frame's own.
+pub(super) const LINES_MAX: usize = 20;
 /// The most parts of a fingerprint.
 pub(super) const FINGERPRINT_PARTS_MAX: usize = 50;
 
@@ -160,7 +162,7 @@ pub(super) fn trim(value: &mut Value<'_>, bounds: Bounds) -> Note {
             }
             trim_object(map, bounds)
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Clean(_) => None,
     }
 }
 
@@ -196,7 +198,7 @@ fn is_secret(key: &str, entry: &Value<'_>) -> bool {
         Value::Null | Value::Bool(_) => false,
         Value::Number(_) => !key.to_ascii_lowercase().contains("token"),
         Value::String(text) => !text.is_empty() && text != scrub::FILTERED,
-        Value::Array(_) | Value::Object(_) => true,
+        Value::Array(_) | Value::Object(_) | Value::Clean(_) => true,
     };
     could_be && scrub::is_secret_key(key)
 }

@@ -6,19 +6,6 @@ use super::bounds::{self, Note, Notes, joined, note};
 use super::value::{Map, Value};
 use super::values::{list, take, text, word};
 
-/// Attributes of a frame that are short texts.
-const FRAME_NAMES: [&str; 7] = [
-    "function",
-    "raw_function",
-    "module",
-    "package",
-    "platform",
-    "symbol",
-    "lang",
-];
-/// Attributes of a frame that are addresses, kept as they are.
-const FRAME_ADDRESSES: [&str; 4] = ["instruction_addr", "symbol_addr", "image_addr", "addr_mode"];
-
 /// `{values}`, a flat list, or one bare object → `{values}`; `None` if nothing is left.
 pub(super) fn exceptions<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
     let mut entries = list(value);
@@ -161,13 +148,13 @@ pub(super) fn stacktrace<'a>(
     let cut = bounds::trim_middle(&mut frames, frames_max);
     let mut kept = Vec::with_capacity(frames.len());
     for given in frames {
-        let Value::Object(given) = given else {
+        let Value::Object(mut given) = given else {
             continue;
         };
-        let (frame, frame_note) = frame(given);
-        if !frame.is_empty() {
+        let frame_note = frame(&mut given);
+        if !given.is_empty() {
             note(&mut below, || kept.len().to_string(), frame_note);
-            kept.push(Value::Object(frame));
+            kept.push(Value::Object(given));
         }
     }
     if let Some(mut cut) = cut {
@@ -179,63 +166,69 @@ pub(super) fn stacktrace<'a>(
     (!kept.is_empty()).then(|| Value::wrapped("frames", kept))
 }
 
-fn frame(mut given: Map<'_>) -> (Map<'_>, Note) {
-    let mut out = Map::with_capacity(given.len());
+/// Keeps what a frame may say, each attribute in its bounds.
+fn frame(frame: &mut Map<'_>) -> Note {
     let mut notes = Notes::new();
-    for key in FRAME_NAMES {
-        if let Some(mut name) = take(&mut given, key).and_then(word) {
-            bounds::trim_text(&mut name, bounds::NAME_CHARS_MAX);
-            out.push(key, name);
+    frame.retain(|key, value| match key {
+        "function" | "raw_function" | "module" | "package" | "platform" | "symbol" | "lang" => {
+            is_word(value, bounds::NAME_CHARS_MAX)
         }
-    }
-    for key in ["filename", "abs_path"] {
-        if let Some(mut path) = take(&mut given, key).and_then(word) {
-            bounds::trim_text(&mut path, bounds::PATH_CHARS_MAX);
-            out.push(key, path);
+        "filename" | "abs_path" => is_word(value, bounds::PATH_CHARS_MAX),
+        "instruction_addr" | "symbol_addr" | "image_addr" | "addr_mode" => {
+            is_word(value, usize::MAX)
         }
-    }
-    for key in ["lineno", "colno"] {
-        if let Some(number) = take(&mut given, key).and_then(whole_number) {
-            out.push(key, number);
+        "lineno" | "colno" => replace(value, |value| whole_number(value).map(Value::from)),
+        "context_line" => !value.is_null() && replace(value, source_line),
+        "pre_context" | "post_context" => {
+            matches!(value, Value::Clean(_)) || replace(value, source_lines)
         }
-    }
-    for key in FRAME_ADDRESSES {
-        if let Some(address) = take(&mut given, key).and_then(word) {
-            out.push(key, address);
-        }
-    }
-    if let Some(line) = take(&mut given, "context_line").and_then(source_line) {
-        out.push("context_line", line);
-    }
-    for key in ["pre_context", "post_context"] {
-        if let Some(Value::Array(lines)) = take(&mut given, key) {
-            let lines: Vec<Value<'_>> =
-                lines.into_iter().take(20).filter_map(source_line).collect();
-            if !lines.is_empty() {
-                out.push(key, lines);
+        "in_app" => value.is_bool(),
+        "vars" => {
+            let is_kept = value.is_object() || value.is_array() || matches!(value, Value::Clean(_));
+            if is_kept {
+                let trimmed = bounds::trim(value, bounds::VARIABLES);
+                note(&mut notes, || "vars".to_owned(), trimmed);
             }
+            is_kept
         }
+        _ => false,
+    });
+    joined(notes)
+}
+
+/// Makes a value the word it is, cut to so many characters; `false` if it is none.
+fn is_word(value: &mut Value<'_>, chars_max: usize) -> bool {
+    replace(value, |value| {
+        let mut word = word(value)?;
+        bounds::trim_text(&mut word, chars_max);
+        Some(word.into())
+    })
+}
+
+/// Replaces a value by what becomes of it; `false` if nothing does.
+fn replace<'a>(value: &mut Value<'a>, change: impl FnOnce(Value<'a>) -> Option<Value<'a>>) -> bool {
+    match change(std::mem::take(value)) {
+        Some(changed) => {
+            *value = changed;
+            true
+        }
+        None => false,
     }
-    if let Some(Value::Bool(claim)) = given.remove("in_app") {
-        out.push("in_app", claim);
-    }
-    if let Some(mut vars) =
-        take(&mut given, "vars").filter(|vars| vars.is_object() || vars.is_array())
-    {
-        note(
-            &mut notes,
-            || "vars".to_owned(),
-            bounds::trim(&mut vars, bounds::VARIABLES),
-        );
-        out.push("vars", vars);
-    }
-    (out, joined(notes))
 }
 
 fn source_line(line: Value<'_>) -> Option<Value<'_>> {
     let mut line = text(line)?;
     bounds::trim_text(&mut line, bounds::LINE_CHARS_MAX);
     Some(line.into())
+}
+
+fn source_lines(lines: Value<'_>) -> Option<Value<'_>> {
+    let Value::Array(lines) = lines else {
+        return None;
+    };
+    let lines = lines.into_iter().take(bounds::LINES_MAX);
+    let lines: Vec<Value<'_>> = lines.filter_map(source_line).collect();
+    (!lines.is_empty()).then_some(lines.into())
 }
 
 fn whole_number(value: Value<'_>) -> Option<u64> {

@@ -12,26 +12,36 @@ use super::value::Value;
 /// Deeper values are cut off by the repair; the parser itself refuses at 128.
 const DEPTH_MAX: usize = 100;
 
-/// Parses leniently: well-formed JSON at once, anything else after a repair. No text in the result holds NUL. Without a repair, texts
-/// are borrowed from `bytes`.
+/// Parses an event leniently: well-formed JSON at once, anything else after a repair. No text in the result holds NUL. Without a
+/// repair, texts are borrowed from `bytes`.
 ///
 /// # Errors
 /// The parser's words if even the repair does not make it JSON.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, String> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse_text(text),
-        Err(_) => parse_text(&String::from_utf8_lossy(bytes)).map(Value::into_owned),
+        Ok(text) => parse_with(text, parser::parse_event),
+        Err(_) => {
+            let text = String::from_utf8_lossy(bytes);
+            parse_with(&text, parser::parse_event).map(Value::into_owned)
+        }
     }
 }
 
-/// Parses a text as [`parse`] does.
+/// Parses a text that is not an event as [`parse`] does.
 pub(super) fn parse_text(text: &str) -> Result<Value<'_>, String> {
+    parse_with(text, parser::parse)
+}
+
+fn parse_with(
+    text: &str,
+    parse: for<'t> fn(&'t str) -> Option<Value<'t>>,
+) -> Result<Value<'_>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if let Some(value) = parser::parse(text) {
+    if let Some(value) = parse(text) {
         return Ok(value);
     }
     let repaired = repair(text);
-    match parser::parse(&repaired) {
+    match parse(&repaired) {
         Some(value) => Ok(value.into_owned()),
         None => Err(complaint(&repaired)),
     }

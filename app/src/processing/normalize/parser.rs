@@ -4,17 +4,70 @@
 
 use std::borrow::Cow;
 
+use serde_json::Number;
+
+use super::bounds::{self, Bounds};
 use super::value::{Map, Text, Value};
+use crate::processing::scrub;
 
 /// Deeper values are left to the repair, which cuts them off.
 const DEPTH_MAX: usize = 127;
 
 /// Parses one JSON value with nothing but blanks around it; `None` if it is not well-formed, or too deep.
 pub(super) fn parse(text: &str) -> Option<Value<'_>> {
+    parse_at(text, Place::Elsewhere)
+}
+
+/// Parses an event as [`parse`] does, but for the variables and source lines of frames: where nothing in them needs a change, they
+/// become [`Value::Clean`].
+pub(super) fn parse_event(text: &str) -> Option<Value<'_>> {
+    parse_at(text, Place::Event)
+}
+
+fn parse_at(text: &str, place: Place) -> Option<Value<'_>> {
     let mut parser = Parser { text, at: 0 };
-    let value = parser.value(DEPTH_MAX)?;
+    let value = parser.value(DEPTH_MAX, place)?;
     parser.skip_blanks();
     (parser.at == text.len()).then_some(value)
+}
+
+/// Where in an event a value stands, as far as it leads to frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Event,
+    /// Exceptions or threads, one or all of them.
+    Carriers,
+    Stack,
+    Frame,
+    Variables,
+    Lines,
+    Elsewhere,
+}
+
+impl Place {
+    /// Where the value of `key` stands.
+    fn below(self, key: &str) -> Place {
+        match (self, key) {
+            (Place::Event, "exception" | "threads") | (Place::Carriers, "values") => {
+                Place::Carriers
+            }
+            (Place::Event | Place::Carriers, "stacktrace")
+            | (Place::Carriers, "raw_stacktrace")
+            | (Place::Stack, "frames") => Place::Stack,
+            (Place::Frame, "vars") => Place::Variables,
+            (Place::Frame, "pre_context" | "post_context") => Place::Lines,
+            _ => Place::Elsewhere,
+        }
+    }
+
+    /// Where the entries of a list stand.
+    fn within(self) -> Place {
+        match self {
+            Place::Carriers => Place::Carriers,
+            Place::Stack => Place::Frame,
+            _ => Place::Elsewhere,
+        }
+    }
 }
 
 struct Parser<'a> {
@@ -46,12 +99,17 @@ impl<'a> Parser<'a> {
         comes.then_some(value)
     }
 
-    fn value(&mut self, depth: usize) -> Option<Value<'a>> {
+    fn value(&mut self, depth: usize, place: Place) -> Option<Value<'a>> {
         self.skip_blanks();
+        if matches!(place, Place::Variables | Place::Lines)
+            && let Some(json) = self.clean(place)
+        {
+            return Some(Value::Clean(Cow::Borrowed(json)));
+        }
         match self.peek()? {
             b'"' => self.string().map(Value::String),
-            b'{' => self.object(depth.checked_sub(1)?),
-            b'[' => self.array(depth.checked_sub(1)?),
+            b'{' => self.object(depth.checked_sub(1)?, place),
+            b'[' => self.array(depth.checked_sub(1)?, place.within()),
             b't' => self.word("true", Value::Bool(true)),
             b'f' => self.word("false", Value::Bool(false)),
             b'n' => self.word("null", Value::Null),
@@ -60,7 +118,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Option<Value<'a>> {
+    fn object(&mut self, depth: usize, place: Place) -> Option<Value<'a>> {
         self.at += 1;
         self.skip_blanks();
         if self.take(b'}') {
@@ -77,7 +135,8 @@ impl<'a> Parser<'a> {
             if !self.take(b':') {
                 return None;
             }
-            map.push(key, self.value(depth)?);
+            let place = place.below(&key);
+            map.push(key, self.value(depth, place)?);
             self.skip_blanks();
             if self.take(b'}') {
                 map.drop_copies();
@@ -89,7 +148,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Option<Value<'a>> {
+    fn array(&mut self, depth: usize, place: Place) -> Option<Value<'a>> {
         self.at += 1;
         self.skip_blanks();
         let mut list = Vec::new();
@@ -97,7 +156,7 @@ impl<'a> Parser<'a> {
             return Some(Value::Array(list));
         }
         loop {
-            list.push(self.value(depth)?);
+            list.push(self.value(depth, place)?);
             self.skip_blanks();
             if self.take(b']') {
                 return Some(Value::Array(list));
@@ -143,9 +202,178 @@ impl<'a> Parser<'a> {
         let len = rest.iter().take_while(|byte| is_part(byte)).count();
         let token = &self.text[self.at..self.at + len];
         self.at += len;
-        let number = serde_json::from_str(token).ok()?;
-        Some(Value::Number(number))
+        Some(Value::Number(number_of(token)?))
     }
+
+    /// The list or object that comes next, if it needs no change where it stands; otherwise nothing is taken.
+    fn clean(&mut self, place: Place) -> Option<&'a str> {
+        let start = self.at;
+        let is_clean = match place {
+            Place::Lines => self.clean_lines(),
+            _ => matches!(self.peek(), Some(b'{' | b'[')) && self.clean_value(bounds::VARIABLES),
+        };
+        let end = std::mem::replace(&mut self.at, start);
+        if !is_clean {
+            return None;
+        }
+        self.at = end;
+        self.text.get(start..end)
+    }
+
+    /// Whether a list of source lines comes next that are texts, and neither too many nor too long.
+    fn clean_lines(&mut self) -> bool {
+        if !self.take(b'[') {
+            return false;
+        }
+        for _ in 0..bounds::LINES_MAX {
+            self.skip_blanks();
+            if self.clean_text(bounds::LINE_CHARS_MAX).is_none() {
+                return false;
+            }
+            self.skip_blanks();
+            if self.take(b']') {
+                return true;
+            }
+            if !self.take(b',') {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether a value comes next of which [`bounds::trim`] would leave everything as it is. Where it is not easily seen, it is not.
+    fn clean_value(&mut self, bounds: Bounds) -> bool {
+        self.skip_blanks();
+        match self.peek() {
+            Some(b'"') => match self.clean_text(bounds.chars) {
+                Some(Cow::Borrowed(text)) => scrub::is_clean(text),
+                Some(Cow::Owned(text)) => scrub::is_clean(&text),
+                None => false,
+            },
+            Some(b'{') => self.clean_object(bounds),
+            Some(b'[') => self.clean_array(bounds),
+            Some(b't') => self.word("true", Value::Null).is_some(),
+            Some(b'f') => self.word("false", Value::Null).is_some(),
+            Some(b'n') => self.word("null", Value::Null).is_some(),
+            Some(b'-' | b'0'..=b'9') => self.number().is_some(),
+            _ => false,
+        }
+    }
+
+    fn clean_array(&mut self, bounds: Bounds) -> bool {
+        let Some(depth) = bounds.depth.checked_sub(1) else {
+            return false;
+        };
+        self.at += 1;
+        self.skip_blanks();
+        if self.take(b']') {
+            return true;
+        }
+        for _ in 0..bounds.entries {
+            if !self.clean_value(Bounds { depth, ..bounds }) {
+                return false;
+            }
+            self.skip_blanks();
+            if self.take(b']') {
+                return true;
+            }
+            if !self.take(b',') {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn clean_object(&mut self, bounds: Bounds) -> bool {
+        let Some(depth) = bounds.depth.checked_sub(1) else {
+            return false;
+        };
+        self.at += 1;
+        self.skip_blanks();
+        if self.take(b'}') {
+            return true;
+        }
+        let mut keys = [""; CLEAN_KEYS_MAX];
+        for len in 0..CLEAN_KEYS_MAX.min(bounds.entries) {
+            self.skip_blanks();
+            let Some(Cow::Borrowed(key)) = self.clean_text(bounds::NAME_CHARS_MAX) else {
+                return false;
+            };
+            if keys[..len].contains(&key) || scrub::is_secret_key(key) {
+                return false;
+            }
+            keys[len] = key;
+            self.skip_blanks();
+            if !self.take(b':') || !self.clean_value(Bounds { depth, ..bounds }) {
+                return false;
+            }
+            self.skip_blanks();
+            if self.take(b'}') {
+                return true;
+            }
+            if !self.take(b',') {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// The text that comes next, if it is one of at most so many bytes and holds no escape but those of one letter.
+    fn clean_text(&mut self, bytes_max: usize) -> Option<Text<'a>> {
+        if !self.take(b'"') {
+            return None;
+        }
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let mut at = start;
+        let mut unescaped = String::new();
+        let mut copied = start;
+        loop {
+            at = plain_end(bytes, at);
+            match bytes.get(at)? {
+                b'"' => break,
+                b'\\' => {
+                    let meant = match bytes.get(at + 1)? {
+                        b'"' => '"',
+                        b'\\' => '\\',
+                        b'n' => '\n',
+                        b't' => '\t',
+                        b'r' => '\r',
+                        b'/' => '/',
+                        _ => return None,
+                    };
+                    unescaped.push_str(self.text.get(copied..at)?);
+                    unescaped.push(meant);
+                    at += 2;
+                    copied = at;
+                }
+                _ => return None,
+            }
+        }
+        self.at = at + 1;
+        if at - start > bytes_max {
+            return None;
+        }
+        if copied == start {
+            return self.text.get(start..at).map(Cow::Borrowed);
+        }
+        unescaped.push_str(self.text.get(copied..at)?);
+        Some(Cow::Owned(unescaped))
+    }
+}
+
+/// Objects with more keys are not looked at for being clean: their keys are compared with each other one by one.
+const CLEAN_KEYS_MAX: usize = 24;
+
+/// The number that a token is; line numbers, which are most, are read by hand.
+fn number_of(token: &str) -> Option<Number> {
+    let is_small = (1..=9).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_digit())
+        && (token.len() == 1 || !token.starts_with('0'));
+    if is_small {
+        return token.parse::<u32>().ok().map(Number::from);
+    }
+    serde_json::from_str(token).ok()
 }
 
 /// Where the bytes from `at` on that stand in a text as they are end: at a quote, a backslash, a control character or the end.
@@ -177,7 +405,7 @@ fn specials(word: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, parse_event};
     use proptest::prelude::{prop_assert_eq, proptest};
     use serde_json::Value;
 
@@ -190,6 +418,18 @@ mod tests {
         #[test]
         fn reads_what_serde_reads(text in "(\\{|\\}|\\[|\\]|\"|\\\\|\\\\n|\\\\u00e9|a|aaaaaaaaaaa|é|-|0|1|1.5e3|,|:|true|null| |\t|\u{1}){0,24}") {
             prop_assert_eq!(parse(&text).map(Value::from), by_serde(&text));
+        }
+
+        /// A frame is read the same whether or not its parts are found clean.
+        #[test]
+        fn reads_frames_as_serde_reads(vars in "(\\{|\\}|\\[|\\]|\"a\":|\"b\":|\"password\":|\"x=é\"|\"\\\\n\\\\\"\"|\"\\\\u0041\"|\"\\\\x\"|-|07|1.5e3|,|true|null| ){0,12}", lines in "(\\[|\\]|\"  x = 1\"|\"\\\\t\"|7|,|null){0,8}") {
+            for text in [
+                format!("{{\"exception\":{{\"values\":[{{\"stacktrace\":{{\"frames\":[{{\"vars\":{vars},\"pre_context\":{lines}}}]}}}}]}}}}"),
+                format!("{{\"stacktrace\":[{{\"vars\":[{vars}],\"post_context\":[{lines}]}}]}}"),
+                format!("{{\"stacktrace\":[{{\"vars\":{{{vars}}},\"post_context\":[{lines}]}}]}}"),
+            ] {
+                prop_assert_eq!(parse_event(&text).map(Value::from), by_serde(&text));
+            }
         }
 
         #[test]

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Write as _;
 
 use foldhash::fast::RandomState;
 use serde_json::Number;
@@ -21,6 +22,9 @@ pub(super) enum Value<'a> {
     String(Text<'a>),
     Array(Vec<Value<'a>>),
     Object(Map<'a>),
+    /// The JSON of a list or an object that was found to need no change where it stands, and is not looked into any more. The parser
+    /// makes it of the variables and source lines of frames only.
+    Clean(Text<'a>),
 }
 
 /// A JSON object in the order it was written, its keys unique: of several with one key the last counts.
@@ -102,12 +106,16 @@ impl<'a> Map<'a> {
         self.entries.iter().map(|(key, _)| key)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Text<'a>, &Value<'a>)> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Text<'a>, &mut Value<'a>)> {
         self.entries.iter_mut().map(|(key, value)| (&*key, value))
     }
 
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str, &Value<'a>) -> bool) {
-        self.entries.retain(|(key, value)| keep(key, value));
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value<'a>) -> bool) {
+        self.entries.retain_mut(|(key, value)| keep(key, value));
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
@@ -207,6 +215,7 @@ impl<'a> Value<'a> {
                     .map(|(key, value)| (owned(key), value.into_owned()))
                     .collect(),
             }),
+            Value::Clean(json) => Value::Clean(owned(json)),
         }
     }
 
@@ -252,6 +261,7 @@ impl From<Value<'_>> for serde_json::Value {
                 .into_iter()
                 .map(|(key, value)| (key.into_owned(), serde_json::Value::from(value)))
                 .collect(),
+            Value::Clean(json) => serde_json::from_str(&json).expect("the parser read it as JSON"),
         }
     }
 }
@@ -314,7 +324,9 @@ impl Value<'_> {
             Value::Null => out.extend_from_slice(b"null"),
             Value::Bool(true) => out.extend_from_slice(b"true"),
             Value::Bool(false) => out.extend_from_slice(b"false"),
-            Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Value::Number(number) => {
+                write!(out, "{number}").expect("a vector takes every number");
+            }
             Value::String(text) => write_text(text, out),
             Value::Array(list) => {
                 out.push(b'[');
@@ -327,6 +339,7 @@ impl Value<'_> {
                 out.push(b']');
             }
             Value::Object(map) => map.write(out),
+            Value::Clean(json) => out.extend_from_slice(json.as_bytes()),
         }
     }
 }

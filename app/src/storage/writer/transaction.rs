@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::{Client, Error, Transaction};
 use uuid::Uuid;
@@ -371,6 +372,7 @@ fn raw(event: &GroupedEvent) -> RawEvent {
         event_id: event.event_id,
         project_id: event.project_id,
         received_at: event.received_at,
+        facts: Bytes::new(),
         payload: event.payload.clone(),
     }
 }

@@ -1,0 +1,85 @@
+//! The lists of what is awaited in every order of those who put something there and the driver: each deadline comes, once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use loom::thread;
+
+use crate::clock::Clock;
+use crate::telemetry::Counters;
+
+use super::awaited::Awaited;
+use super::{TimerRef, Timers};
+
+/// Stands still until it is set.
+#[derive(Debug)]
+struct Hands(AtomicU64);
+
+impl Clock for Hands {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+}
+
+/// Counts how often its deadline came.
+#[derive(Default)]
+struct Patient(AtomicUsize);
+
+impl Awaited for Patient {
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn expire(&self, _counters: &Arc<Counters>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn keep(&self, _timer: TimerRef) -> bool {
+        true
+    }
+}
+
+fn fire_all(timers: &Timers) {
+    while timers.fire_due() == Some(Duration::ZERO) {}
+}
+
+/// `early` and then `late` are put into one list with these deadlines, in milliseconds, the late ones while the driver fires what is due after 15.
+fn each_comes_once(early: &'static [u64], late: &'static [u64]) {
+    let clock = Arc::new(Hands(AtomicU64::new(0)));
+    let timers = Arc::new(Timers::new(clock.clone(), Arc::new(Counters::default())));
+    let put = |timers: &Arc<Timers>, deadlines: &[u64]| -> Vec<(u64, Arc<Patient>)> {
+        let put = |deadline: &u64| {
+            let patient = Arc::new(Patient::default());
+            timers.expect(Duration::from_millis(*deadline), patient.clone());
+            (*deadline, patient)
+        };
+        deadlines.iter().map(put).collect()
+    };
+    let mut patients = put(&timers, early);
+    clock.0.store(15, Ordering::Relaxed);
+    let theirs = timers.clone();
+    let others = thread::spawn(move || put(&theirs, late));
+    fire_all(&timers);
+    patients.extend(others.join().unwrap());
+    clock.0.store(100, Ordering::Relaxed);
+    fire_all(&timers);
+    for (deadline, patient) in patients {
+        assert_eq!(patient.0.load(Ordering::Relaxed), 1, "due at {deadline} ms");
+    }
+    assert_eq!(timers.len(), 0);
+}
+
+#[test]
+fn every_order_of_awaiting_and_looking_through_lets_each_deadline_come() {
+    loom::model(|| each_comes_once(&[10], &[20]));
+}
+
+#[test]
+fn every_order_of_filling_a_list_and_looking_through_lets_each_deadline_come() {
+    loom::model(|| each_comes_once(&[10, 30], &[20, 12]));
+}

@@ -1,0 +1,110 @@
+//! A callback that waits for something: the connection goes on without it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_runtime::http;
+use mesh_runtime::ws::{self, Close, Connection, Frame, Next, Options, Socket};
+use tokio::sync::Notify;
+use warp::Filter;
+
+use super::{Seen, close_code, masked, raw};
+use crate::support::raw::Raw;
+use crate::support::site::{Site, eventually, site};
+
+/// Says `begun` and waits to be let go on when told `wait`; echoes what else it is told.
+struct Busy(Seen, Arc<Notify>);
+
+impl Socket for Busy {
+    type Args = (Seen, Arc<Notify>);
+    type Message = String;
+
+    async fn on_connect(
+        (seen, go_on): (Seen, Arc<Notify>),
+        cx: &mut Connection<String>,
+    ) -> Result<Self, Close> {
+        cx.join("lobby").unwrap();
+        Ok(Busy(seen, go_on))
+    }
+
+    async fn on_message(&mut self, frame: Frame, cx: &mut Connection<String>) -> Next {
+        let Frame::Text(text) = frame else {
+            return Next::Continue;
+        };
+        if text == "wait" {
+            cx.send_text("begun");
+            self.1.notified().await;
+            cx.send_text("done");
+        } else {
+            cx.send_text(text);
+        }
+        Next::Continue
+    }
+
+    fn on_close(&mut self, code: u16, reason: &str) {
+        self.0.0.lock().push((code, reason.to_owned()));
+    }
+}
+
+/// A client whose handler waits, and what lets it go on.
+async fn waiting(options: Options) -> (Site, Seen, Arc<Notify>, Raw) {
+    let (seen, go_on) = (Seen::default(), Arc::new(Notify::new()));
+    let args = (seen.clone(), go_on.clone());
+    let route = warp::path!("ws")
+        .and(ws::upgrade())
+        .map(move |upgrade: ws::Upgrade| upgrade.accept::<Busy>(args.clone(), options.clone()));
+    let site = site(route, http::Options::default()).await;
+    let mut raw = raw(&site).await;
+    raw.send(masked(0x81, b"wait")).await;
+    assert_eq!(raw.bytes(7).await, b"\x81\x05begun");
+    (site, seen, go_on, raw)
+}
+
+#[tokio::test]
+async fn frames_and_pings_pass_a_callback_that_waits() {
+    let (site, _, go_on, mut raw) = waiting(Options::default()).await;
+    site.system.rooms().broadcast("lobby", "news".into());
+    assert_eq!(raw.bytes(6).await, b"\x81\x04news");
+    raw.send(masked(0x89, b"?")).await;
+    assert_eq!(raw.bytes(3).await, b"\x8a\x01?");
+    // The next message waits its turn; rooms do not wait for it.
+    raw.send(masked(0x81, b"next")).await;
+    site.system.rooms().broadcast("lobby", "more".into());
+    assert_eq!(raw.bytes(6).await, b"\x81\x04more");
+    go_on.notify_one();
+    assert_eq!(raw.bytes(12).await, b"\x81\x04done\x81\x04next");
+}
+
+#[tokio::test]
+async fn a_close_is_answered_while_a_callback_waits() {
+    let (site, seen, go_on, mut raw) = waiting(Options::default()).await;
+    raw.send(masked(0x88, &1000u16.to_be_bytes())).await;
+    assert_eq!(close_code(&mut raw).await, 1000);
+    assert!(seen.closed().is_empty(), "the callback is not done");
+    go_on.notify_one();
+    eventually(&site.system, "on_close, once", async || {
+        seen.closed() == [(1000, String::new())]
+    })
+    .await;
+    raw.closed().await;
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_given_up_while_a_callback_waits() {
+    let moment = Duration::from_millis(20);
+    let options = Options {
+        ping_interval: moment,
+        pong_timeout: moment,
+        close_timeout: moment,
+        ..Options::default()
+    };
+    let (site, seen, go_on, mut raw) = waiting(options).await;
+    assert_eq!(raw.bytes(2).await, [0x89, 0], "a ping");
+    assert_eq!(close_code(&mut raw).await, 1001);
+    go_on.notify_one();
+    raw.closed().await;
+    eventually(&site.system, "on_close, once", async || {
+        seen.closed().len() == 1
+    })
+    .await;
+}
