@@ -4,16 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mesh_runtime::{
-    Actor, Address, Capacity, ChildSpec, Clock, Context, ExitReason, Flow, ReplyTo, Strategy,
-    Supervisor, System,
-};
+use mesh_runtime::{Actor, Address, Capacity, Clock, Context, ExitReason, Flow, ReplyTo, System};
 use tokio::sync::oneshot;
 
 /// A path by its name in the baseline, and what does it so many times.
 pub(crate) type Named = (&'static str, fn(u64));
 
-pub(crate) const PATHS: [Named; 8] = [
+pub(crate) const PATHS: [Named; 7] = [
     ("send", send),
     ("send_receive", send_receive),
     ("send_handle", send_handle),
@@ -21,7 +18,6 @@ pub(crate) const PATHS: [Named; 8] = [
     ("timer_insert", timer_insert),
     ("timer_cancel", timer_cancel),
     ("spawn_stop", spawn_stop),
-    ("crash", crash),
 ];
 
 /// A slice never ends by its time here: whether it does would be chance.
@@ -195,45 +191,5 @@ fn spawn_stop(times: u64) {
             process.send(()).expect("it lives");
             assert!(ended.await.is_normal());
         }
-    });
-}
-
-/// Lives that are still to end, and who waits for the last to begin.
-type Lives = Arc<std::sync::Mutex<(u64, Option<oneshot::Sender<()>>)>>;
-
-struct Crasher;
-
-impl Actor for Crasher {
-    type Args = Lives;
-    type Message = ();
-
-    async fn init(lives: Lives, cx: &mut Context<()>) -> Result<Crasher, ExitReason> {
-        let mut lives = lives.lock().expect("nobody panics with it");
-        if lives.0 > 0 {
-            lives.0 -= 1;
-            cx.address().send(()).expect("it lives");
-        } else if let Some(done) = lives.1.take() {
-            done.send(()).expect("the path waits");
-        }
-        Ok(Crasher)
-    }
-
-    async fn handle(&mut self, (): (), _cx: &mut Context<()>) -> Flow {
-        panic!("as it was told");
-    }
-}
-
-/// A supervised process panics at its first message and is started again.
-fn crash(times: u64) {
-    within(|system| async move {
-        let (done, last) = oneshot::channel();
-        let lives: Lives = Arc::new(std::sync::Mutex::new((times, Some(done))));
-        let child = ChildSpec::worker_with::<Crasher>("crasher", move || lives.clone());
-        let tree = Supervisor::new(Strategy::OneForOne)
-            .intensity(u32::MAX, Duration::from_secs(1))
-            .child(child.unregistered());
-        let tree = system.supervise(tree).await.expect("it starts");
-        last.await.expect("all lives end");
-        drop(tree);
     });
 }
