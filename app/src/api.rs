@@ -66,6 +66,8 @@ pub struct State {
     pub publish: Publish,
     /// Called with an event that leaves the quarantine.
     pub replay: Replay,
+    /// How many accepted events wait in the spool; `None` while it cannot tell.
+    pub waiting: Arc<dyn Fn() -> BoxFuture<'static, Option<u64>> + Send + Sync>,
     /// Called after limits or keys of a project changed.
     pub keys_changed: Arc<dyn Fn() + Send + Sync>,
     /// Called after a session has ended: whoever still follows the live stream by it must not go on.

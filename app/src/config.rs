@@ -20,8 +20,15 @@ pub const LOG_DEFAULT: &str = "warn,mesher=info,mesh_runtime=info";
 /// What `MESHER_RATE_LIMIT` is unless told otherwise: far above what one program sends when it is well.
 pub const RATE_LIMIT_DEFAULT: u32 = 100;
 
+/// What `MESHER_SPOOL_MIB` is unless told otherwise: some hours of events that the database does not take.
+pub const SPOOL_MIB_DEFAULT: u64 = 2048;
+
+/// The least and the most that `MESHER_SPOOL_MIB` may say.
+const SPOOL_MIB_MIN: u64 = 16;
+const SPOOL_MIB_MAX: u64 = 1 << 20;
+
 /// The names of the variables that Mesher reads; any other `MESHER_…` that looks like one of these is refused.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 11] = [
     "MESHER_LISTEN",
     "MESHER_DATA_DIR",
     "MESHER_DATABASE_URL",
@@ -31,6 +38,7 @@ pub const VARIABLES: [&str; 10] = [
     "MESHER_LOG",
     "MESHER_PUBLIC_URL",
     "MESHER_RATE_LIMIT",
+    "MESHER_SPOOL_MIB",
     "MESHER_TEST_HOOKS",
 ];
 
@@ -53,6 +61,8 @@ pub struct Config {
     pub log: String,
     /// Events a second for a key that has no limit of its own; 0 is no limit.
     pub rate_limit: u32,
+    /// How large the spool may grow, in MiB.
+    pub spool_mib: u64,
     /// Opens `POST /api/v1/runtime/kill`, with which the fault tests kill named processes; never on in production.
     pub test_hooks: bool,
 }
@@ -77,6 +87,7 @@ impl fmt::Debug for Config {
             .field("tls", &self.tls)
             .field("log", &self.log)
             .field("rate_limit", &self.rate_limit)
+            .field("spool_mib", &self.spool_mib)
             .field("test_hooks", &self.test_hooks)
             .finish()
     }
@@ -210,6 +221,18 @@ impl Config {
                 expected: "events a second for one key, such as 100, or 0 for no limit",
             })?,
         };
+        let spool_mib = match variable("MESHER_SPOOL_MIB") {
+            None => SPOOL_MIB_DEFAULT,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|mib| (SPOOL_MIB_MIN..=SPOOL_MIB_MAX).contains(mib))
+                .ok_or_else(|| ConfigError::Invalid {
+                    name: "MESHER_SPOOL_MIB",
+                    value: text.clone(),
+                    expected: "the size of the spool in MiB, at least 16",
+                })?,
+        };
         let file = |name: &str| variable(name).map(PathBuf::from);
         let tls = match (file("MESHER_TLS_CERTIFICATE"), file("MESHER_TLS_KEY")) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
@@ -240,6 +263,7 @@ impl Config {
                 .or_else(|| variable("MESHER_LOG"))
                 .unwrap_or_else(|| default_log.to_owned()),
             rate_limit,
+            spool_mib,
             test_hooks,
         })
     }
@@ -295,6 +319,7 @@ mod tests {
         assert_eq!(config.base_url().to_string(), "http://127.0.0.1:8080");
         assert_eq!(config.database_url, None);
         assert_eq!(config.rate_limit, RATE_LIMIT_DEFAULT);
+        assert_eq!(config.spool_mib, SPOOL_MIB_DEFAULT);
         assert!(!config.test_hooks);
     }
 
@@ -347,6 +372,8 @@ mod tests {
             ("MESHER_LISTEN", "8080"),
             ("MESHER_PUBLIC_URL", "errors.example.com"),
             ("MESHER_RATE_LIMIT", "-1"),
+            ("MESHER_SPOOL_MIB", "15"),
+            ("MESHER_SPOOL_MIB", "much"),
             ("MESHER_TEST_HOOKS", "yes"),
         ] {
             let text = resolve(Flags::default(), &[(name, value)])

@@ -67,7 +67,7 @@ fn routes(
     parts: &Parts,
 ) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone + Send + Sync + use<>
 {
-    health::routes(&parts.system, &parts.pool, parts.needed)
+    health::routes(&parts.system, &parts.pool, &parts.admission, parts.needed)
         .or(metrics::routes(
             &parts.system,
             &parts.pool,

@@ -75,7 +75,7 @@ pub fn tree(
     let broadcaster = BroadcasterHandle::new(system);
     let ingestion = ingestion::assemble(
         system,
-        SpoolOptions::new(config.data_dir.join("spool")),
+        SpoolOptions::new(config.data_dir.join("spool")).bounded(config.spool_mib),
         DoorLimits {
             rate: Rate::per_second(config.rate_limit),
             ..DoorLimits::default()
@@ -109,6 +109,17 @@ pub fn tree(
                 .map(|done| done.map_err(|error| error.to_string()))
                 .boxed()
         }),
+        waiting: {
+            let admission = ingestion.admission.clone();
+            Arc::new(move || {
+                let admission = admission.clone();
+                async move {
+                    let status = admission.spool_status().await.ok()?;
+                    Some(status.end.saturating_sub(status.released))
+                }
+                .boxed()
+            })
+        },
         keys_changed: {
             let system = system.clone();
             Arc::new(move || ingestion::keys::refresh(&system))

@@ -17,6 +17,7 @@ use std::error::Error;
 pub mod api_probe;
 pub mod bars;
 pub mod browser;
+pub mod burst;
 pub mod faults;
 pub mod http;
 pub mod kill_nine;

@@ -52,6 +52,12 @@ pub fn threads() -> u64 {
     field("/proc/self/status", "Threads")
 }
 
+/// Resident memory of another process, in bytes; zero once it is gone.
+#[must_use]
+pub fn resident_bytes_of(process: u32) -> u64 {
+    field(&format!("/proc/{process}/status"), "VmRSS") * 1024
+}
+
 /// Resident memory, in bytes.
 #[must_use]
 pub fn resident_bytes() -> u64 {

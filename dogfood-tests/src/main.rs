@@ -1,10 +1,12 @@
 //! The suites as a program: `cargo run -p dogfood-tests --release -- timers --count 1000000`.
 
 use std::env;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use dogfood_tests::bars::Spans;
+use dogfood_tests::burst::Burst;
 use dogfood_tests::faults::{CASES, Case, Scale};
 use dogfood_tests::laboratory::seeds;
 use dogfood_tests::laboratory::{PROGRAMS, Program};
@@ -13,7 +15,8 @@ use dogfood_tests::seed::Seed;
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
 use dogfood_tests::{
-    Fault, bars, browser, faults, kill_nine, kill_processes, machine, page, sdks, soak, throughput,
+    Fault, bars, browser, burst, faults, kill_nine, kill_processes, machine, page, sdks, soak,
+    throughput,
 };
 
 const HEAD: &str = "\
@@ -50,6 +53,7 @@ Both in turn, for hours:
 Against a mesher process:
   kill-nine [--rounds N]   load cut by SIGKILL at random moments (20 rounds)
   kill-processes           every named process killed in turn under 200 events a second
+  burst                    ten thousand events a second for a minute: memory bounded, the API answering
   faults [FAULT...]        its surroundings going wrong under load, in large: FAULTS_HERE
   load [--count N] [--connections N] [--rate N] [--event FILE]
                            real events as envelopes: accepted and stored a second, p50 and p99 of the answers
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
             Some(spans) => bars::run(spans, say),
             None => return misunderstood(rest.first().copied().unwrap_or("bars")),
         },
+        ["burst"] => burst::run(Burst::LARGE, Seed::from_env(), say).map(drop),
         ["faults", rest @ ..] => match fault_cases(rest) {
             Ok(cases) => faults::run(&cases, Scale::Large, Seed::from_env(), say).map(drop),
             Err(word) => return misunderstood(word),
@@ -259,8 +264,21 @@ fn run_laboratory(words: &[&str]) -> ExitCode {
     }
 }
 
+/// glibc gives each thread an arena of the heap and keeps there what was freed. With one arena what grows is what is kept, so the program starts
+/// itself anew with this set.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
 /// The suites and programs that are named, all when none is, for hours.
 fn run_soak(words: &[&str]) -> ExitCode {
+    if env::var_os(ARENAS).is_none()
+        && let Ok(program) = env::current_exe()
+    {
+        let failed = Command::new(program)
+            .args(env::args_os().skip(1))
+            .env(ARENAS, "1")
+            .exec();
+        eprintln!("note: memory is watched with many arenas: {failed}");
+    }
     let first_option = words.iter().position(|word| word.starts_with("--"));
     let (names, rest) = words.split_at(first_option.unwrap_or(words.len()));
     let known = |name: &&&str| Suite::named(name).is_some() || Program::named(name).is_some();

@@ -122,6 +122,7 @@ impl Proxy {
     }
 
     /// Cuts one connection; whether there was one.
+    #[must_use]
     pub fn cut_one(&self, number: u64) -> bool {
         let mut links = self.shared.links();
         links.retain(|link| !link.is_cut.load(Ordering::Relaxed));

@@ -24,6 +24,8 @@ struct Answer {
     accepted: i64,
     refused: i64,
     client_dropped: i64,
+    /// Accepted, of all projects of this server, and without an outcome yet; `null` while the spool cannot tell.
+    waiting: Option<u64>,
     totals: Vec<OutcomeTotal>,
     hours: Vec<OutcomeHour>,
 }
@@ -57,6 +59,7 @@ impl Api {
                 until,
                 accepted: sum(&Outcome::is_of_accepted),
                 refused: sum(&Outcome::is_refusal),
+                waiting: (self.state().waiting)().await,
                 client_dropped: sum(&|outcome| outcome == Outcome::ClientDropped),
                 totals: outcomes::sums(&hours),
                 hours,

@@ -59,6 +59,7 @@ impl Report {
         };
         self.line("MESHER_DATABASE_URL", database);
         self.line("MESHER_RATE_LIMIT", config.rate_limit);
+        self.line("MESHER_SPOOL_MIB", config.spool_mib);
         self.line("MESHER_LOG", &config.log);
     }
 

@@ -8,6 +8,8 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{Response, StatusCode, header};
 
+use crate::ingestion::Admission;
+
 /// What `/readyz` answers.
 #[derive(Debug, Serialize)]
 struct Readiness {
@@ -19,17 +21,18 @@ struct Readiness {
 pub(super) fn routes(
     system: &System,
     pool: &Pool,
+    admission: &Admission,
     needed: &'static [&'static str],
 ) -> BoxedFilter<(Response<Bytes>,)> {
     let method = || warp::get().or(warp::head()).unify();
     let healthz = warp::path!("healthz")
         .and(method())
         .map(|| answer(StatusCode::OK, b"{\"alive\":true}".to_vec()));
-    let (system, pool) = (system.clone(), pool.clone());
+    let (system, pool, admission) = (system.clone(), pool.clone(), admission.clone());
     let readyz = warp::path!("readyz").and(method()).then(move || {
-        let (system, pool) = (system.clone(), pool.clone());
+        let (system, pool, admission) = (system.clone(), pool.clone(), admission.clone());
         async move {
-            let readiness = readiness(&system, &pool, needed).await;
+            let readiness = readiness(&system, &pool, &admission, needed).await;
             let status = if readiness.ready {
                 StatusCode::OK
             } else {
@@ -42,12 +45,20 @@ pub(super) fn routes(
     healthz.or(readyz).unify().boxed()
 }
 
-async fn readiness(system: &System, pool: &Pool, needed: &[&str]) -> Readiness {
+async fn readiness(
+    system: &System,
+    pool: &Pool,
+    admission: &Admission,
+    needed: &[&str],
+) -> Readiness {
     let mut reasons: Vec<String> = needed
         .iter()
         .filter(|name| system.whereis_pid(name).is_none())
         .map(|name| format!("{name} is not running"))
         .collect();
+    if !admission.knows_keys() {
+        reasons.push("the keys are not loaded yet; events are refused until they are".to_owned());
+    }
     match pool.state().await {
         Ok(state) if state.healthy => {}
         Ok(_) => reasons.push(

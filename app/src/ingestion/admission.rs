@@ -193,6 +193,12 @@ impl Admission {
         &self.shared.counts
     }
 
+    /// Whether it knows the keys, so that it can let anybody in.
+    #[must_use]
+    pub fn knows_keys(&self) -> bool {
+        self.shared.keys.is_filled()
+    }
+
     /// How full the way to the database is, in percent.
     #[must_use]
     pub fn pressure_percent(&self) -> u8 {

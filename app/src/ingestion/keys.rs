@@ -73,6 +73,12 @@ impl KeyCache {
         }
     }
 
+    /// Whether the keys were ever read: before, nobody can be told from a stranger.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.keys.read().is_some()
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {

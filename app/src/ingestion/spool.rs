@@ -89,6 +89,17 @@ impl SpoolOptions {
             owner_timeout: Duration::from_secs(5),
         }
     }
+
+    /// The same, with so many MiB of segments: a 32nd of that each, and from 8 to 64 MiB. Less than two segments count as two.
+    #[must_use]
+    pub fn bounded(self, mib: u64) -> SpoolOptions {
+        let segment_mib = (mib / 32).clamp(8, 64);
+        SpoolOptions {
+            segment_bytes: segment_mib << 20,
+            segments_max: usize::try_from(mib / segment_mib).map_or(usize::MAX, |max| max.max(2)),
+            ..self
+        }
+    }
 }
 
 /// A record that was not appended.

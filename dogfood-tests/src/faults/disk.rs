@@ -18,7 +18,10 @@ use crate::seed::Seed;
 use crate::wait::{self, PATIENCE};
 
 /// Room for the spool's first two files and little more.
-const DISK_MIB: u32 = 136;
+const DISK_MIB: u32 = 20;
+
+/// A bound of the spool far beyond the disk, in files of 8 MiB.
+const SPOOL_MIB: &str = "64";
 
 /// The bytes of a spool's record before its payload; those of its payload before the event's id; where its length stands.
 const HEADER_BYTES: usize = 32;
@@ -87,6 +90,7 @@ pub(super) fn full(ground: &mut Ground) -> Result<Outcome, Fault> {
     };
     let mesher = ground
         .mesher()?
+        .with_env("MESHER_SPOOL_MIB", SPOOL_MIB)
         .with_env("MESHER_DATA_DIR", &mount.data_dir().to_string_lossy());
     let mut stage = Stage::of(mesher)?;
     for _ in 0..ground.scale.of(1, 5) {
@@ -172,6 +176,7 @@ pub(super) fn read_only(ground: &mut Ground) -> Result<Outcome, Fault> {
     };
     let mut mesher = ground
         .mesher()?
+        .with_env("MESHER_SPOOL_MIB", SPOOL_MIB)
         .with_env("MESHER_DATA_DIR", &mount.data_dir().to_string_lossy());
     let is_refused = |mesher: &crate::server::Mesher| {
         let ended = Ended::of(&mut mesher.command(&[]), PATIENCE)?;

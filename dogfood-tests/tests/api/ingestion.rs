@@ -11,7 +11,7 @@ use dogfood_tests::wait::{self, PATIENCE};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::Ground;
+use crate::{Ground, data};
 
 /// What an event says is its owner's business; no log may hold it.
 pub(crate) const PRIVATE_TEXT: &str = "the-text-of-a-private-event";
@@ -43,6 +43,7 @@ pub(crate) fn run(mesher: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Re
     shapes(probe, ground)?;
     sizes(probe, ground)?;
     native(probe, ground)?;
+    users_words(probe, ground)?;
     let preflight = probe.expect(
         204,
         &Who::Nobody,
@@ -53,6 +54,35 @@ pub(crate) fn run(mesher: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Re
     probe.check(preflight.header("access-control-max-age").is_some(), || {
         "the preflight is asked for again and again".to_owned()
     });
+    Ok(())
+}
+
+/// What a user wrote about an event stands beside its issue, whichever of the two is stored first.
+fn users_words(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
+    let id = fresh();
+    let mut body = envelope(&json!({"event_id": id}), true, &sentry_event());
+    let words = json!({"event_id": id, "name": "Grace", "email": "g@errors.example", "comments": "it broke"});
+    body.extend_from_slice(format!("{}\n{words}\n", json!({"type": "user_report"})).as_bytes());
+    let path = with_key(ground, "envelope");
+    probe.expect(200, &Who::Nobody, "POST", &path, &body)?;
+    let token = ground.token();
+    let listed = |path: &str| -> Result<Vec<Value>, String> {
+        let answer = probe.ask(&token, "GET", path, b"");
+        Ok(data(&answer.map_err(|fault| fault.to_string())?))
+    };
+    let issue = wait::until("the report to have an issue", PATIENCE, || {
+        let reports = listed("/api/v1/projects/default/user-reports")?;
+        let ours = reports
+            .iter()
+            .find(|report| report["message"] == "it broke");
+        match ours.and_then(|report| report["issue_id"].as_str()) {
+            Some(issue) => Ok(issue.to_owned()),
+            None => Err(format!("{reports:?}")),
+        }
+    })?;
+    let reports = listed(&format!("/api/v1/issues/{issue}/user-reports"))?;
+    let is_shown = reports.len() == 1 && reports[0]["name"] == "Grace";
+    probe.check(is_shown, || format!("the issue's reports: {reports:?}"));
     Ok(())
 }
 

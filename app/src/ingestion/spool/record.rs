@@ -8,6 +8,9 @@
 /// Bytes in front of every payload.
 pub(super) const HEADER_BYTES: usize = 32;
 
+/// Where in a header the generation stands.
+pub(super) const GENERATION_OFFSET: usize = 8;
+
 /// Which use of a segment wrote a record: the generation of the segment, and which opening of the
 /// spool (life) within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl Header {
             checksum: word(0),
             payload_bytes: word(4),
             stamp: Stamp {
-                generation: long(8),
+                generation: long(GENERATION_OFFSET),
                 life: word(24),
             },
             sequence: long(16),

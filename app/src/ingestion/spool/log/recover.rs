@@ -3,7 +3,9 @@
 use std::io;
 
 use super::{FreeSlot, Log, OpenError, segment_name};
-use crate::ingestion::spool::record::{HEADER_BYTES, Header, Kind, Stamp, encode};
+use crate::ingestion::spool::record::{
+    GENERATION_OFFSET, HEADER_BYTES, Header, Kind, Stamp, encode,
+};
 use crate::ingestion::spool::segment::{DATA_OFFSET, Segment, SegmentHeader, Walk};
 
 impl Log {
@@ -180,18 +182,22 @@ fn has_whole_records_behind(segment: &Segment, reach_bytes: u64) -> io::Result<b
     let len = usize::try_from(reach).unwrap_or(usize::MAX);
     let mut bytes = vec![0; len];
     segment.file.read_at(segment.end_offset, &mut bytes)?;
-    Ok((1..len.saturating_sub(HEADER_BYTES)).any(|at| {
-        let Some(head) = bytes[at..].first_chunk::<HEADER_BYTES>() else {
+    let generation = segment.stamp.generation.to_le_bytes();
+    let mut found = memchr::memmem::find_iter(&bytes, &generation);
+    Ok(found.any(|place| {
+        let head = place
+            .checked_sub(GENERATION_OFFSET)
+            .and_then(|at| bytes[at..].split_first_chunk::<HEADER_BYTES>());
+        let Some((head, rest)) = head else {
             return false;
         };
         let Some(header) = Header::decode(head) else {
             return false;
         };
-        let is_later = header.stamp == segment.stamp && header.sequence > segment.end;
-        let end = at + HEADER_BYTES + header.payload_bytes as usize;
-        is_later
-            && bytes
-                .get(at + HEADER_BYTES..end)
+        header.stamp == segment.stamp
+            && header.sequence > segment.end
+            && rest
+                .get(..header.payload_bytes as usize)
                 .is_some_and(|payload| header.covers(head, payload))
     }))
 }
