@@ -1,7 +1,8 @@
 //! The suites as a program: `cargo run -p dogfood-tests --release -- timers --count 1000000`.
 
 use std::env;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use dogfood_tests::bars::Spans;
@@ -263,8 +264,21 @@ fn run_laboratory(words: &[&str]) -> ExitCode {
     }
 }
 
+/// glibc gives each thread an arena of the heap and keeps there what was freed. With one arena what grows is what is kept, so the program starts
+/// itself anew with this set.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
 /// The suites and programs that are named, all when none is, for hours.
 fn run_soak(words: &[&str]) -> ExitCode {
+    if env::var_os(ARENAS).is_none()
+        && let Ok(program) = env::current_exe()
+    {
+        let failed = Command::new(program)
+            .args(env::args_os().skip(1))
+            .env(ARENAS, "1")
+            .exec();
+        eprintln!("note: memory is watched with many arenas: {failed}");
+    }
     let first_option = words.iter().position(|word| word.starts_with("--"));
     let (names, rest) = words.split_at(first_option.unwrap_or(words.len()));
     let known = |name: &&&str| Suite::named(name).is_some() || Program::named(name).is_some();

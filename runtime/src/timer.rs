@@ -256,4 +256,4 @@ pub(crate) async fn timeout<F: Future>(
 }
 
 #[cfg(all(test, mesh_loom))]
-mod every_order;
+pub(crate) mod every_order;

@@ -55,7 +55,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use hyper::header::{
-    CONNECTION, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, StatusCode};
@@ -113,6 +114,9 @@ pub struct Options {
     pub close_timeout: Duration,
     /// Whose pages may connect. Default [`Origins::SameHost`].
     pub origins: Origins,
+    /// Sub-protocols that are spoken, the preferred first: the first that the client offers is agreed on, see [`Connection::protocol`].
+    /// A client that offers none of them is answered without one. Default none.
+    pub protocols: Vec<String>,
 }
 
 impl Default for Options {
@@ -126,6 +130,7 @@ impl Default for Options {
             slow_peer: RoomPolicy::DropOldest,
             close_timeout: CLOSE_TIMEOUT,
             origins: Origins::SameHost,
+            protocols: Vec::new(),
         }
     }
 }
@@ -239,8 +244,10 @@ impl Upgrade {
             }
             (Err(refusal), _) => return refuse(refusal),
         };
+        let protocol = handshake::protocol(&self.headers, &options.protocols);
+        let agreed = protocol.clone();
         self.takeover.leave(on_upgrade, move |stream, draining| {
-            connection::child::<H>(stream, draining, args, options)
+            connection::child::<H>(stream, draining, args, options, agreed)
         });
         let mut response = Response::default();
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -249,6 +256,10 @@ impl Upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         let key = HeaderValue::try_from(key).expect("base64 is plain ASCII");
         headers.insert(SEC_WEBSOCKET_ACCEPT, key);
+        if let Some(protocol) = protocol {
+            let protocol = HeaderValue::try_from(protocol).expect("it came in a header");
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
         response
     }
 }

@@ -271,6 +271,25 @@ impl Admission {
         Ok(admitted.event_id)
     }
 
+    /// Returns once events are on disk that came together; each has its own result, in their order.
+    ///
+    /// # Cancel safety
+    /// As of [`Admission::store`].
+    pub(crate) async fn store_all(&self, admitted: Vec<Admitted>) -> Vec<Result<EventId, Refused>> {
+        let records = admitted.iter().filter_map(|event| event.record.clone());
+        let mut durable = self.append_all(records.collect()).await.into_iter();
+        let result = |event: Admitted| {
+            let appended = match event.record {
+                Some(_) => durable.next().unwrap_or(Err(Refusal::NotDurable)),
+                None => Ok(()),
+            };
+            appended
+                .map(|()| event.event_id)
+                .map_err(|refusal| Refused::of(event.project_id, refusal))
+        };
+        admitted.into_iter().map(result).collect()
+    }
+
     /// Returns once a user's words are kept.
     pub(crate) async fn keep_report(
         &self,
@@ -333,27 +352,51 @@ impl Admission {
         }
     }
 
+    async fn append(&self, record: Bytes) -> Result<(), Refusal> {
+        let mut appended = self.append_all(vec![record]).await;
+        appended.pop().unwrap_or(Err(Refusal::NotDurable))
+    }
+
     /// Appends, again and again while the spool is being restarted: SDKs discard an event on any
     /// refusal. The second try of one that was durable after all ends as a duplicate.
-    async fn append(&self, record: Bytes) -> Result<(), Refusal> {
+    async fn append_all(&self, records: Vec<Bytes>) -> Vec<Result<(), Refusal>> {
         const PAUSE: Duration = Duration::from_millis(50);
         let clock = self.shared.system.clock();
         let deadline = clock.now() + self.shared.limits.durable_timeout;
-        loop {
+        let mut results = vec![Ok(()); records.len()];
+        // Places in `results` of what has no answer yet.
+        let mut open: Vec<usize> = (0..records.len()).collect();
+        while !open.is_empty() {
             let left = deadline.saturating_sub(clock.now());
-            match self.shared.spool.append(record.clone(), left).await {
-                Ok(_) => return Ok(()),
-                Err(AppendError::Full) => return Err(Refusal::Full),
-                Err(AppendError::TooLarge(limit)) => return Err(Refusal::TooLarge(limit)),
-                Err(AppendError::Call(error)) => {
-                    if clock.now() + PAUSE >= deadline {
-                        tracing::warn!(spool.error = %error, "an event could not be made durable in time");
-                        return Err(Refusal::NotDurable);
+            let asked = open.iter().map(|at| records[*at].clone()).collect();
+            let appended = self.shared.spool.append_all(asked, left).await;
+            let mut trouble = None;
+            let mut still_open = Vec::new();
+            for (at, result) in open.into_iter().zip(appended) {
+                match result {
+                    Ok(_) => {}
+                    Err(AppendError::Full) => results[at] = Err(Refusal::Full),
+                    Err(AppendError::TooLarge(limit)) => {
+                        results[at] = Err(Refusal::TooLarge(limit));
                     }
-                    self.shared.system.sleep(PAUSE).await;
+                    Err(AppendError::Call(error)) => {
+                        still_open.push(at);
+                        trouble = Some(error);
+                    }
                 }
             }
+            open = still_open;
+            let Some(error) = trouble else { break };
+            if clock.now() + PAUSE >= deadline {
+                tracing::warn!(spool.error = %error, events = open.len(), "events could not be made durable in time");
+                for at in open {
+                    results[at] = Err(Refusal::NotDurable);
+                }
+                break;
+            }
+            self.shared.system.sleep(PAUSE).await;
         }
+        results
     }
 }
 

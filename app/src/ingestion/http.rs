@@ -346,23 +346,26 @@ impl Door {
         &self,
         events: Vec<Result<Admitted, Refused>>,
     ) -> Vec<Result<EventId, Refusal>> {
-        let store = |event: Result<Admitted, Refused>| async move {
-            match event {
-                Ok(event) => self.admission.store(event).await,
-                Err(refused) => Err(refused),
-            }
-        };
-        let results = join_all(events.into_iter().map(store)).await;
+        let mut good = Vec::with_capacity(events.len());
+        let judged = events
+            .into_iter()
+            .map(|event| event.map(|event| good.push(event)));
+        let judged: Vec<Result<(), Refused>> = judged.collect();
+        let mut stored = self.admission.store_all(good).await.into_iter();
+        let results = judged.into_iter().map(|judged| {
+            judged.and_then(|()| {
+                stored
+                    .next()
+                    .expect("every event that is stored has a result")
+            })
+        });
         let told = |refused: Refused| {
             if let Some(outcome) = refused.refusal.outcome() {
                 self.admission.counts().add(refused.project_id, outcome, 1);
             }
             refused.refusal
         };
-        results
-            .into_iter()
-            .map(|result| result.map_err(told))
-            .collect()
+        results.map(|result| result.map_err(told)).collect()
     }
 
     fn late_grant(&self, request: &Request, envelope: &Envelope) -> Result<Grant, Refused> {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use mesh_runtime::{Address, CallError, ChildSpec, NameError, ReplyTo, System};
 use uuid::Uuid;
 
@@ -160,6 +161,7 @@ pub struct SpoolMessage(Request);
 #[derive(Debug)]
 enum Request {
     Append(Bytes, ReplyTo<Result<u64, AppendError>>),
+    AppendAll(Vec<Bytes>, ReplyTo<Vec<Result<u64, AppendError>>>),
     Read(u64, ReplyTo<SpoolChunk>),
     Released(u64, ReplyTo<()>),
     Status(ReplyTo<SpoolStatus>),
@@ -208,6 +210,30 @@ impl SpoolHandle {
             .unwrap_or_else(|error| Err(AppendError::Call(error)))
     }
 
+    /// Appends records; returns each one's sequence once it is durable. They are handed over together, and one of them is not kept for
+    /// another.
+    ///
+    /// # Errors
+    /// As of [`SpoolHandle::append`], for each by itself.
+    pub async fn append_all(
+        &self,
+        records: Vec<Bytes>,
+        deadline: Duration,
+    ) -> Vec<Result<u64, AppendError>> {
+        let mut results = Vec::with_capacity(records.len());
+        let parts = parts(records);
+        let calls = parts.into_iter().map(async |part| {
+            let len = part.len();
+            self.call(deadline, |reply| Request::AppendAll(part, reply))
+                .await
+                .unwrap_or_else(|error| vec![Err(AppendError::Call(error)); len])
+        });
+        for part in join_all(calls).await {
+            results.extend(part);
+        }
+        results
+    }
+
     /// Waits for records from sequence `from` on and returns a chunk of them. A second reader
     /// takes the place of a first that still waits.
     ///
@@ -236,6 +262,32 @@ impl SpoolHandle {
     pub async fn status(&self) -> Result<SpoolStatus, CallError> {
         self.call(Duration::from_secs(5), Request::Status).await
     }
+}
+
+/// The most records that are handed over together.
+const PART_RECORDS_MAX: usize = 256;
+
+/// The most bytes that are handed over together, unless a single record has more.
+const PART_BYTES_MAX: usize = 1 << 20;
+
+/// Records in parts that the spool takes whole.
+fn parts(records: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+    let mut parts: Vec<Vec<Bytes>> = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        let fits = bytes + record.len() <= PART_BYTES_MAX;
+        match parts.last_mut() {
+            Some(part) if fits && part.len() < PART_RECORDS_MAX => {
+                bytes += record.len();
+                part.push(record);
+            }
+            _ => {
+                bytes = record.len();
+                parts.push(vec![record]);
+            }
+        }
+    }
+    parts
 }
 
 /// What a life of the spool starts from.

@@ -50,6 +50,9 @@ pub fn is_secret_key(key: &str) -> bool {
     if key.len() > 64 {
         return false;
     }
+    if !could_be_secret_key(key) {
+        return false;
+    }
     let mut name = [0_u8; 64];
     let mut len = 0;
     for byte in key.bytes() {
@@ -57,28 +60,46 @@ pub fn is_secret_key(key: &str) -> bool {
         len += usize::from(byte.is_ascii_alphanumeric());
     }
     let name = &name[..len];
-    // Every key of every event comes here; few places of few keys begin as one of the parts does.
-    let holds_part = |(at, pair): (usize, &[u8; 2])| {
-        SECRET_PART_STARTS[usize::from(pair[0] & 31)][usize::from(pair[1] & 31)]
-            && SECRET_PARTS
-                .iter()
-                .any(|part| name[at..].starts_with(part.as_bytes()))
+    let holds_part = |at: usize| {
+        SECRET_PARTS
+            .iter()
+            .any(|part| name[at..].starts_with(part.as_bytes()))
     };
-    name.array_windows().enumerate().any(holds_part)
+    (0..len).any(holds_part)
         || (len <= SECRET_WORD_BYTES_MAX && SECRET_WORDS.iter().any(|word| word.as_bytes() == name))
 }
 
-/// Which two letters [`SECRET_PARTS`] begin with, by their places in the alphabet.
-const SECRET_PART_STARTS: [[bool; 32]; 32] = {
-    let mut starts = [[false; 32]; 32];
+/// Whether a key holds the first three letters of a part or a word at all. Every key of every event comes here, and few do.
+fn could_be_secret_key(key: &str) -> bool {
+    let mut letters = 0_usize;
+    let mut seen = 0;
+    for byte in key.bytes().filter(u8::is_ascii_alphanumeric) {
+        letters = (letters << 5 | usize::from(byte & 31)) & 0x7fff;
+        seen |= SECRET_STARTS[letters / 64] >> (letters % 64);
+    }
+    seen & 1 == 1
+}
+
+/// A bit for each three letters that [`SECRET_PARTS`] and [`SECRET_WORDS`] begin with; five bits are a letter's place in the alphabet.
+static SECRET_STARTS: [u64; (1 << 15) / 64] = {
+    let mut starts = [0; (1 << 15) / 64];
     let mut at = 0;
-    while at < SECRET_PARTS.len() {
-        let part = SECRET_PARTS[at].as_bytes();
-        starts[(part[0] & 31) as usize][(part[1] & 31) as usize] = true;
+    while at < SECRET_PARTS.len() + SECRET_WORDS.len() {
+        let letters = if at < SECRET_PARTS.len() {
+            first_three(SECRET_PARTS[at])
+        } else {
+            first_three(SECRET_WORDS[at - SECRET_PARTS.len()])
+        };
+        starts[letters / 64] |= 1 << (letters % 64);
         at += 1;
     }
     starts
 };
+
+const fn first_three(word: &str) -> usize {
+    let word = word.as_bytes();
+    ((word[0] & 31) as usize) << 10 | ((word[1] & 31) as usize) << 5 | (word[2] & 31) as usize
+}
 
 /// No word of [`SECRET_WORDS`] is longer.
 const SECRET_WORD_BYTES_MAX: usize = 10;
@@ -186,12 +207,17 @@ fn find_cards(text: &[u8], spans: &mut Vec<Span>) {
             continue;
         }
         let mut end = at;
-        let mut digits = Vec::new();
+        let mut digits = [0; *CARD_DIGITS.end()];
+        let mut len = 0;
         let mut last = at;
         while end < text.len() {
             match text[end] {
                 byte if byte.is_ascii_digit() => {
-                    digits.push(byte - b'0');
+                    // Of a longer run only the length counts.
+                    if let Some(digit) = digits.get_mut(len) {
+                        *digit = byte - b'0';
+                    }
+                    len += 1;
                     last = end + 1;
                 }
                 b' ' | b'-' if last == end => {}
@@ -201,7 +227,7 @@ fn find_cards(text: &[u8], spans: &mut Vec<Span>) {
         }
         let stands_alone = (at == 0 || !is_word(text[at - 1]))
             && text.get(last).is_none_or(|byte| !is_word(*byte));
-        if stands_alone && CARD_DIGITS.contains(&digits.len()) && is_card(&digits) {
+        if stands_alone && CARD_DIGITS.contains(&len) && is_card(&digits[..len]) {
             spans.push((at, last));
         }
         at = end.max(at + 1);

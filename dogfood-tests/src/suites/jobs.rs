@@ -1,5 +1,6 @@
 //! R11: jobs awaited in any order, late, panicking, dropped and orphaned. Attacks F7 to F9.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mesh_runtime::{Context, Job, JobError, System};
@@ -91,19 +92,23 @@ async fn orphans(stage: Stage, system: System) {
         format!("{} of {count} live", census.living()),
     );
     let mut owners = Vec::new();
+    let kept = Arc::new(Mutex::new(Vec::new()));
     for _ in 0..count {
-        let counted = census.clone();
+        let (counted, kept) = (census.clone(), kept.clone());
         owners.push(system.spawn(async move |mut cx: Context<()>| {
             let (first, second) = (counted.enter(), counted.enter());
             let job = Job::spawn(&mut cx, async move {
                 std::future::pending::<()>().await;
                 drop(first);
             });
-            // One that would live on if only the value kept it.
-            std::mem::forget(Job::spawn(&mut cx, async move {
+            // One whose value outlives the owner, and does not keep the job.
+            let other = Job::spawn(&mut cx, async move {
                 std::future::pending::<()>().await;
                 drop(second);
-            }));
+            });
+            kept.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(other);
             drop(job.await);
         }));
     }

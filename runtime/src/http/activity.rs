@@ -323,4 +323,25 @@ mod tests {
             Some((76 * SECOND, Overdue::Idle))
         );
     }
+
+    /// The end of an answer lies in the buffer of the TLS session while the client takes nothing: every write was taken, only the
+    /// flush waits.
+    #[cfg(feature = "http-tls")]
+    #[tokio::test]
+    async fn a_flush_that_waits_counts_as_a_write() {
+        let (server, _client) = crate::http::tls::tests::pair().await;
+        let activity = Arc::new(Activity::new(System::new()));
+        let gate = Arc::new(super::super::gate::Gate::new(1, 1));
+        let permit = gate.admit(std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
+        let mut stream = Stream::new(Io::Secure(Box::new(server)), activity.clone(), permit);
+        let mut cx = Context::from_waker(Waker::noop());
+        let deadline = || activity.phase.lock().deadline(&options());
+        while Pin::new(&mut stream).poll_flush(&mut cx).is_ready() {
+            let written = Pin::new(&mut stream).poll_write(&mut cx, &[0; 1024]);
+            assert!(written.is_ready(), "the session takes a little more");
+            assert_ne!(deadline().map(|due| due.1), Some(Overdue::Write));
+        }
+        activity.phase.lock().requests = 1;
+        assert_eq!(deadline().map(|due| due.1), Some(Overdue::Write));
+    }
 }

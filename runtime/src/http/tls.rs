@@ -176,3 +176,47 @@ fn configure(
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    use tokio_rustls::{client, server};
+
+    use super::Tls;
+
+    const NAME: &str = "localhost";
+
+    /// The two ends of one connection.
+    pub(crate) async fn pair() -> (server::TlsStream<TcpStream>, client::TlsStream<TcpStream>) {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+        let (chain, key) = (
+            folder.path().join("chain.pem"),
+            folder.path().join("key.pem"),
+        );
+        std::fs::write(&chain, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let mut trusted = RootCertStore::empty();
+        trusted.add(made.cert.der().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+        let listener = TcpListener::bind((NAME, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let acceptor = Tls::from_pem_files(chain, key).unwrap().acceptor();
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from(NAME).unwrap();
+        let ends = tokio::join!(acceptor.accept(accepted), connector.connect(name, tcp));
+        (ends.0.unwrap(), ends.1.unwrap())
+    }
+}

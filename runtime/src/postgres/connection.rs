@@ -46,13 +46,19 @@ impl std::error::Error for ConnectionError {}
 
 /// A connection and what belongs to it alone.
 pub(super) struct Connection {
-    client: tokio_postgres::Client,
+    /// Shared only once it has been given up, with who sees to it that its statement ends.
+    client: Arc<tokio_postgres::Client>,
     statements: Mutex<Statements>,
     idle_since: Duration,
     discard: bool,
 }
 
 impl Connection {
+    /// Whether the server or the network has ended it.
+    fn is_lost(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// Marks the connection as not to be reused; the pool closes it when it comes back and makes another.
     pub(super) fn discard(&mut self) {
         self.discard = true;
@@ -110,7 +116,7 @@ impl bb8::ManageConnection for Manager {
             .map_err(|_| ConnectionError::TimedOut)?
             .map_err(ConnectionError::Database)?;
         Ok(Connection {
-            client,
+            client: Arc::new(client),
             statements: Mutex::default(),
             idle_since: self.system.clock().now(),
             discard: false,
@@ -118,7 +124,7 @@ impl bb8::ManageConnection for Manager {
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectionError> {
-        if connection.client.is_closed() {
+        if connection.is_lost() {
             return Err(ConnectionError::Closed);
         }
         if self
@@ -143,7 +149,7 @@ impl bb8::ManageConnection for Manager {
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
         connection.idle_since = self.system.clock().now();
-        connection.discard || connection.client.is_closed()
+        connection.discard || connection.is_lost()
     }
 }
 
@@ -184,9 +190,9 @@ impl Client {
         Ok(statement)
     }
 
-    /// Closes this connection instead of giving it back, and has the statement that runs on it cancelled.
+    /// Closes this connection instead of giving it back, once the statement that runs on it has been cancelled.
     pub(super) fn abandon(&mut self) {
-        self.place.0.cancel(self.connection.client.cancel_token());
+        self.place.0.cancel(self.connection.client.clone());
         self.connection.discard();
     }
 }
@@ -201,7 +207,8 @@ impl Deref for Client {
 
 impl DerefMut for Client {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.connection.client
+        Arc::get_mut(&mut self.connection.client)
+            .expect("it is shared only by who has given it up, and is then dropped")
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_postgres::CancelToken;
+use tokio_postgres::Client as Session;
 
 use super::connection::{Client, ConnectionError, Manager};
 use super::connector::Connector;
@@ -24,15 +24,21 @@ const RETRY_WINDOW: Duration = Duration::from_secs(1);
 /// How often an unhealthy pool looks whether the database is back, though nobody asks for a connection.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Longest wait for the server to take a request to cancel a statement.
+/// Longest wait for the server to take a request to cancel a statement, and between two such requests.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a statement may take to end before the server is asked a second time; then twice as long, and so on.
+const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Requests for one statement: half a minute in all. A server that does not answer for so long has lost the connection.
+const CANCELS_MAX: usize = 12;
 
 /// What the pool process is told.
 pub(super) enum Message {
     /// Hands out the current life, so that a checkout costs no message.
     Life(ReplyTo<Arc<Life>>),
-    /// Asks the server to stop a statement nobody waits for any more.
-    Cancel(CancelToken),
+    /// Sees to it that a statement nobody waits for any more stops.
+    Cancel(Arc<Session>),
 }
 
 /// One life of the pool. Ends with its process, by whatever cause.
@@ -97,9 +103,9 @@ impl Life {
         }
     }
 
-    pub(super) fn cancel(&self, token: CancelToken) {
+    pub(super) fn cancel(&self, session: Arc<Session>) {
         // Without a pool process there is nobody to carry it out; the statement then ends by itself.
-        let _ = self.address.send(Message::Cancel(token));
+        let _ = self.address.send(Message::Cancel(session));
     }
 
     pub(super) fn state(&self) -> PoolState {
@@ -128,17 +134,30 @@ pub(super) async fn run(
     loop {
         match cx.receive_timeout(PROBE_INTERVAL).await {
             Some(Message::Life(to)) => to.reply(life.clone()),
-            Some(Message::Cancel(token)) => {
+            Some(Message::Cancel(session)) => {
                 let (system, connector) = (cx.system(), connector.clone());
-                cx.spawn_link(move |_: Context<()>| async move {
-                    // A server that cannot be reached has no statement to stop.
-                    let _ = system
-                        .timeout(CANCEL_TIMEOUT, connector.cancel(token))
-                        .await;
-                });
+                cx.spawn_link(move |_: Context<()>| stop(system, connector, session));
             }
             None => probe(&mut cx, &life, options.connect_timeout),
         }
+    }
+}
+
+/// Asks the server to stop what runs in a session that was given up, until that has stopped. Once is not enough: a request that overtakes its
+/// statement, which comes by another connection, finds nothing to stop, and the server does not tell.
+async fn stop(system: System, connector: Connector, session: Arc<Session>) {
+    let mut patience = CANCEL_AGAIN_AFTER;
+    for _ in 0..CANCELS_MAX {
+        // A server that cannot be reached has no statement to stop; then the session's end says so, or the last request.
+        let _ = system
+            .timeout(CANCEL_TIMEOUT, connector.cancel(session.cancel_token()))
+            .await;
+        // Answered after the statement and the rollback behind it, or with the error of a connection that is gone.
+        let over = system.timeout(patience, session.simple_query("")).await;
+        if over.is_ok() {
+            return;
+        }
+        patience = (patience * 2).min(CANCEL_TIMEOUT);
     }
 }
 

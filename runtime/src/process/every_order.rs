@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use loom::future::block_on;
 use loom::sync::Notify;
@@ -15,7 +15,6 @@ use loom::thread;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
 use crate::entropy::SeededEntropy;
 use crate::exit::{ExitKind, ExitReason};
 use crate::mailbox::lanes::Question;
@@ -24,6 +23,7 @@ use crate::pid::Pid;
 use crate::scheduler::{Scheduler, Task};
 use crate::signal::Signal;
 use crate::sync::AtomicBool;
+use crate::timer::every_order::Hands;
 
 use super::context::{Context, Event, Work};
 use super::home::Home;
@@ -32,8 +32,13 @@ use super::{Birth, Process, exit_signal, spawn};
 
 /// Every order with at most three moments in which a thread is set aside though it could go on, as for the mailbox.
 pub(crate) fn model(orders: impl Fn() + Send + Sync + 'static) {
+    model_within(3, orders);
+}
+
+/// Every order with at most so many such moments.
+pub(crate) fn model_within(preemptions: usize, orders: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(preemptions);
     builder.check(orders);
 }
 
@@ -77,23 +82,9 @@ impl Wake for Turn {
     }
 }
 
-/// No model is about time.
-#[derive(Debug)]
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
-    }
-}
-
 /// Hands out the task it was given last.
 #[derive(Default)]
-struct Hand(Mutex<Option<Task>>);
+pub(crate) struct Hand(Mutex<Option<Task>>);
 
 impl fmt::Debug for Hand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,6 +117,12 @@ pub(crate) struct Born {
     end: oneshot::Receiver<ExitReason>,
 }
 
+/// A system's heart, whose tasks `hand` takes.
+pub(crate) fn kernel(clock: Arc<Hands>, hand: Arc<Hand>) -> Arc<Kernel> {
+    let entropy = Arc::new(SeededEntropy::new(1));
+    Kernel::new("model", clock, entropy, hand, Vec::new())
+}
+
 pub(crate) fn born<F, Fut>(body: F) -> Born
 where
     F: FnOnce(Context<u64>) -> Fut + Send + 'static,
@@ -133,13 +130,7 @@ where
     Fut::Output: Into<ExitReason>,
 {
     let hand = Arc::new(Hand::default());
-    let kernel = Kernel::new(
-        "model",
-        Arc::new(Still),
-        Arc::new(SeededEntropy::new(1)),
-        hand.clone(),
-        Vec::new(),
-    );
+    let kernel = kernel(Hands::at(0), hand.clone());
     let home = Home::new(&kernel, Capacity::unbounded());
     let (witness, end) = oneshot::channel();
     let birth = Birth {

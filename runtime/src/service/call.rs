@@ -124,3 +124,6 @@ impl<T: Send + 'static> Drop for Answer<'_, T> {
         }
     }
 }
+
+#[cfg(all(test, mesh_loom))]
+mod every_order;

@@ -14,7 +14,17 @@ use super::{TimerRef, Timers};
 
 /// Stands still until it is set.
 #[derive(Debug)]
-struct Hands(AtomicU64);
+pub(crate) struct Hands(AtomicU64);
+
+impl Hands {
+    pub(crate) fn at(ms: u64) -> Arc<Hands> {
+        Arc::new(Hands(AtomicU64::new(ms)))
+    }
+
+    pub(crate) fn set(&self, ms: u64) {
+        self.0.store(ms, Ordering::Relaxed);
+    }
+}
 
 impl Clock for Hands {
     fn now(&self) -> Duration {
@@ -28,7 +38,7 @@ impl Clock for Hands {
 
 /// Counts how often its deadline came.
 #[derive(Default)]
-struct Patient(AtomicUsize);
+pub(crate) struct Patient(AtomicUsize);
 
 impl Awaited for Patient {
     fn is_over(&self) -> bool {
@@ -44,13 +54,13 @@ impl Awaited for Patient {
     }
 }
 
-fn fire_all(timers: &Timers) {
+pub(crate) fn fire_all(timers: &Timers) {
     while timers.fire_due() == Some(Duration::ZERO) {}
 }
 
 /// `early` and then `late` are put into one list with these deadlines, in milliseconds, the late ones while the driver fires what is due after 15.
 fn each_comes_once(early: &'static [u64], late: &'static [u64]) {
-    let clock = Arc::new(Hands(AtomicU64::new(0)));
+    let clock = Hands::at(0);
     let timers = Arc::new(Timers::new(clock.clone(), Arc::new(Counters::default())));
     let put = |timers: &Arc<Timers>, deadlines: &[u64]| -> Vec<(u64, Arc<Patient>)> {
         let put = |deadline: &u64| {
@@ -61,12 +71,12 @@ fn each_comes_once(early: &'static [u64], late: &'static [u64]) {
         deadlines.iter().map(put).collect()
     };
     let mut patients = put(&timers, early);
-    clock.0.store(15, Ordering::Relaxed);
+    clock.set(15);
     let theirs = timers.clone();
     let others = thread::spawn(move || put(&theirs, late));
     fire_all(&timers);
     patients.extend(others.join().unwrap());
-    clock.0.store(100, Ordering::Relaxed);
+    clock.set(100);
     fire_all(&timers);
     for (deadline, patient) in patients {
         assert_eq!(patient.0.load(Ordering::Relaxed), 1, "due at {deadline} ms");

@@ -33,6 +33,7 @@ pub struct Connection<M: Send + 'static> {
     outgoing: Arc<Mutex<Outgoing>>,
     member: Address<RoomMessage>,
     slow_peer: RoomPolicy,
+    protocol: Option<Box<str>>,
 }
 
 impl<M: Send + 'static> Connection<M> {
@@ -52,6 +53,12 @@ impl<M: Send + 'static> Connection<M> {
     #[must_use]
     pub fn system(&self) -> System {
         self.context.system()
+    }
+
+    /// The sub-protocol agreed on, one of [`Options::protocols`].
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
     }
 
     /// Queues a text frame for the peer; never waits. `payload` must be UTF-8.
@@ -108,16 +115,18 @@ pub(super) fn child<H: Socket>(
     draining: watch::Receiver<bool>,
     args: H::Args,
     options: Options,
+    protocol: Option<String>,
 ) -> ChildSpec {
     let stop_timeout = options.close_timeout;
-    let start = Mutex::new(Some((stream, draining, args, options)));
+    let protocol = protocol.map(String::into_boxed_str);
+    let start = Mutex::new(Some((stream, draining, args, options, protocol)));
     // Without an id the dynamic supervisor gives it a fresh one.
     ChildSpec::process("", move |context: Context<H::Message>| {
         let start = start.lock().take();
         async move {
             match start {
-                Some((stream, draining, args, options)) => {
-                    run::<H>(context, stream, draining, args, options).await
+                Some((stream, draining, args, options, protocol)) => {
+                    run::<H>(context, stream, draining, args, options, protocol).await
                 }
                 None => ExitReason::normal(),
             }
@@ -148,6 +157,7 @@ async fn run<H: Socket>(
     draining: watch::Receiver<bool>,
     args: H::Args,
     options: Options,
+    protocol: Option<Box<str>>,
 ) -> ExitReason {
     context.trap_exit(true);
     context.set_label("websocket");
@@ -160,6 +170,7 @@ async fn run<H: Socket>(
         outgoing: outgoing.clone(),
         member: ear.address(),
         slow_peer: options.slow_peer,
+        protocol,
     };
     let mut side = Side::new(wire, ear, outgoing, options.slow_peer);
     let admitted = side

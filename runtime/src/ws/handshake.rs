@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 
 use super::Origins;
@@ -56,6 +57,19 @@ pub(super) fn agree(headers: &HeaderMap) -> Result<String, Refusal> {
             "the key is missing or not 16 bytes of base64",
         )),
     }
+}
+
+/// The first of `spoken` that the client offers.
+pub(super) fn protocol(headers: &HeaderMap, spoken: &[String]) -> Option<String> {
+    let offered = |protocol: &&String| {
+        let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let mut words = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        // A protocol's case counts, unlike that of the other words here.
+        words.any(|word| word.trim() == protocol.as_str())
+    };
+    spoken.iter().find(offered).cloned()
 }
 
 /// Checks where the page that asks comes from. A client that names no origin is no browser, and passes.
@@ -141,6 +155,23 @@ mod tests {
                 "{change:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_first_protocol_of_ours_that_is_offered() {
+        let spoken = ["chat.v2".to_owned(), "chat.v1".to_owned()];
+        let offer = |value| request(&[(&SEC_WEBSOCKET_PROTOCOL, value)]);
+        for (offered, agreed) in [
+            ("chat.v1, chat.v2", Some("chat.v2")),
+            ("soap,chat.v1", Some("chat.v1")),
+            ("CHAT.V1", None),
+            ("", None),
+        ] {
+            let found = protocol(&offer(offered), &spoken);
+            assert_eq!(found.as_deref(), agreed, "{offered}");
+        }
+        assert_eq!(protocol(&request(&[]), &spoken), None);
+        assert_eq!(protocol(&offer("chat.v1"), &[]), None);
     }
 
     #[test]

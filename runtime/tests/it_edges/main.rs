@@ -6,6 +6,7 @@
 mod edge_metrics;
 mod http;
 mod http_conformance;
+mod many;
 mod postgres;
 mod postgres_chaos;
 mod support;

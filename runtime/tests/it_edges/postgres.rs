@@ -129,6 +129,16 @@ async fn a_transaction_commits_and_rolls_back_on_error() {
         })
         .await;
     assert!(matches!(failed, Err(PoolError::Database(_))), "{failed:?}");
+    // The server itself undoes what failed there; an error of ours it does not know.
+    let refused: Result<(), PoolError> = pool
+        .transaction(|tx| {
+            Box::pin(async move {
+                tx.execute("INSERT INTO notes VALUES ('lost')", &[]).await?;
+                Err(PoolError::Closed)
+            })
+        })
+        .await;
+    assert!(matches!(refused, Err(PoolError::Closed)), "{refused:?}");
     assert_eq!(count(&pool).await, 1);
 }
 
@@ -193,6 +203,38 @@ async fn a_cancelled_transaction_rolls_back_and_its_statement_stops() {
             == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_statement_given_up_as_it_begins_stops_too() {
+    let database = Database::started();
+    let (system, pool) = pool(&database, one_connection()).await;
+    let sleepers = async || -> i64 {
+        let client = pool.get().await.unwrap();
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    for _ in 0..20 {
+        let begun = Arc::new(Notify::new());
+        let (inside, told) = (pool.clone(), begun.clone());
+        let victim = Job::spawn(&system, async move {
+            let slept: Result<(), PoolError> = inside
+                .transaction(|tx| {
+                    Box::pin(async move {
+                        let sleeps = tx.prepare("SELECT pg_sleep(3600)").await?;
+                        told.notify_one();
+                        tx.execute(&sleeps, &[]).await?;
+                        Ok(())
+                    })
+                })
+                .await;
+            slept
+        });
+        begun.notified().await;
+        // On its way: a request to cancel it, by another connection, may be there before it.
+        drop(victim);
+        eventually(&system, "it has stopped", async || sleepers().await == 0).await;
+    }
 }
 
 #[tokio::test]

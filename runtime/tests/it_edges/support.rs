@@ -1,5 +1,6 @@
 //! What the tests of the edges share.
 
+pub(crate) mod alone;
 pub(crate) mod certificate;
 pub(crate) mod database;
 pub(crate) mod proxy;

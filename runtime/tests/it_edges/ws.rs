@@ -15,6 +15,7 @@ use crate::support::raw::Raw;
 use crate::support::site::{PATIENCE, Site, eventually, site};
 
 mod busy;
+mod protocol;
 mod slow;
 
 /// What the handlers of one test saw.
@@ -50,6 +51,10 @@ impl Socket for Echo {
         match frame {
             Frame::Text(text) => match text.as_str() {
                 "panic" => panic!("on purpose"),
+                "protocol" => {
+                    let protocol = cx.protocol().unwrap_or("none").to_owned();
+                    cx.send_text(protocol);
+                }
                 "close" => return Next::Close(4001, "as you wish".to_owned()),
                 _ if text.starts_with("join ") => {
                     cx.join(&text[5..]).unwrap();

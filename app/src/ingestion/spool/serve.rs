@@ -11,8 +11,8 @@ use super::log::{Appended, Log, LogLimits, OpenError};
 use super::record::HEADER_BYTES;
 use super::view::{Cursor, ReadLimits, View};
 use super::{
-    AppendError, DirectoryChoice, Request, SpoolArgs, SpoolChunk, SpoolMessage, SpoolOptions,
-    SpoolStatus,
+    AppendError, DirectoryChoice, PART_RECORDS_MAX, Request, SpoolArgs, SpoolChunk, SpoolMessage,
+    SpoolOptions, SpoolStatus,
 };
 use crate::ingestion::admission::random_uuid;
 use crate::pressure::Pressure;
@@ -46,7 +46,77 @@ struct Reader {
     lingering: Option<(Duration, u64)>,
 }
 
-type Appender = ReplyTo<Result<u64, AppendError>>;
+/// Who waits for records to be durable.
+#[derive(Debug)]
+enum Appender {
+    One(ReplyTo<Result<u64, AppendError>>),
+    /// With what is known of each record: `None` of one that is in the group.
+    All(
+        Vec<Option<AppendError>>,
+        ReplyTo<Vec<Result<u64, AppendError>>>,
+    ),
+}
+
+/// A group of records on its way to the disk.
+#[derive(Debug, Default)]
+struct Group {
+    records: Vec<Bytes>,
+    bytes: usize,
+    appenders: Vec<Appender>,
+}
+
+impl Group {
+    /// Takes in what a message asks to append; gives any other back.
+    fn add(&mut self, request: Request, record_bytes_max: usize) -> Option<Request> {
+        let mut take = |record: Bytes| {
+            if record.len() > record_bytes_max {
+                return Some(AppendError::TooLarge(record_bytes_max));
+            }
+            self.bytes += record.len();
+            self.records.push(record);
+            None
+        };
+        match request {
+            Request::Append(record, reply) => match take(record) {
+                None => self.appenders.push(Appender::One(reply)),
+                Some(error) => reply.reply(Err(error)),
+            },
+            Request::AppendAll(records, reply) => {
+                let known = records.into_iter().map(take).collect();
+                self.appenders.push(Appender::All(known, reply));
+            }
+            other => return Some(other),
+        }
+        None
+    }
+}
+
+/// Tells everybody what became of their records, of which the first `count` are durable.
+fn answer(appenders: Vec<Appender>, Appended { first, count }: Appended) {
+    let end = first + count as u64;
+    let mut next = first;
+    let mut result = || {
+        let sequence = next;
+        next += 1;
+        if sequence < end {
+            Ok(sequence)
+        } else {
+            Err(AppendError::Full)
+        }
+    };
+    for appender in appenders {
+        match appender {
+            Appender::One(reply) => reply.reply(result()),
+            Appender::All(known, reply) => {
+                let results = known.into_iter().map(|error| match error {
+                    Some(error) => Err(error),
+                    None => result(),
+                });
+                reply.reply(results.collect());
+            }
+        }
+    }
+}
 
 impl Actor for Spool {
     type Args = SpoolArgs;
@@ -80,7 +150,9 @@ impl Actor for Spool {
 
     async fn handle(&mut self, message: SpoolMessage, cx: &mut Context<SpoolMessage>) -> Flow {
         let result = match message.0 {
-            Request::Append(record, reply) => self.append(record, reply, cx).await,
+            request @ (Request::Append(..) | Request::AppendAll(..)) => {
+                self.append(request, cx).await
+            }
             other => self.serve(other, cx).await,
         };
         match result {
@@ -101,7 +173,8 @@ async fn open(args: &SpoolArgs, cx: &Context<SpoolMessage>) -> Result<Log, ExitR
         payload_bytes_max: args.options.record_bytes_max,
         group_bytes_max: (args.options.group_bytes_max
             + args.options.record_bytes_max
-            + args.options.group_records_max * HEADER_BYTES) as u64,
+            + (args.options.group_records_max + PART_RECORDS_MAX) * HEADER_BYTES)
+            as u64,
     };
     let place = args.options.directory.display().to_string();
     let fresh_id = random_uuid(&cx.system());
@@ -137,38 +210,23 @@ impl Spool {
     /// Gathers what else waits in the mailbox, and makes it durable as one group.
     async fn append(
         &mut self,
-        record: Bytes,
-        reply: Appender,
+        first: Request,
         cx: &mut Context<SpoolMessage>,
     ) -> Result<(), ExitReason> {
-        let mut records = Vec::new();
-        let mut appenders = Vec::new();
+        let mut group = Group::default();
         let mut others = Vec::new();
-        let mut bytes = 0;
-        let mut next = Some((record, reply));
-        loop {
-            if let Some((record, reply)) = next.take() {
-                if record.len() > self.options.record_bytes_max {
-                    let limit = self.options.record_bytes_max;
-                    reply.reply(Err(AppendError::TooLarge(limit)));
-                } else {
-                    bytes += record.len();
-                    records.push(record);
-                    appenders.push(reply);
-                }
-            }
-            let is_full = records.len() >= self.options.group_records_max
-                || bytes >= self.options.group_bytes_max;
+        let mut next = Some(first);
+        while let Some(request) = next {
+            others.extend(group.add(request, self.options.record_bytes_max));
+            let is_full = group.records.len() >= self.options.group_records_max
+                || group.bytes >= self.options.group_bytes_max;
             if is_full {
                 break;
             }
-            match cx.receive_timeout(Duration::ZERO).await {
-                Some(SpoolMessage(Request::Append(record, reply))) => next = Some((record, reply)),
-                Some(SpoolMessage(other)) => others.push(other),
-                None => break,
-            }
+            let waiting = cx.receive_timeout(Duration::ZERO).await;
+            next = waiting.map(|message| message.0);
         }
-        self.append_group(records, appenders, cx).await?;
+        self.append_group(group, cx).await?;
         for other in others {
             self.serve(other, cx).await?;
         }
@@ -177,11 +235,15 @@ impl Spool {
 
     async fn append_group(
         &mut self,
-        records: Vec<Bytes>,
-        appenders: Vec<Appender>,
+        group: Group,
         cx: &mut Context<SpoolMessage>,
     ) -> Result<(), ExitReason> {
-        if records.is_empty() {
+        let Group {
+            records, appenders, ..
+        } = group;
+        let asked = records.len();
+        if asked == 0 {
+            answer(appenders, Appended { first: 0, count: 0 });
             return Ok(());
         }
         let appended = self
@@ -191,17 +253,10 @@ impl Spool {
                 tracing::error!(spool.error = %error, "the spool could not make a group durable; it is opened anew and nothing of the group is acknowledged");
                 ExitReason::error(format!("the spool could not make a group durable: {error}"))
             })?;
-        let Appended { first, count } = appended;
-        if count < appenders.len() {
+        if appended.count < asked {
             self.refuse(cx);
         }
-        for (sequence, (index, reply)) in (first..).zip(appenders.into_iter().enumerate()) {
-            reply.reply(if index < count {
-                Ok(sequence)
-            } else {
-                Err(AppendError::Full)
-            });
-        }
+        answer(appenders, appended);
         self.serve_reader(false, cx).await
     }
 
@@ -211,8 +266,10 @@ impl Spool {
         cx: &mut Context<SpoolMessage>,
     ) -> Result<(), ExitReason> {
         match request {
-            Request::Append(record, reply) => {
-                self.append_group(vec![record], vec![reply], cx).await
+            request @ (Request::Append(..) | Request::AppendAll(..)) => {
+                let mut group = Group::default();
+                group.add(request, self.options.record_bytes_max);
+                self.append_group(group, cx).await
             }
             Request::Read(from, reply) => {
                 self.reader = Some(Reader {

@@ -74,9 +74,10 @@ pub(super) fn role(frame: &Frame, platform: &str) -> Role {
     let platform = frame.platform.as_deref().unwrap_or(platform);
     let given = frame.function.as_deref().unwrap_or_default();
     let place = place(frame);
+    let last = given.rsplit(['.', ':']).next();
     if GENERATED
         .iter()
-        .any(|name| given == *name || given.rsplit(['.', ':']).next() == Some(name))
+        .any(|name| given == *name || last == Some(name))
         || is_generated_class(&place)
     {
         return Role::Generated;
@@ -104,20 +105,28 @@ pub(super) fn role(frame: &Frame, platform: &str) -> Role {
 }
 
 fn is_generated_class(place: &str) -> bool {
-    [
+    const MARKS: [&str; 5] = [
         "$Proxy",
         "$$EnhancerBy",
         "$$FastClassBy",
         "GeneratedMethodAccessor",
         "GeneratedConstructorAccessor",
-    ]
-    .iter()
-    .any(|mark| place.contains(mark))
+    ];
+    // Nearly every place has neither of the letters that a mark begins with.
+    place.contains(['$', 'G']) && MARKS.iter().any(|mark| place.contains(mark))
 }
 
 /// The name of a function without addresses, counters of closures and wrappings; `None` if it has none.
 fn function(given: &str, platform: &str) -> Option<String> {
     let mut name = given.trim();
+    // Most names are a plain word: nothing of what follows would be found in one.
+    if !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
+        return (!matches!(name, "anonymous" | "eval" | "lambda")).then(|| name.to_owned());
+    }
     for prefix in [
         "async ",
         "block in ",

@@ -60,6 +60,16 @@ impl Place {
         }
     }
 
+    /// How many keys an object there has, mostly: room for them is made once.
+    fn len_guess(self) -> usize {
+        match self {
+            Place::Event => 24,
+            Place::Frame => 12,
+            Place::Carriers => 6,
+            _ => 4,
+        }
+    }
+
     /// Where the entries of a list stand.
     fn within(self) -> Place {
         match self {
@@ -124,7 +134,7 @@ impl<'a> Parser<'a> {
         if self.take(b'}') {
             return Some(Value::Object(Map::new()));
         }
-        let mut map = Map::with_capacity(4);
+        let mut map = Map::with_capacity(place.len_guess());
         loop {
             self.skip_blanks();
             if self.peek()? != b'"' {
@@ -167,28 +177,25 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The text whose opening quote comes next. One with an escape is read by serde; NUL, which the database's texts cannot hold and
-    /// only an escape makes, is replaced.
+    /// The text whose opening quote comes next. One with an escape of more than one letter is read by serde; NUL, which the database's
+    /// texts cannot hold and only such an escape makes, is replaced.
     fn string(&mut self) -> Option<Text<'a>> {
-        let start = self.at + 1;
-        let mut at = start;
-        let mut has_escape = false;
+        let start = self.at;
+        if let Some(text) = self.clean_text(usize::MAX) {
+            return Some(text);
+        }
+        let bytes = self.text.as_bytes();
+        let mut at = start + 1;
         loop {
-            at = plain_end(self.text.as_bytes(), at);
-            match self.text.as_bytes().get(at)? {
+            at = plain_end(bytes, at);
+            match bytes.get(at)? {
                 b'"' => break,
-                b'\\' => {
-                    has_escape = true;
-                    at += 2;
-                }
+                b'\\' => at += 2,
                 _ => return None,
             }
         }
         self.at = at + 1;
-        if !has_escape {
-            return self.text.get(start..at).map(Cow::Borrowed);
-        }
-        let text: String = serde_json::from_str(self.text.get(start - 1..=at)?).ok()?;
+        let text: String = serde_json::from_str(self.text.get(start..=at)?).ok()?;
         Some(Cow::Owned(if text.contains('\0') {
             text.replace('\0', "\u{fffd}")
         } else {

@@ -86,8 +86,9 @@ pub(super) fn sleeps(
         pool.transaction(|tx| {
             Box::pin(async move {
                 tx.execute(ENTRY, &[&ticket]).await?;
+                let sleeps = tx.prepare(SLEEPS).await?;
                 told.add();
-                tx.execute(SLEEPS, &[]).await?;
+                tx.execute(&sleeps, &[]).await?;
                 Ok(())
             })
         })

@@ -12,18 +12,28 @@ use super::{Seen, close_code, masked, raw};
 use crate::support::raw::Raw;
 use crate::support::site::{Site, eventually, site};
 
-/// Says `begun` and waits to be let go on when told `wait`; echoes what else it is told.
+/// Says `begun` and waits to be let go on when told `wait`, or from the start; echoes what else it is told.
 struct Busy(Seen, Arc<Notify>);
 
+#[derive(Clone, Copy, PartialEq)]
+enum Wait {
+    FromTheStart,
+    WhenTold,
+}
+
 impl Socket for Busy {
-    type Args = (Seen, Arc<Notify>);
+    type Args = (Seen, Arc<Notify>, Wait);
     type Message = String;
 
     async fn on_connect(
-        (seen, go_on): (Seen, Arc<Notify>),
+        (seen, go_on, wait): (Seen, Arc<Notify>, Wait),
         cx: &mut Connection<String>,
     ) -> Result<Self, Close> {
         cx.join("lobby").unwrap();
+        if wait == Wait::FromTheStart {
+            cx.send_text("begun");
+            go_on.notified().await;
+        }
         Ok(Busy(seen, go_on))
     }
 
@@ -47,22 +57,24 @@ impl Socket for Busy {
 }
 
 /// A client whose handler waits, and what lets it go on.
-async fn waiting(options: Options) -> (Site, Seen, Arc<Notify>, Raw) {
+async fn waiting(wait: Wait, options: Options) -> (Site, Seen, Arc<Notify>, Raw) {
     let (seen, go_on) = (Seen::default(), Arc::new(Notify::new()));
-    let args = (seen.clone(), go_on.clone());
+    let args = (seen.clone(), go_on.clone(), wait);
     let route = warp::path!("ws")
         .and(ws::upgrade())
         .map(move |upgrade: ws::Upgrade| upgrade.accept::<Busy>(args.clone(), options.clone()));
     let site = site(route, http::Options::default()).await;
     let mut raw = raw(&site).await;
-    raw.send(masked(0x81, b"wait")).await;
+    if wait == Wait::WhenTold {
+        raw.send(masked(0x81, b"wait")).await;
+    }
     assert_eq!(raw.bytes(7).await, b"\x81\x05begun");
     (site, seen, go_on, raw)
 }
 
 #[tokio::test]
 async fn frames_and_pings_pass_a_callback_that_waits() {
-    let (site, _, go_on, mut raw) = waiting(Options::default()).await;
+    let (site, _, go_on, mut raw) = waiting(Wait::WhenTold, Options::default()).await;
     site.system.rooms().broadcast("lobby", "news".into());
     assert_eq!(raw.bytes(6).await, b"\x81\x04news");
     raw.send(masked(0x89, b"?")).await;
@@ -77,7 +89,7 @@ async fn frames_and_pings_pass_a_callback_that_waits() {
 
 #[tokio::test]
 async fn a_close_is_answered_while_a_callback_waits() {
-    let (site, seen, go_on, mut raw) = waiting(Options::default()).await;
+    let (site, seen, go_on, mut raw) = waiting(Wait::WhenTold, Options::default()).await;
     raw.send(masked(0x88, &1000u16.to_be_bytes())).await;
     assert_eq!(close_code(&mut raw).await, 1000);
     assert!(seen.closed().is_empty(), "the callback is not done");
@@ -91,6 +103,7 @@ async fn a_close_is_answered_while_a_callback_waits() {
 
 #[tokio::test]
 async fn a_silent_peer_is_given_up_while_a_callback_waits() {
+    // From the start, so that what is said comes before the first ping however slow the machine is.
     let moment = Duration::from_millis(20);
     let options = Options {
         ping_interval: moment,
@@ -98,7 +111,7 @@ async fn a_silent_peer_is_given_up_while_a_callback_waits() {
         close_timeout: moment,
         ..Options::default()
     };
-    let (site, seen, go_on, mut raw) = waiting(options).await;
+    let (site, seen, go_on, mut raw) = waiting(Wait::FromTheStart, options).await;
     assert_eq!(raw.bytes(2).await, [0x89, 0], "a ping");
     assert_eq!(close_code(&mut raw).await, 1001);
     go_on.notify_one();
