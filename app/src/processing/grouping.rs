@@ -89,12 +89,19 @@ pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
 
 /// The event as grouping reads it: from the facts that the door put beside the payload, else from the payload.
 fn normal_event(raw: &RawEvent) -> Result<NormalEvent, ProcessingError> {
-    let read = if raw.facts.is_empty() {
-        serde_json::from_slice(&payload_json(&raw.payload)?)
+    let payload;
+    let json = if raw.facts.is_empty() {
+        payload = payload_json(&raw.payload)?;
+        &payload[..]
     } else {
-        serde_json::from_slice(&raw.facts)
+        &raw.facts[..]
     };
-    read.map_err(|error| ProcessingError::Json(error.to_string()))
+    // All texts are looked at together for being UTF-8, not each by itself.
+    std::str::from_utf8(json)
+        .map_err(|error| ProcessingError::Json(error.to_string()))
+        .and_then(|json| {
+            serde_json::from_str(json).map_err(|error| ProcessingError::Json(error.to_string()))
+        })
 }
 
 /// The JSON of a normalised event, from its compressed payload.
