@@ -182,7 +182,7 @@ async fn run<H: Socket>(
             side.finish(&Ending { close, ours: true }).await;
             return ExitReason::normal();
         }
-        Err(panic) => return crash(side, panic).await,
+        Err(panic) => return crash(&mut side, panic).await,
     };
     match converse(&mut handler, &mut cx, &mut side, draining).await {
         Over::Closed(ending, reason) => {
@@ -197,13 +197,13 @@ async fn run<H: Socket>(
         }
         Over::Crashed(panic) => {
             side.close_ear();
-            crash(side, panic).await
+            crash(&mut side, panic).await
         }
     }
 }
 
 /// Tells the peer, then lets the process end as its panic wants.
-async fn crash(side: Side, panic: ExitReason) -> ExitReason {
+async fn crash(side: &mut Side, panic: ExitReason) -> ExitReason {
     let close = Close::new(Close::CRASHED, "internal error");
     side.finish(&Ending { close, ours: true }).await;
     panic

@@ -103,7 +103,7 @@ impl Side {
     }
 
     /// Ends the stream, see [`Wire::finish`].
-    pub(super) async fn finish(self, ending: &Ending) {
+    pub(super) async fn finish(&mut self, ending: &Ending) {
         let mut rest = self.outgoing.lock().take();
         self.wire.finish(ending, &mut rest).await;
     }

@@ -181,7 +181,7 @@ impl Wire {
 
     /// Ends the stream: sends what is queued and the close frame if it is ours to send, waits for the peer's answer, all within
     /// the close timeout.
-    pub(super) async fn finish(mut self, ending: &Ending, outgoing: &mut Outgoing) {
+    pub(super) async fn finish(&mut self, ending: &Ending, outgoing: &mut Outgoing) {
         let (system, close_timeout) = (self.system.clone(), self.close_timeout);
         let goodbye = async {
             if ending.ours
@@ -211,7 +211,8 @@ impl Wire {
     }
 
     async fn discard(&mut self) {
-        let mut bytes = [0; DISCARD_BYTES];
+        // Not on the stack, which is kept with the process for as long as it lives.
+        let mut bytes = vec![0; DISCARD_BYTES];
         let stream = self.socket.get_mut();
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);

@@ -372,3 +372,36 @@ async fn a_client_that_takes_nothing_is_closed() {
     })
     .await;
 }
+
+/// Goes so deep, with a kilobyte on the stack at each step.
+fn recurse(depth: u32, at_the_bottom: fn()) -> usize {
+    let frame = std::hint::black_box([1_u8; 1024]);
+    if depth == 0 {
+        at_the_bottom();
+        return 0;
+    }
+    recurse(depth - 1, at_the_bottom) + usize::from(frame[depth as usize % frame.len()])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_recurse_answer_and_panic_at_the_same_time() {
+    const DEPTH: u32 = 200;
+    let deep = warp::path!("deep").map(|| recurse(DEPTH, || ()).to_string());
+    let falls = warp::path!("falls").map(|| recurse(DEPTH, || panic!("on purpose")).to_string());
+    let site = site(deep.or(falls), Options::default()).await;
+    let ask = |_| {
+        let address = site.address;
+        Job::spawn(&site.system, async move {
+            let mut raw = Raw::connect(address).await;
+            for _ in 0..10 {
+                let answer = raw.get("/deep").await;
+                assert_eq!((answer.status, answer.body), (200, DEPTH.to_string()));
+                assert_eq!(raw.get("/falls").await.status, 500);
+            }
+        })
+    };
+    let asking: Vec<_> = (0..32).map(ask).collect();
+    for job in asking {
+        job.await.unwrap();
+    }
+}

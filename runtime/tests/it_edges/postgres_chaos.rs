@@ -164,6 +164,40 @@ async fn a_database_that_accepts_and_says_nothing_is_away() {
 }
 
 #[tokio::test]
+async fn a_slow_network_makes_answers_late_and_nothing_else() {
+    let Stage {
+        system,
+        pool,
+        proxy,
+        _database,
+    } = stage(connections(2)).await;
+    assert_eq!(one(&pool).await.unwrap(), 1);
+    proxy.newcomers(Weather::Slow);
+    proxy.open(Weather::Slow);
+    let turns = ticking(&system);
+    let before = turns.load(Ordering::Relaxed);
+    let asking: Vec<_> = (0..6)
+        .map(|_| {
+            let pool = pool.clone();
+            Job::spawn(&system, async move { one(&pool).await.unwrap() })
+        })
+        .collect();
+    let hasty = pool.with_checkout_timeout(Duration::from_millis(1));
+    eventually(&system, "one is too hasty", async || {
+        matches!(hasty.get().await, Err(PoolError::Timeout))
+    })
+    .await;
+    for job in asking {
+        assert_eq!(job.await.unwrap(), 1);
+    }
+    assert!(
+        turns.load(Ordering::Relaxed) > before,
+        "the only worker was free"
+    );
+    assert!(pool.state().await.unwrap().healthy);
+}
+
+#[tokio::test]
 async fn an_exhausted_pool_does_not_stop_its_only_worker() {
     let Stage {
         system,

@@ -223,7 +223,8 @@ async fn frames_split_byte_by_byte_arrive_whole() {
     .concat();
     for byte in bytes {
         raw.send([byte]).await;
-        tokio::task::yield_now().await;
+        // A pause, so that each is read alone: one that only yields lets them gather in the kernel.
+        site.system.sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(raw.bytes(3).await, [0x8a, 1, b'?'], "the pong");
     assert_eq!(raw.bytes(7).await, b"\x81\x05hello");

@@ -13,21 +13,29 @@ export const useIntake = defineStore("intake", () => {
   const reports = ref<UserReport[]>([]);
   const error = ref<ApiError | null>(null);
   let abort: AbortController | null = null;
+  let opened = 0;
 
   /** Loads everything of a project for the last `hours`. */
   async function open(project: string, hours: number): Promise<void> {
+    opened += 1;
+    const mine = opened;
+    const [, bounds] = await Promise.all([refresh(project, hours), api.fetchLimits(project)]);
+    // Another project, or none, is looked at by now.
+    if (opened !== mine) return;
+    if (bounds.ok) limits.value = bounds.value;
+    else error.value = bounds.error;
+  }
+
+  /** Loads what changes by itself; the limits stay as they are, for somebody may be editing them. */
+  async function refresh(project: string, hours: number): Promise<void> {
     abort?.abort();
     const mine = new AbortController();
     abort = mine;
     const from = new Date(Date.now() - hours * hourMs).toISOString();
-    const [ends, bounds, words] = await Promise.all([
-      api.fetchOutcomes(project, from, mine.signal),
-      api.fetchLimits(project, mine.signal),
-      api.fetchUserReports(project, mine.signal),
-    ]);
+    const [ends, words] = await Promise.all([api.fetchOutcomes(project, from, mine.signal), api.fetchUserReports(project, mine.signal)]);
     if (abort !== mine) return;
     abort = null;
-    for (const result of [ends, bounds, words]) {
+    for (const result of [ends, words]) {
       if (!result.ok) {
         if (!isAborted(result.error)) error.value = result.error;
         return;
@@ -35,7 +43,6 @@ export const useIntake = defineStore("intake", () => {
     }
     error.value = null;
     if (ends.ok) outcomes.value = ends.value;
-    if (bounds.ok) limits.value = bounds.value;
     if (words.ok) reports.value = words.value.data;
   }
 
@@ -47,6 +54,7 @@ export const useIntake = defineStore("intake", () => {
   }
 
   function close(): void {
+    opened += 1;
     abort?.abort();
     abort = null;
     outcomes.value = null;
@@ -55,5 +63,5 @@ export const useIntake = defineStore("intake", () => {
     error.value = null;
   }
 
-  return { outcomes, limits, reports, error, open, change, close };
+  return { outcomes, limits, reports, error, open, refresh, change, close };
 });

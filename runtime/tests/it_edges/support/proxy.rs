@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
@@ -14,11 +15,16 @@ use tokio::task::JoinSet;
 pub(crate) enum Weather {
     /// They go through.
     Fair,
+    /// They go through late.
+    Slow,
     /// They stay where they are; the connection stays open. Half-open, as after a pulled cable.
     Silent,
     /// The connection is closed.
     Cut,
 }
+
+/// How late what goes through [`Weather::Slow`] is.
+const DELAY: Duration = Duration::from_millis(20);
 
 /// Stands between a pool and a database's socket.
 pub(crate) struct Proxy {
@@ -111,6 +117,10 @@ async fn becomes(mut seen: watch::Receiver<Weather>, weather: Weather) {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the network is no part of the system whose wheel it would be"
+)]
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -121,7 +131,14 @@ async fn carry(
         let Ok(len @ 1..) = from.read(&mut buffer).await else {
             return;
         };
-        becomes(seen.clone(), Weather::Fair).await;
+        let mut seen = seen.clone();
+        let carried = |now: &Weather| matches!(now, Weather::Fair | Weather::Slow);
+        let Ok(now) = seen.wait_for(carried).await.map(|now| *now) else {
+            return std::future::pending().await;
+        };
+        if now == Weather::Slow {
+            tokio::time::sleep(DELAY).await;
+        }
         if to.write_all(&buffer[..len]).await.is_err() {
             return;
         }
