@@ -143,7 +143,6 @@ pub fn run(spans: Spans, mut tell: impl FnMut(&str)) -> Result<(), Fault> {
             "/s",
             3000.0,
         ),
-        Bar::at_most("p50 at half load", half.get("p50")?, "ms", 12.0),
         Bar::at_most("p99 at half load", half.get("p99")?, "ms", 12.0),
         Bar::at_least(
             "native events stored, of what bare COPY does",
