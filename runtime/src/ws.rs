@@ -1,6 +1,6 @@
 //! WebSockets: take an upgraded stream over, with a process for each connection.
 //!
-//! [`upgrade`] is a warp filter for routes served by [`http::server`](crate::http::server); [`Upgrade::accept`] answers 101 and starts a
+//! [`upgrade`] is a warp filter for routes served by [`http::server`]; [`Upgrade::accept`] answers 101 and starts a
 //! process that runs a [`Socket`]. The process is a child of the server's connections, and keeps the connection's place in their count.
 //!
 //! What the process does by itself: it answers pings, asks a silent peer every 30 s and closes 1001 when there is no answer for 10 s,
@@ -204,7 +204,7 @@ impl fmt::Debug for Upgrade {
 /// Extracts the [`Upgrade`] of a GET request that asks for a WebSocket; any other request is rejected as not found, so that another
 /// route may answer it.
 ///
-/// Rejects when the filter is not served by [`http::server`](crate::http::server).
+/// Rejects when the filter is not served by [`http::server`].
 #[must_use]
 pub fn upgrade() -> impl Filter<Extract = (Upgrade,), Error = Rejection> + Copy {
     warp::get()
