@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::EventId;
 use crate::domain::user_report::UserReport;
 
+/// Takes the secrets out of a text; `None` if it holds none.
+pub type Scrub = fn(&str) -> Option<String>;
+
 /// The longest message kept, in characters; Sentry's documented bound.
 const MESSAGE_CHARACTERS_MAX: usize = 4096;
 
@@ -33,11 +36,18 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 impl Text {
-    /// What is kept of it: trimmed, bounded, and without NUL, which the database takes in no text.
+    /// What is kept of a text that is as its writer wants to be called or answered: trimmed, bounded, and without NUL, which the
+    /// database takes in no text.
     fn kept(&self, characters_max: usize) -> String {
-        let kept = self.0.trim().chars().take(characters_max);
-        kept.map(|c| if c == '\0' { '\u{fffd}' } else { c })
-            .collect()
+        kept(&self.0, characters_max)
+    }
+
+    /// What is kept of a text that may hold secrets: they go before it is cut, since of half a secret nobody could tell what it is.
+    fn scrubbed(&self, scrub: Scrub, characters_max: usize) -> String {
+        match scrub(&self.0) {
+            Some(clean) => kept(&clean, characters_max),
+            None => kept(&self.0, characters_max),
+        }
     }
 
     fn id(&self) -> Option<EventId> {
@@ -46,9 +56,15 @@ impl Text {
     }
 }
 
+fn kept(text: &str, characters_max: usize) -> String {
+    let kept = text.trim().chars().take(characters_max);
+    kept.map(|c| if c == '\0' { '\u{fffd}' } else { c })
+        .collect()
+}
+
 /// Reads a `user_report`, which names its event; `None` if it names none or says nothing.
 #[must_use]
-pub fn read_user_report(payload: &[u8]) -> Option<UserReport> {
+pub fn read_user_report(payload: &[u8], scrub: Scrub) -> Option<UserReport> {
     #[derive(Deserialize)]
     struct Item {
         #[serde(default)]
@@ -67,7 +83,7 @@ pub fn read_user_report(payload: &[u8]) -> Option<UserReport> {
         event_id: Some(id),
         name: item.name.kept(TEXT_CHARACTERS_MAX),
         email: item.email.kept(TEXT_CHARACTERS_MAX),
-        message: item.comments.kept(MESSAGE_CHARACTERS_MAX),
+        message: item.comments.scrubbed(scrub, MESSAGE_CHARACTERS_MAX),
         url: String::new(),
     };
     says_something(report)
@@ -75,7 +91,11 @@ pub fn read_user_report(payload: &[u8]) -> Option<UserReport> {
 
 /// Reads a `feedback`; `header_id` is the envelope's id, which wins over the item's own. `None` if it has no id or says nothing.
 #[must_use]
-pub fn read_feedback(payload: &[u8], header_id: Option<EventId>) -> Option<UserReport> {
+pub fn read_feedback(
+    payload: &[u8],
+    header_id: Option<EventId>,
+    scrub: Scrub,
+) -> Option<UserReport> {
     #[derive(Deserialize)]
     struct Item {
         #[serde(default)]
@@ -106,8 +126,8 @@ pub fn read_feedback(payload: &[u8], header_id: Option<EventId>) -> Option<UserR
         event_id: feedback.associated_event_id.id(),
         name: feedback.name.kept(TEXT_CHARACTERS_MAX),
         email: feedback.contact_email.kept(TEXT_CHARACTERS_MAX),
-        message: feedback.message.kept(MESSAGE_CHARACTERS_MAX),
-        url: feedback.url.kept(URL_CHARACTERS_MAX),
+        message: feedback.message.scrubbed(scrub, MESSAGE_CHARACTERS_MAX),
+        url: feedback.url.scrubbed(scrub, URL_CHARACTERS_MAX),
     };
     says_something(report)
 }
@@ -130,13 +150,44 @@ mod tests {
 
     const ID: &str = "7f7aaadfa00642179ed55fbf8585c6c0";
 
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn secrets_go_before_the_cut_and_contacts_stay() {
+        fn scrub(text: &str) -> Option<String> {
+            text.contains("secret").then(|| text.replace("secret", "*"))
+        }
+        let words = |before: usize| format!("{}secret", "x".repeat(before));
+        let item = format!(
+            r#"{{"event_id":"{ID}","name":"secret","email":"secret@b.example","comments":"{}"}}"#,
+            words(4093)
+        );
+        let report = read_user_report(item.as_bytes(), scrub).unwrap();
+        assert_eq!(report.message, format!("{}*", "x".repeat(4093)));
+        assert_eq!(report.name, "secret");
+        assert_eq!(report.email, "secret@b.example");
+        let item = format!(
+            r#"{{"event_id":"{ID}","contexts":{{"feedback":{{"message":"{}","name":"secret",
+            "contact_email":"secret@b.example","url":"{}"}}}}}}"#,
+            words(4093),
+            words(2045)
+        );
+        let report = read_feedback(item.as_bytes(), None, scrub).unwrap();
+        assert_eq!(report.message, format!("{}*", "x".repeat(4093)));
+        assert_eq!(report.url, format!("{}*", "x".repeat(2045)));
+        assert_eq!(report.name, "secret");
+        assert_eq!(report.email, "secret@b.example");
+    }
+
     #[test]
     fn a_report_belongs_to_its_event_and_is_bounded() {
         let long = "x".repeat(10_000);
         let item = format!(
             r#"{{"event_id":"{ID}","name":" Ada ","email":null,"comments":"it \u0000 broke {long}"}}"#
         );
-        let report = read_user_report(item.as_bytes()).unwrap();
+        let report = read_user_report(item.as_bytes(), none).unwrap();
         assert_eq!(report.event_id, Some(ID.parse().unwrap()));
         assert_eq!((report.name.as_str(), report.email.as_str()), ("Ada", ""));
         assert!(report.message.starts_with("it \u{fffd} broke x"));
@@ -148,7 +199,11 @@ mod tests {
             "[]".to_owned(),
             "x".repeat(1 << 20),
         ] {
-            assert_eq!(read_user_report(nothing.as_bytes()), None, "{nothing:.40}");
+            assert_eq!(
+                read_user_report(nothing.as_bytes(), none),
+                None,
+                "{nothing:.40}"
+            );
         }
     }
 
@@ -159,23 +214,25 @@ mod tests {
             "url":"https://shop.example/","associated_event_id":"{}"}},"other":7}}}}"#,
             ID.replace('7', "8")
         );
-        let report = read_feedback(item.as_bytes(), None).unwrap();
+        let report = read_feedback(item.as_bytes(), None, none).unwrap();
         assert_eq!(report.id, ID.parse().unwrap());
         assert_eq!(report.event_id, Some(ID.replace('7', "8").parse().unwrap()));
         assert_eq!(report.url, "https://shop.example/");
         let other = ID.replace('f', "e").parse().unwrap();
         assert_eq!(
-            read_feedback(item.as_bytes(), Some(other)).unwrap().id,
+            read_feedback(item.as_bytes(), Some(other), none)
+                .unwrap()
+                .id,
             other
         );
-        assert_eq!(read_feedback(b"{}", Some(other)), None);
+        assert_eq!(read_feedback(b"{}", Some(other), none), None);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in any::<Vec<u8>>()) {
-            prop_assert!(read_user_report(&bytes).is_none());
-            prop_assert!(read_feedback(&bytes, None).is_none());
+            prop_assert!(read_user_report(&bytes, none).is_none());
+            prop_assert!(read_feedback(&bytes, None, none).is_none());
         }
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use mesher::processing::grouping;
 use mesher::processing::normalize::{self, EventContext};
+use mesher::processing::scrub;
 use mesher::protocol::envelope::Envelope;
 use mesher::protocol::{
     auth_header, client_report, compression, dsn, event_item, security_report, timestamps,
@@ -189,8 +190,9 @@ fn read_envelope(input: &[u8]) -> Result<(), String> {
     within(sum, input.len())?;
     for item in &envelope.items {
         let _ = client_report::read(&item.payload);
-        let _ = user_report::read_user_report(&item.payload);
-        let _ = user_report::read_feedback(&item.payload, envelope.header.event_id);
+        let _ = user_report::read_user_report(&item.payload, scrub::scrub_text);
+        let id = envelope.header.event_id;
+        let _ = user_report::read_feedback(&item.payload, id, scrub::scrub_text);
     }
     Ok(())
 }

@@ -8,3 +8,4 @@ mod router;
 mod spool;
 mod support;
 mod wire;
+mod words;

@@ -7,6 +7,7 @@ use crate::ingestion::admission::Admission;
 use crate::ingestion::door_counts::DoorCount;
 use crate::ingestion::keys::Grant;
 use crate::ingestion::refusal::Refusal;
+use crate::processing::scrub;
 use crate::protocol::envelope::{Envelope, Item};
 use crate::protocol::event_item::ItemKind;
 use crate::protocol::{client_report, user_report};
@@ -54,8 +55,11 @@ impl OtherItems {
 
     fn take(&mut self, admission: &Admission, grant: &Grant, envelope: &Envelope, item: &Item) {
         let report = match item.header.kind {
-            ItemKind::UserReport => user_report::read_user_report(&item.payload),
-            _ => user_report::read_feedback(&item.payload, envelope.header.event_id),
+            ItemKind::UserReport => user_report::read_user_report(&item.payload, scrub::scrub_text),
+            _ => {
+                let id = envelope.header.event_id;
+                user_report::read_feedback(&item.payload, id, scrub::scrub_text)
+            }
         };
         let project_id = grant.project_id;
         match report {

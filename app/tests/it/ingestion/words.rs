@@ -1,0 +1,86 @@
+//! What users write: scrubbed, kept beside whatever becomes of the event, and never at the cost of it.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use mesher::domain::user_report::UserReport;
+use mesher::ingestion::UserReports;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::probe::{ID, Probe, envelope};
+use super::support::{Door, door};
+
+/// The reports that were kept, in order.
+type Kept = Arc<Mutex<Vec<UserReport>>>;
+
+/// Keeps everything that comes.
+fn keeping(door: &Door) -> Kept {
+    let kept = Kept::default();
+    let keeps = kept.clone();
+    let _ = door
+        .admission
+        .clone()
+        .keeping(UserReports::new(move |_, _, report| {
+            keeps.lock().push(report);
+            futures_util::future::ready(Ok(())).boxed()
+        }));
+    kept
+}
+
+fn user_report(comments: &str) -> String {
+    json!({ "event_id": ID, "name": "Ada", "email": "ada@shop.example", "comments": comments })
+        .to_string()
+}
+
+fn feedback(fields: &Value) -> String {
+    json!({ "contexts": { "feedback": fields } }).to_string()
+}
+
+/// An envelope with this id and these items.
+fn sent(items: &[(&str, &str)]) -> Probe {
+    let headers: Vec<String> = items
+        .iter()
+        .map(|(kind, _)| json!({ "type": kind }).to_string())
+        .collect();
+    let items: Vec<(&str, &str)> = headers
+        .iter()
+        .zip(items)
+        .map(|(header, (_, payload))| (header.as_str(), *payload))
+        .collect();
+    Probe::envelope(envelope(&json!({ "event_id": ID }).to_string(), &items))
+}
+
+#[tokio::test]
+async fn secrets_are_taken_out_and_contacts_stay() {
+    let door = door().await;
+    let kept = keeping(&door);
+    let report = user_report("I paid with 4242 4242 4242 4242, password=hunter2 and it broke");
+    let feedback = feedback(&json!({
+        "message": format!("{} password=hunter2", "x".repeat(4080)),
+        "contact_email": "ada@shop.example",
+        "url": "https://shop.example/?access_token=abcdef&page=2",
+    }));
+    let probe = sent(&[("user_report", &report), ("feedback", &feedback)]);
+    assert_eq!(probe.status(&door).await, 200);
+    let kept = kept.lock();
+    assert_eq!(
+        kept[0].message,
+        "I paid with [Filtered], password=[Filtered] and it broke"
+    );
+    assert_eq!(
+        (kept[0].name.as_str(), kept[0].email.as_str()),
+        ("Ada", "ada@shop.example")
+    );
+    // The cut goes through what stands for the secret, never through the secret.
+    assert!(
+        kept[1].message.ends_with(" password=[Filte"),
+        "{}",
+        &kept[1].message[4070..]
+    );
+    assert_eq!(kept[1].email, "ada@shop.example");
+    assert_eq!(
+        kept[1].url,
+        "https://shop.example/?access_token=[Filtered]&page=2"
+    );
+}
