@@ -114,13 +114,13 @@ enum Judged {
     Reports(Vec<Admitted>),
     /// What a Sentry endpoint was sent.
     Sentry {
-        /// The event, if there is one.
-        event: Option<Admitted>,
+        /// The event, if there is one and it is let in.
+        event: Result<Option<Admitted>, Refused>,
         /// The id to answer without one.
         id: Option<EventId>,
         /// Whose it is.
         project_id: ProjectId,
-        /// What came with it.
+        /// What came with it, and is kept and counted whatever becomes of it.
         others: OtherItems,
     },
 }
@@ -210,12 +210,13 @@ impl Door {
                 project_id,
                 others,
             } => {
-                let id = match event {
+                let is_limited = others.is_limited;
+                let others = others.keep(&self.admission, project_id).await;
+                let id = match event? {
                     Some(event) => Some(self.admission.store(event).await?),
                     None => id,
                 };
-                let is_limited = others.is_limited;
-                match others.keep(&self.admission, project_id).await {
+                match others {
                     Ok(()) => Answer::stored(id, is_limited),
                     // The event is kept; its sender hears of the rest, by its category.
                     Err(refusal) => Answer::refused_as(&refusal, items::FEEDBACK),
@@ -269,9 +270,9 @@ impl Door {
                 let json = event_item::store_body(bytes, ceiling).map_err(|error| {
                     Refused::of(grant.project_id, Refusal::of_decoding(error, ceiling))
                 })?;
-                let event = self.admit(&grant, request, Dialect::Sentry, &json, None)?;
+                let event = self.admit(&grant, request, Dialect::Sentry, &json, None);
                 Ok(Judged::Sentry {
-                    event: Some(event),
+                    event: event.map(Some),
                     id: None,
                     project_id: grant.project_id,
                     others: OtherItems::default(),
@@ -300,17 +301,18 @@ impl Door {
             .items
             .iter()
             .filter(|item| item.header.kind == ItemKind::Event);
-        let event = events.next();
-        if events.next().is_some() {
-            let refusal = Refusal::Invalid("an envelope holds at most one event".to_owned());
-            return Err(Refused::of(grant.project_id, refusal));
-        }
-        let event = event
-            .map(|event| {
+        let event = match (events.next(), events.next()) {
+            (None, _) => Ok(None),
+            (Some(event), None) => {
                 let json = &event.payload;
                 self.admit(&grant, request, Dialect::Sentry, json, Some(&envelope))
-            })
-            .transpose()?;
+                    .map(Some)
+            }
+            (Some(_), Some(_)) => {
+                let refusal = Refusal::Invalid("an envelope holds at most one event".to_owned());
+                Err(Refused::of(grant.project_id, refusal))
+            }
+        };
         Ok(Judged::Sentry {
             event,
             id: envelope.header.event_id,

@@ -22,8 +22,12 @@ fn bulk(body: &str) -> Probe {
 }
 
 fn counted(door: &Door, outcome: Outcome) -> Vec<(String, u64)> {
-    let taken = door.counts.take().answer_for();
-    let counts = taken.iter().filter(|count| count.outcome == outcome);
+    counted_in(&door.counts.take().answer_for(), outcome)
+}
+
+/// Reasons and quantities of an outcome, by reason.
+pub(crate) fn counted_in(counts: &[DoorCount], outcome: Outcome) -> Vec<(String, u64)> {
+    let counts = counts.iter().filter(|count| count.outcome == outcome);
     let mut counts: Vec<(String, u64)> = counts
         .map(
             |DoorCount {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use mesher::domain::Outcome;
 use mesher::domain::user_report::UserReport;
 use mesher::ingestion::UserReports;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::probe::{ID, Probe, envelope};
+use super::kinds::counted_in;
+use super::probe::{EVENT, ID, Probe, envelope};
 use super::support::{Door, door};
 
 /// The reports that were kept, in order.
@@ -83,4 +85,39 @@ async fn secrets_are_taken_out_and_contacts_stay() {
         kept[1].url,
         "https://shop.example/?access_token=[Filtered]&page=2"
     );
+}
+
+#[tokio::test]
+async fn what_comes_beside_a_refused_event_is_kept_and_counted() {
+    let door = door().await;
+    let kept = keeping(&door);
+    let report = user_report("it broke");
+    let dropped = json!({ "discarded_events": [{ "reason": "before_send", "category": "error", "quantity": 812 }] })
+        .to_string();
+    let large = json!({ "message": "x".repeat(2 << 20) }).to_string();
+    let others = [
+        ("client_report", dropped.as_str()),
+        ("user_report", report.as_str()),
+        ("session", "{}"),
+    ];
+    for (events, status) in [(vec!["7"], 400), (vec![&large], 413), (vec![EVENT; 2], 400)] {
+        let events = events.into_iter().map(|event| ("event", event));
+        let items: Vec<_> = events.chain(others).collect();
+        assert_eq!(sent(&items).status(&door).await, status);
+        let counts = door.counts.take().answer_for();
+        let counted = |outcome| counted_in(&counts, outcome);
+        assert_eq!(
+            counted(Outcome::ClientDropped),
+            [("error:before_send".to_owned(), 812)]
+        );
+        assert_eq!(counted(Outcome::Unsupported), [("session".to_owned(), 1)]);
+        let refused = if status == 413 {
+            Outcome::TooLarge
+        } else {
+            Outcome::Invalid
+        };
+        assert_eq!(counted(refused), [(String::new(), 1)]);
+        assert_eq!(kept.lock().drain(..).count(), 1);
+    }
+    assert!(door.spooled().await.is_empty());
 }
