@@ -43,6 +43,8 @@ pub struct DoorLimits {
     pub rate: Option<Rate>,
     /// How long a request waits for its event to be durable before it is refused.
     pub durable_timeout: Duration,
+    /// How long all that users wrote in one request may wait for the database, and the request's event with it.
+    pub user_reports_timeout: Duration,
 }
 
 /// How many millionths a whole is.
@@ -59,6 +61,7 @@ impl Default for DoorLimits {
             bulk_bytes_max: 5 << 20,
             rate: None,
             durable_timeout: Duration::from_secs(10),
+            user_reports_timeout: Duration::from_secs(3),
         }
     }
 }
@@ -290,21 +293,33 @@ impl Admission {
         admitted.into_iter().map(result).collect()
     }
 
-    /// Returns once a user's words are kept.
-    pub(crate) async fn keep_report(
+    /// Keeps what users wrote, one after the other up to the first that cannot be kept, and all within one bound of time. Returns how
+    /// many are not known to be kept.
+    pub(crate) async fn keep_reports(
         &self,
         project_id: ProjectId,
-        report: UserReport,
-    ) -> Result<(), Refusal> {
+        reports: Vec<UserReport>,
+    ) -> usize {
+        let mut left = reports.len();
         let place = self.shared.user_reports.read().clone();
-        let Some(place) = place else {
-            return Err(Refusal::NotDurable);
+        let (Some(place), 1..) = (place, left) else {
+            return left;
         };
         let at = received_at(&self.shared.system);
-        place.keep(project_id, at, report).await.map_err(|error| {
-            tracing::debug!(storage.error = %error, "what a user wrote cannot be kept just now");
-            Refusal::NotDurable
-        })
+        let kept = async {
+            for report in reports {
+                place.keep(project_id, at, report).await?;
+                left -= 1;
+            }
+            Ok::<(), String>(())
+        };
+        let limit = self.shared.limits.user_reports_timeout;
+        let kept = self.shared.system.timeout(limit, Box::pin(kept)).await;
+        let kept = kept.unwrap_or_else(|_| Err("the database did not answer in time".to_owned()));
+        if let Err(error) = kept {
+            tracing::debug!(storage.error = %error, "what users wrote cannot be kept just now");
+        }
+        left
     }
 
     /// Takes the token of one event, or of what a user wrote.

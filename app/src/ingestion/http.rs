@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use warp::http::{HeaderMap, Method, header};
 use warp::path::FullPath;
 use warp::{Filter, Rejection, Reply};
@@ -211,16 +211,23 @@ impl Door {
                 others,
             } => {
                 let is_limited = others.is_limited;
-                let others = others.keep(&self.admission, project_id).await;
-                let id = match event? {
-                    Some(event) => Some(self.admission.store(event).await?),
-                    None => id,
+                let stored = async move {
+                    let stored = match event? {
+                        Some(event) => Some(self.admission.store(event).await?),
+                        None => id,
+                    };
+                    // The database, which users' words wait for, may be away: no other body waits with them.
+                    drop(share);
+                    Ok::<_, Refused>(stored)
                 };
-                match others {
+                let kept = others.keep(&self.admission, project_id);
+                let (id, kept) = join(stored, kept).await;
+                let id = id?;
+                return Ok(match kept {
                     Ok(()) => Answer::stored(id, is_limited),
                     // The event is kept; its sender hears of the rest, by its category.
                     Err(refusal) => Answer::refused_as(&refusal, items::FEEDBACK),
-                }
+                });
             }
         };
         drop(share);

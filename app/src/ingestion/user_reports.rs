@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -12,9 +11,6 @@ use mesh_runtime::System;
 use crate::domain::ProjectId;
 use crate::domain::user_report::UserReport;
 use crate::storage::{pool, user_reports};
-
-/// How long a client waits for the database before it is told to come back.
-const KEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keeps one report; an error is a text for the log.
 type Keep = dyn Fn(ProjectId, Timestamp, UserReport) -> BoxFuture<'static, Result<(), String>>
@@ -53,12 +49,7 @@ impl UserReports {
         let system = system.clone();
         UserReports::new(move |project, at, report| {
             let system = system.clone();
-            async move {
-                let put = put(&system, project, at, &report);
-                let timed = system.timeout(KEEP_TIMEOUT, Box::pin(put)).await;
-                timed.unwrap_or_else(|_| Err("the database did not answer in time".to_owned()))
-            }
-            .boxed()
+            async move { put(&system, project, at, &report).await }.boxed()
         })
     }
 

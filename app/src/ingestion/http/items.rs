@@ -84,11 +84,10 @@ impl OtherItems {
         project_id: ProjectId,
     ) -> Result<(), Refusal> {
         let mut refused = self.refused;
-        for report in self.user_reports {
-            if let Err(refusal) = admission.keep_report(project_id, report).await {
-                count(admission, project_id, Outcome::RateLimited, FEEDBACK);
-                refused = Some(refusal);
-            }
+        let lost = admission.keep_reports(project_id, self.user_reports).await;
+        for _ in 0..lost {
+            count(admission, project_id, Outcome::RateLimited, FEEDBACK);
+            refused = Some(Refusal::NotDurable);
         }
         refused.map_or(Ok(()), Err)
     }

@@ -1,17 +1,19 @@
 //! What users write: scrubbed, kept beside whatever becomes of the event, and never at the cost of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mesher::domain::Outcome;
 use mesher::domain::user_report::UserReport;
-use mesher::ingestion::UserReports;
+use mesher::ingestion::http::routes;
+use mesher::ingestion::{DoorLimits, UserReports};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::kinds::counted_in;
-use super::probe::{EVENT, ID, Probe, envelope};
-use super::support::{Door, door};
+use super::probe::{EVENT, ID, Probe, envelope, event_envelope, header};
+use super::support::{Door, KEY, door, door_with};
 
 /// The reports that were kept, in order.
 type Kept = Arc<Mutex<Vec<UserReport>>>;
@@ -120,4 +122,87 @@ async fn what_comes_beside_a_refused_event_is_kept_and_counted() {
         assert_eq!(kept.lock().drain(..).count(), 1);
     }
     assert!(door.spooled().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_costs_one_wait_and_no_room() {
+    let body = {
+        let report = user_report("it broke");
+        let mut items = vec![("event", EVENT)];
+        items.extend([("user_report", report.as_str()); 5]);
+        sent(&items).body
+    };
+    let limits = DoorLimits {
+        // Room for one body at a time, and a wait that ends by itself long after the next has been taken.
+        bodies_bytes_max: body.len() + 1,
+        user_reports_timeout: Duration::from_millis(1500),
+        ..DoorLimits::default()
+    };
+    let door = door_with(limits, |_| {}).await;
+    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
+    let _ = door
+        .admission
+        .clone()
+        .keeping(UserReports::new(move |_, _, _| {
+            asked.send(()).unwrap();
+            futures_util::future::pending().boxed()
+        }));
+    let routes = routes(door.admission.clone());
+    let post = || {
+        warp::test::request()
+            .method("POST")
+            .path(&format!("/api/1/envelope/?sentry_key={KEY}"))
+    };
+    let first = post().body(body).reply(&routes);
+    let meanwhile = async {
+        asks.recv().await.unwrap();
+        while door.spooled().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let second = post().body(event_envelope()).reply(&routes).await;
+        assert_eq!(second.status(), 200, "the first body holds its share");
+    };
+    let (first, ()) = futures_util::future::join(first, meanwhile).await;
+    assert_eq!(first.status(), 429);
+    assert_eq!(
+        header(&first, "x-sentry-rate-limits").unwrap(),
+        "10:feedback:organization:overloaded"
+    );
+    assert!(asks.try_recv().is_err(), "the rest was not tried");
+    assert_eq!(door.spooled().await.len(), 2);
+    assert_eq!(
+        counted_in(&door.counts.take().answer_for(), Outcome::RateLimited),
+        [("feedback".to_owned(), 5)]
+    );
+}
+
+#[tokio::test]
+async fn after_one_that_cannot_be_kept_no_other_is_tried() {
+    let door = door().await;
+    let tried = Arc::new(Mutex::new(Vec::new()));
+    let tries = tried.clone();
+    let _ = door
+        .admission
+        .clone()
+        .keeping(UserReports::new(move |_, _, report| {
+            tries.lock().push(report.message);
+            let is_away = tries.lock().len() == 2;
+            let kept = if is_away {
+                Err("away".to_owned())
+            } else {
+                Ok(())
+            };
+            futures_util::future::ready(kept).boxed()
+        }));
+    let reports: Vec<String> = ["one", "two", "three", "four"].map(user_report).into();
+    let items: Vec<_> = reports
+        .iter()
+        .map(|report| ("user_report", report.as_str()))
+        .collect();
+    assert_eq!(sent(&items).status(&door).await, 429);
+    assert_eq!(*tried.lock(), ["one", "two"]);
+    assert_eq!(
+        counted_in(&door.counts.take().answer_for(), Outcome::RateLimited),
+        [("feedback".to_owned(), 3)]
+    );
 }
