@@ -114,8 +114,7 @@ fn live(parts: &Parts) -> BoxedFilter<(warp::reply::Response,)> {
                 };
                 let judge = move || {
                     let (api, headers) = (api.clone(), headers.clone());
-                    async move { !matches!(api.authorize(&headers).await, Err(ApiError::Unauthorized)) }
-                        .boxed()
+                    async move { may_stay(api.authorize(&headers).await, organization) }.boxed()
                 };
                 let args = SocketArgs {
                     pool,
@@ -132,6 +131,15 @@ fn live(parts: &Parts) -> BoxedFilter<(warp::reply::Response,)> {
             }
         })
         .boxed()
+}
+
+/// Whether a stream that was opened for one organisation's data goes on after another look at who follows it: not with nobody behind it
+/// and not for another organisation's people; while the database is away nobody can tell, and it stays.
+fn may_stay<O: PartialEq>(judged: Result<O, ApiError>, opened_for: O) -> bool {
+    match judged {
+        Ok(organization) => organization == opened_for,
+        Err(error) => !matches!(error, ApiError::Unauthorized),
+    }
 }
 
 /// The runtime refuses an upgrade in plain text; ours have the one shape.
@@ -173,4 +181,21 @@ async fn refuse(rejection: Rejection) -> Result<Response<Bytes>, Infallible> {
         ApiError::BadRequest("the request could not be understood".to_owned())
     };
     Ok(error.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_stay;
+    use crate::api::ApiError;
+
+    #[test]
+    fn a_stream_stays_for_those_it_was_opened_for() {
+        assert!(may_stay(Ok("ours"), "ours"));
+        assert!(!may_stay(Ok("theirs"), "ours"));
+        assert!(!may_stay(Err(ApiError::Unauthorized), "ours"));
+        assert!(may_stay(
+            Err(ApiError::Unavailable("away".to_owned())),
+            "ours"
+        ));
+    }
 }
