@@ -77,10 +77,10 @@ pub fn read_user_report(payload: &[u8], scrub: Scrub) -> Option<UserReport> {
         comments: Text,
     }
     let item: Item = read(payload)?;
-    let id = item.event_id.id()?;
+    let event_id = item.event_id.id()?;
     let report = UserReport {
-        id,
-        event_id: Some(id),
+        id: UserReport::derive_id(event_id, "user_report", 0),
+        event_id: Some(event_id),
         name: item.name.kept(TEXT_CHARACTERS_MAX),
         email: item.email.kept(TEXT_CHARACTERS_MAX),
         message: item.comments.scrubbed(scrub, MESSAGE_CHARACTERS_MAX),
@@ -89,11 +89,13 @@ pub fn read_user_report(payload: &[u8], scrub: Scrub) -> Option<UserReport> {
     says_something(report)
 }
 
-/// Reads a `feedback`; `header_id` is the envelope's id, which wins over the item's own. `None` if it has no id or says nothing.
+/// Reads a `feedback`, the `nth` item of an envelope with this id, from which its own is derived if it has none. `None` if neither has an id, or
+/// it says nothing.
 #[must_use]
 pub fn read_feedback(
     payload: &[u8],
-    header_id: Option<EventId>,
+    envelope_id: Option<EventId>,
+    nth: usize,
     scrub: Scrub,
 ) -> Option<UserReport> {
     #[derive(Deserialize)]
@@ -122,7 +124,10 @@ pub fn read_feedback(
     let item: Item = read(payload)?;
     let feedback = item.contexts.feedback;
     let report = UserReport {
-        id: header_id.or_else(|| item.event_id.id())?,
+        id: match item.event_id.id() {
+            Some(id) => id,
+            None => UserReport::derive_id(envelope_id?, "feedback", nth),
+        },
         event_id: feedback.associated_event_id.id(),
         name: feedback.name.kept(TEXT_CHARACTERS_MAX),
         email: feedback.contact_email.kept(TEXT_CHARACTERS_MAX),
@@ -146,7 +151,9 @@ fn says_something(report: UserReport) -> Option<UserReport> {
 #[cfg(test)]
 mod tests {
     use super::{read_feedback, read_user_report};
+    use crate::domain::EventId;
     use proptest::prelude::{any, prop_assert, proptest};
+    use std::collections::HashSet;
 
     const ID: &str = "7f7aaadfa00642179ed55fbf8585c6c0";
 
@@ -174,7 +181,7 @@ mod tests {
             words(4093),
             words(2045)
         );
-        let report = read_feedback(item.as_bytes(), None, scrub).unwrap();
+        let report = read_feedback(item.as_bytes(), None, 0, scrub).unwrap();
         assert_eq!(report.message, format!("{}*", "x".repeat(4093)));
         assert_eq!(report.url, format!("{}*", "x".repeat(2045)));
         assert_eq!(report.name, "secret");
@@ -214,25 +221,38 @@ mod tests {
             "url":"https://shop.example/","associated_event_id":"{}"}},"other":7}}}}"#,
             ID.replace('7', "8")
         );
-        let report = read_feedback(item.as_bytes(), None, none).unwrap();
+        let report = read_feedback(item.as_bytes(), None, 0, none).unwrap();
         assert_eq!(report.id, ID.parse().unwrap());
         assert_eq!(report.event_id, Some(ID.replace('7', "8").parse().unwrap()));
         assert_eq!(report.url, "https://shop.example/");
         let other = ID.replace('f', "e").parse().unwrap();
-        assert_eq!(
-            read_feedback(item.as_bytes(), Some(other), none)
-                .unwrap()
-                .id,
-            other
-        );
-        assert_eq!(read_feedback(b"{}", Some(other), none), None);
+        let with_other = read_feedback(item.as_bytes(), Some(other), 0, none);
+        assert_eq!(with_other.unwrap().id, report.id);
+        assert_eq!(read_feedback(b"{}", Some(other), 0, none), None);
+    }
+
+    #[test]
+    fn what_came_with_one_id_has_ids_that_differ_and_do_not_change() {
+        let comments = format!(r#"{{"event_id":"{ID}","comments":"it broke"}}"#);
+        let words = br#"{"contexts":{"feedback":{"message":"slow"}}}"#;
+        let envelope_id: EventId = ID.parse().unwrap();
+        let read = || {
+            let report = read_user_report(comments.as_bytes(), none).unwrap();
+            let feedbacks =
+                [0, 1].map(|nth| read_feedback(words, Some(envelope_id), nth, none).unwrap());
+            [envelope_id, report.id, feedbacks[0].id, feedbacks[1].id]
+        };
+        let ids = read();
+        assert_eq!(ids, read());
+        assert_eq!(HashSet::from(ids).len(), 4);
+        assert_eq!(read_feedback(words, None, 0, none), None);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in any::<Vec<u8>>()) {
             prop_assert!(read_user_report(&bytes, none).is_none());
-            prop_assert!(read_feedback(&bytes, None, none).is_none());
+            prop_assert!(read_feedback(&bytes, None, 0, none).is_none());
         }
     }
 }

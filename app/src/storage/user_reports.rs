@@ -13,9 +13,7 @@ use crate::domain::{EventId, IssueId, ProjectId};
 pub(crate) const STATEMENTS: &[&str] = &[PUT, OF_PROJECT, OF_ISSUE, PRUNE];
 
 const PUT: &str = "INSERT INTO user_reports (project_id, id, event_id, received_at, name, email, message, url) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (project_id, id) DO UPDATE SET event_id = excluded.event_id, \
-     received_at = excluded.received_at, name = excluded.name, email = excluded.email, message = excluded.message, \
-     url = excluded.url";
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (project_id, id) DO NOTHING";
 /// The event may have come later than the report, or long before it; the bounds leave out most partitions.
 const OF_PROJECT: &str = "SELECT r.id, r.event_id, r.received_at, r.name, r.email, r.message, r.url, coalesce(i.merged_into, e.issue_id) \
      FROM user_reports r LEFT JOIN LATERAL (SELECT issue_id FROM events WHERE project_id = r.project_id AND id = r.event_id \
@@ -75,7 +73,8 @@ impl UserReportRow {
     }
 }
 
-/// Keeps a report; one with the same id takes an earlier one's place, so that a client's retry changes nothing.
+/// Keeps a report. Of those with the same id the first stays: a client's retry changes nothing, and whoever knows a public key and an id
+/// cannot put other words in a user's mouth.
 ///
 /// # Errors
 ///

@@ -188,11 +188,11 @@ fn read_envelope(input: &[u8]) -> Result<(), String> {
     };
     let sum: usize = envelope.items.iter().map(|item| item.payload.len()).sum();
     within(sum, input.len())?;
-    for item in &envelope.items {
+    for (nth, item) in envelope.items.iter().enumerate() {
         let _ = client_report::read(&item.payload);
         let _ = user_report::read_user_report(&item.payload, scrub::scrub_text);
         let id = envelope.header.event_id;
-        let _ = user_report::read_feedback(&item.payload, id, scrub::scrub_text);
+        let _ = user_report::read_feedback(&item.payload, id, nth, scrub::scrub_text);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What the API asks: pages, one issue, one event, people, sessions, tokens, the first set-up.
 
 use jiff::ToSpan;
+use mesher::domain::user_report::UserReport;
 use mesher::domain::{ArchivedUntil, IssueStatus, PublicKey};
 use mesher::storage::cursor::Cursor;
 use mesher::storage::issues::{self, IssueAction, IssueFilter};
@@ -8,7 +9,7 @@ use mesher::storage::secret::Secret;
 use mesher::storage::setup::{self, SetupError};
 use mesher::storage::users::{self, NewUser, PasswordHash, Role};
 use mesher::storage::writer::write_chunk;
-use mesher::storage::{events, projects, sessions, tokens};
+use mesher::storage::{events, projects, sessions, tokens, user_reports};
 
 use crate::postgres::TestDatabase;
 use crate::support::{Spool, event, id, now, project};
@@ -277,4 +278,36 @@ async fn tokens_open_until_they_are_revoked_and_are_not_stored_in_clear() {
     assert!(!row.get::<_, &str>(0).contains(token.reveal()));
     assert!(tokens::revoke(&client, token_id).await.unwrap());
     assert!(tokens::find(&client, &token).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_first_report_with_an_id_stays() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let report = UserReport {
+        id: id().into(),
+        event_id: None,
+        name: "Ada".to_owned(),
+        email: "ada@shop.example".to_owned(),
+        message: "it broke".to_owned(),
+        url: String::new(),
+    };
+    let other = UserReport {
+        message: "all is well".to_owned(),
+        ..report.clone()
+    };
+    for (seconds, report) in [&report, &other].into_iter().enumerate() {
+        let at = at + i64::try_from(seconds).unwrap().seconds();
+        user_reports::put(&client, project.id, at, report)
+            .await
+            .unwrap();
+    }
+    let page = user_reports::of_project(&client, project.id, None, 10)
+        .await
+        .unwrap();
+    let kept: Vec<_> = page.data.iter().map(|row| row.message.as_str()).collect();
+    assert_eq!(kept, ["it broke"]);
+    assert_eq!(page.data[0].received_at, at);
 }

@@ -35,12 +35,12 @@ impl OtherItems {
         let project_id = grant.project_id;
         let mut others = OtherItems::default();
         let mut unwanted = Vec::new();
-        for item in &envelope.items {
+        for (nth, item) in envelope.items.iter().enumerate() {
             match &item.header.kind {
                 ItemKind::Event => {}
                 ItemKind::ClientReport => count_dropped(admission, project_id, item),
                 ItemKind::UserReport | ItemKind::Feedback => {
-                    others.take(admission, grant, envelope, item);
+                    others.take(admission, grant, envelope, nth);
                 }
                 kind => {
                     let category = kind.category();
@@ -53,12 +53,13 @@ impl OtherItems {
         others
     }
 
-    fn take(&mut self, admission: &Admission, grant: &Grant, envelope: &Envelope, item: &Item) {
+    fn take(&mut self, admission: &Admission, grant: &Grant, envelope: &Envelope, nth: usize) {
+        let item = &envelope.items[nth];
         let report = match item.header.kind {
             ItemKind::UserReport => user_report::read_user_report(&item.payload, scrub::scrub_text),
             _ => {
                 let id = envelope.header.event_id;
-                user_report::read_feedback(&item.payload, id, scrub::scrub_text)
+                user_report::read_feedback(&item.payload, id, nth, scrub::scrub_text)
             }
         };
         let project_id = grant.project_id;

@@ -1,5 +1,6 @@
 //! What users write: scrubbed, kept beside whatever becomes of the event, and never at the cost of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -205,4 +206,26 @@ async fn after_one_that_cannot_be_kept_no_other_is_tried() {
         counted_in(&door.counts.take().answer_for(), Outcome::RateLimited),
         [("feedback".to_owned(), 3)]
     );
+}
+
+#[tokio::test]
+async fn no_report_of_an_envelope_has_the_id_of_another() {
+    let door = door().await;
+    let kept = keeping(&door);
+    let report = user_report("it broke");
+    let words = feedback(&json!({ "message": "too slow" }));
+    let items = [
+        ("event", EVENT),
+        ("user_report", &report),
+        ("feedback", &words),
+        ("feedback", &words),
+    ];
+    for _ in 0..2 {
+        assert_eq!(sent(&items).status(&door).await, 200);
+    }
+    let ids: Vec<_> = kept.lock().iter().map(|report| report.id).collect();
+    let distinct: HashSet<_> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (6, 3));
+    assert_eq!(ids[..3], ids[3..], "a retry brings the same ids");
+    assert_eq!(kept.lock()[0].event_id, Some(ID.parse().unwrap()));
 }
