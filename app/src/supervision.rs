@@ -115,7 +115,7 @@ pub fn tree(
                 let admission = admission.clone();
                 async move {
                     let status = admission.spool_status().await.ok()?;
-                    Some(status.end.saturating_sub(status.released))
+                    status.waiting()
                 }
                 .boxed()
             })

@@ -24,7 +24,7 @@ struct Answer {
     accepted: i64,
     refused: i64,
     client_dropped: i64,
-    /// Accepted, of all projects of this server, and without an outcome yet; `null` while the spool cannot tell.
+    /// Accepted, of all projects of this server, and without an outcome yet; `null` while the spool cannot tell, as before the database has told it how far it is.
     waiting: Option<u64>,
     totals: Vec<OutcomeTotal>,
     hours: Vec<OutcomeHour>,

@@ -30,7 +30,7 @@ pub struct RawEvent {
     pub project_id: ProjectId,
     /// When the door took it, by our clock; whole microseconds.
     pub received_at: Timestamp,
-    /// The part of the payload that a [`NormalEvent`] is read from, as JSON; empty if only the payload tells.
+    /// The part of the payload that a [`NormalEvent`] is read from, as JSON; empty if only the payload tells, as where they were too many.
     pub facts: Bytes,
     /// The normalised event as JSON in Sentry's shape, compressed with zstd.
     pub payload: Bytes,

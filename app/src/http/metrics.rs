@@ -128,16 +128,19 @@ impl Sources {
             "Events the door has made durable, counted by the spool itself.",
             spool.end,
         );
-        text.counter(
-            "mesher_spool_records_ended_total",
-            "Of these, the ones whose outcome is in the database.",
-            spool.released,
-        );
-        text.gauge(
-            "mesher_spool_records_waiting",
-            "Of these, the ones still in the spool.",
-            spool.end.saturating_sub(spool.released),
-        );
+        // Nor does one that the database has not told yet how far it is: all it holds is not all that waits.
+        if let Some((released, waiting)) = spool.released.zip(spool.waiting()) {
+            text.counter(
+                "mesher_spool_records_ended_total",
+                "Of these, the ones whose outcome is in the database.",
+                released,
+            );
+            text.gauge(
+                "mesher_spool_records_waiting",
+                "Of these, the ones still in the spool.",
+                waiting,
+            );
+        }
         text.gauge(
             "mesher_spool_used_bytes",
             "Bytes of the spool's files that hold something not yet stored.",

@@ -44,7 +44,8 @@ pub struct SpoolOptions {
     pub directory: PathBuf,
     /// Bytes of one preallocated segment.
     pub segment_bytes: u64,
-    /// Segments that may exist: how long the database may be away. At least two.
+    /// Segments that may exist: how long the database may be away. At least two. Where a spool holds more, it takes nothing until they
+    /// are released, and then deletes them.
     pub segments_max: usize,
     /// Bytes of one record.
     pub record_bytes_max: usize,
@@ -146,12 +147,20 @@ pub struct SpoolStatus {
     pub spool_id: Uuid,
     /// Sequence after the last durable record.
     pub end: u64,
-    /// Sequence below which everything is done.
-    pub released: u64,
+    /// Sequence below which everything is done; `None` until the database has told this life of the spool.
+    pub released: Option<u64>,
     /// Bytes in segments that hold something not yet released.
     pub used_bytes: u64,
     /// Bytes all segments may take.
     pub bytes_max: u64,
+}
+
+impl SpoolStatus {
+    /// How many records are not done yet; `None` while nobody can tell.
+    #[must_use]
+    pub fn waiting(&self) -> Option<u64> {
+        Some(self.end.saturating_sub(self.released?))
+    }
 }
 
 /// What the spool is told.

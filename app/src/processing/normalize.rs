@@ -113,6 +113,10 @@ fn finish(given: Map<'_>, context: &EventContext) -> Result<RawEvent, InvalidEve
     let payload = compress(&json).map_err(|error| InvalidEvent::Compression(error.to_string()))?;
     json.clear();
     facts::write(&event, &mut json);
+    // Where there are too many, only the payload tells.
+    if json.len() > bounds::FACTS_BYTES_MAX {
+        json.clear();
+    }
     Ok(RawEvent {
         event_id,
         project_id: context.project_id,

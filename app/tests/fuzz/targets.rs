@@ -106,6 +106,25 @@ pub(crate) const TARGETS: &[Target] = &[
     },
 ];
 
+/// Events of a megabyte of small things, where a parser expects large ones.
+pub(crate) fn dear_events() -> Vec<Vec<u8>> {
+    let repeated = |before: &str, part: &str, after: &str| {
+        let many = (CEILING - before.len() - after.len()) / (part.len() + 1);
+        format!("{before}{}{after}", vec![part; many].join(",")).into_bytes()
+    };
+    let frames = vec![r#"{"":0}"#; 200].join(",");
+    vec![
+        repeated(r#"{"stacktrace":["#, r#"{"":0}"#, "]}"),
+        repeated(r#"{"exception":["#, r#"{"":0}"#, "]}"),
+        repeated(
+            r#"{"exception":["#,
+            &format!(r#"{{"stacktrace":[{frames}]}}"#),
+            "]}",
+        ),
+        repeated(r#"{"threads":["#, r#"{"stacktrace":[{"":0}]}"#, "]}"),
+    ]
+}
+
 fn within(found: usize, most: usize) -> Result<(), String> {
     if found <= most {
         Ok(())

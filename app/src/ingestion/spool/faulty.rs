@@ -231,4 +231,9 @@ impl SpoolDirectory for FaultyDisk {
             content,
         }))
     }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let removed = self.shared.files.lock().remove(name);
+        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
 }

@@ -40,6 +40,8 @@ pub(super) trait SpoolDirectory: Send + Sync + fmt::Debug {
     /// or a full disk; file and directory entry are durable on return. Without room, nothing is
     /// taken.
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn SpoolFile>>;
+    /// Deletes a file; who has it open may read on. It may come back with a crash.
+    fn remove(&self, name: &str) -> io::Result<()>;
 }
 
 /// The disk itself.
@@ -115,6 +117,10 @@ impl SpoolDirectory for Disk {
             self.sync_directory()?;
         }
         Ok(Arc::new(DiskFile { file }))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
     }
 }
 

@@ -234,6 +234,31 @@ impl Log {
                 len_bytes: segment.len_bytes,
             });
         }
+        self.drop_surplus();
+    }
+
+    /// Deletes the free files that are beyond the bounds, as after these were lowered: those too large, and those too many.
+    fn drop_surplus(&mut self) {
+        let segment_bytes = self.limits.segment_bytes;
+        let room = self.limits.segments_max.saturating_sub(self.segments.len());
+        let mut kept = VecDeque::new();
+        for free in std::mem::take(&mut self.free) {
+            if free.len_bytes <= segment_bytes && kept.len() < room {
+                kept.push_back(free);
+                continue;
+            }
+            let name = segment_name(free.slot);
+            // It is tried again at the next opening.
+            if let Err(error) = self.directory.remove(&name) {
+                tracing::warn!(
+                    spool.directory = %self.directory.place(),
+                    spool.file = name,
+                    spool.error = %error,
+                    "a file beyond the spool's bound cannot be deleted"
+                );
+            }
+        }
+        self.free = kept;
     }
 
     /// Takes the released position the database tells. Where the database is further on than this
@@ -326,6 +351,9 @@ impl Log {
 
     /// Sees to it that the first free slot has its full size; `false` when there is no room for it.
     fn make_spare(&mut self) -> io::Result<bool> {
+        if self.segments.len() >= self.limits.segments_max {
+            return Ok(false);
+        }
         let bytes = self.limits.segment_bytes;
         if let Some(whole) = self.free.iter().position(|slot| slot.len_bytes >= bytes) {
             self.free.swap(0, whole);
@@ -333,9 +361,6 @@ impl Log {
         }
         // One that was left short by a full disk is brought to size before another is made.
         let short = self.free.front().map(|slot| slot.slot);
-        if short.is_none() && self.segments.len() >= self.limits.segments_max {
-            return Ok(false);
-        }
         let slot = short.unwrap_or(self.next_slot);
         let file = match self.directory.create(&segment_name(slot), bytes) {
             Err(error) if is_out_of_space(&error) => return Ok(false),

@@ -129,7 +129,7 @@ impl Actor for Spool {
         let status = SpoolStatus {
             spool_id: log.spool_id(),
             end: view.end(),
-            released: 0,
+            released: None,
             used_bytes: log.used_bytes(),
             bytes_max: options.segment_bytes * options.segments_max as u64,
         };
@@ -292,7 +292,7 @@ impl Spool {
                     self.is_full = false;
                     self.tell_pressure();
                 }
-                self.status.released = self.status.released.max(released);
+                self.status.released = self.status.released.max(Some(released));
                 reply.reply(());
                 Ok(())
             }

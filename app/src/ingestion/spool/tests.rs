@@ -8,6 +8,7 @@ use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_oneof, propt
 use uuid::Uuid;
 
 use super::faulty::FaultyDisk;
+use super::file::SpoolDirectory as _;
 use super::log::{Log, LogLimits, OpenError};
 use super::record::HEADER_BYTES;
 use super::segment::DATA_OFFSET;
@@ -240,6 +241,45 @@ fn a_full_log_refuses_and_takes_again_after_a_release() {
     let done = log.append(&vec![payload(99, 150); 5]).unwrap();
     assert_eq!((done.first, done.count), (12, 3), "one segment came back");
     assert_eq!(read_all(&log, 3).len(), 12);
+}
+
+/// What is held is kept; what is released is deleted, and not written to again.
+#[test]
+fn a_lowered_bound_holds_for_a_spool_that_is_there_already() {
+    let smaller = LogLimits {
+        segment_bytes: DATA_OFFSET + 400,
+        segments_max: 2,
+        ..LIMITS
+    };
+    let bytes = |disk: &FaultyDisk| -> u64 {
+        let names = disk.names().unwrap();
+        let files = names.iter().map(|name| disk.open(name).unwrap());
+        files.map(|file| file.len_bytes().unwrap()).sum()
+    };
+    let open = |disk: &FaultyDisk| Log::open(Arc::new(disk.clone()), smaller, ID).unwrap();
+    let disk = FaultyDisk::default();
+    let mut log = self::open(&disk);
+    assert_eq!(log.append(&vec![payload(1, 150); 12]).unwrap().count, 12);
+    assert_eq!(bytes(&disk), 4 * LIMITS.segment_bytes);
+    drop(log);
+    let mut log = open(&disk);
+    assert_eq!(read_all(&log, 0).len(), 12, "what is held is kept");
+    assert_eq!(log.append(&[payload(2, 150)]).unwrap().count, 0);
+    log.release(6);
+    assert_eq!(bytes(&disk), 2 * LIMITS.segment_bytes);
+    assert_eq!(log.append(&[payload(2, 150)]).unwrap().count, 0);
+    drop(log);
+    let mut log = open(&disk);
+    assert_eq!(read_all(&log, 6).len(), 6);
+    log.release(12);
+    let done = log.append(&vec![payload(3, 150); 9]).unwrap();
+    assert_eq!((done.first, done.count), (12, 4), "two small segments");
+    assert_eq!(bytes(&disk), 2 * smaller.segment_bytes);
+    log.release(14);
+    assert_eq!(log.append(&vec![payload(4, 150); 9]).unwrap().count, 2);
+    assert_eq!(bytes(&disk), 2 * smaller.segment_bytes, "reused");
+    drop(log);
+    assert_eq!(read_all(&open(&disk), 14).len(), 4);
 }
 
 #[test]

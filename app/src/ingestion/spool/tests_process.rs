@@ -168,12 +168,18 @@ async fn a_killed_life_is_followed_by_one_that_knows_everything() {
     let disk = FaultyDisk::default();
     let (system, spool) = start(&disk, options()).await;
     let id = spool.status().await.unwrap().spool_id;
+    spool.released(0).await.unwrap();
     append(&spool, "kept").await.unwrap();
+    assert_eq!(spool.status().await.unwrap().waiting(), Some(1));
     let pid = system.whereis_pid(SPOOL).unwrap();
     system.kill(pid);
     system.wait_for_exit(pid).await;
     while let Err(AppendError::Call(_)) = append(&spool, "after").await {}
-    assert_eq!(spool.status().await.unwrap().spool_id, id);
+    let status = spool.status().await.unwrap();
+    assert_eq!(status.spool_id, id);
+    assert_eq!(status.waiting(), None, "the database has told it nothing");
+    spool.released(status.end).await.unwrap();
+    assert_eq!(spool.status().await.unwrap().waiting(), Some(0));
     let read = spool.read(0, PATIENCE).await.unwrap();
     let texts: Vec<&[u8]> = read.records.iter().map(|(_, bytes)| &bytes[..]).collect();
     assert_eq!(texts.first(), Some(&&b"kept"[..]));

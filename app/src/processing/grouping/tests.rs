@@ -358,6 +358,29 @@ fn projects_do_not_share_issues() {
     );
 }
 
+/// An event of many large, alike frames is small on its way, and small in the spool.
+#[test]
+fn too_many_facts_are_left_to_the_payload() {
+    let frame =
+        json!({ "function": "f\u{1}".repeat(90), "filename": "/a\u{1}".repeat(300), "lineno": 7 });
+    let event = json!({ "exception": [{ "type": "E", "value": "v", "stacktrace": { "frames": vec![frame; 250] } }] });
+    let raw = sentry_event(event.to_string().as_bytes(), &context()).unwrap();
+    assert!(raw.facts.is_empty());
+    let len = raw.to_bytes().len();
+    assert!(len < 16 * 1024, "its record has {len} bytes");
+    let few = |frames: usize| {
+        let mut event = event.clone();
+        let list = event["exception"][0]["stacktrace"]["frames"].as_array_mut();
+        list.unwrap().truncate(frames);
+        event
+    };
+    // One that keeps its facts is grouped with one that does not: their frames are one recursion.
+    let (kept, left) = (grouped(&few(3)), group(&raw).unwrap());
+    assert_eq!(kept.title, left.title);
+    assert_eq!(kept.candidates, left.candidates);
+    assert!(normal_event(&raw).is_ok());
+}
+
 #[test]
 fn payloads_that_are_none_are_errors() {
     let raw = sentry_event(b"{}", &context()).unwrap();

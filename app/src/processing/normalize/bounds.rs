@@ -36,6 +36,10 @@ pub(super) const LINES_MAX: usize = 20;
 /// The most parts of a fingerprint.
 pub(super) const FINGERPRINT_PARTS_MAX: usize = 50;
 
+/// The most bytes of facts beside a payload: those of events that are read often and quickly have a few KiB. The spool holds them as they
+/// are, so that without this bound an event that is small on its way, being repetitive, would be large in the spool.
+pub(super) const FACTS_BYTES_MAX: usize = 64 * 1024;
+
 /// How much of a value of any shape is kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {

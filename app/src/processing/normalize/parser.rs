@@ -13,6 +13,10 @@ use crate::processing::scrub;
 /// Deeper values are left to the repair, which cuts them off.
 const DEPTH_MAX: usize = 127;
 
+/// For how many objects room is made by a guess. An event within its bounds has hardly more, and one made of nothing else but small
+/// objects, where there should be frames, must not take a hundred times its size.
+const GUESSES_MAX: usize = 2 * bounds::FRAMES_ALL_MAX;
+
 /// Parses one JSON value with nothing but blanks around it; `None` if it is not well-formed, or too deep.
 pub(super) fn parse(text: &str) -> Option<Value<'_>> {
     parse_at(text, Place::Elsewhere)
@@ -25,7 +29,11 @@ pub(super) fn parse_event(text: &str) -> Option<Value<'_>> {
 }
 
 fn parse_at(text: &str, place: Place) -> Option<Value<'_>> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser {
+        text,
+        at: 0,
+        guesses_left: GUESSES_MAX,
+    };
     let value = parser.value(DEPTH_MAX, place)?;
     parser.skip_blanks();
     (parser.at == text.len()).then_some(value)
@@ -83,6 +91,8 @@ impl Place {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// For how many more objects room may be made by a guess.
+    guesses_left: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -134,7 +144,12 @@ impl<'a> Parser<'a> {
         if self.take(b'}') {
             return Some(Value::Object(Map::new()));
         }
-        let mut map = Map::with_capacity(place.len_guess());
+        let mut map = if self.guesses_left > 0 {
+            self.guesses_left -= 1;
+            Map::with_capacity(place.len_guess())
+        } else {
+            Map::new()
+        };
         loop {
             self.skip_blanks();
             if self.peek()? != b'"' {

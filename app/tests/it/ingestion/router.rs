@@ -384,7 +384,7 @@ async fn what_is_stored_is_told_once_and_released() {
         .until("40 stored", |state| state.stored.len() == 40)
         .await;
     let released = async {
-        while stage.spool.status().await.unwrap().released < 40 {
+        while stage.spool.status().await.unwrap().released < Some(40) {
             stage.system.sleep(Duration::from_millis(5)).await;
         }
     };
