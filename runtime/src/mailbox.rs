@@ -373,10 +373,13 @@ impl<M> Mailbox<M> {
         Some(waker)
     }
 
-    /// The task has a new waker: the one that was put there is not its own any more.
+    /// The task has a new waker: its own one that was put there is its own no more. Where none was, another's stays, who may never ask again.
     #[cold]
     pub(crate) fn forget_waker(&self) {
-        let waker = self.disarm(&mut self.state.lock());
+        let mut state = self.state.lock();
+        let armed = self.armed.load(Ordering::Relaxed);
+        let waker = armed.then(|| self.disarm(&mut state));
+        drop(state);
         drop(waker);
     }
 
