@@ -162,7 +162,11 @@ fn deliver<M: Send + 'static>(target: &Arc<Home<M>>, life: Pid, message: M) {
     if let Err(lost) = target.send_to_life(message, life) {
         let counters = target.kernel().counters();
         counters.dead_letter::<M>(Some(life), LostTo::Timer);
-        run::discard(life, lost);
+        let error = match lost {
+            SendError::Full(_) => CallError::Full,
+            _ => CallError::NoProcess,
+        };
+        reply_to::settling(error, || run::discard(life, lost));
     }
 }
 

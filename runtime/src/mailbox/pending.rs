@@ -72,6 +72,11 @@ impl<M> Pending<M> {
         Some(message)
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Each timer with its message.
     pub(crate) fn into_held(self) -> impl Iterator<Item = (u64, Option<M>)> {
         self.places.into_iter().filter_map(|place| match place {
