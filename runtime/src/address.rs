@@ -215,16 +215,16 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
     message: N,
 ) -> TimerRef {
     let life = target.pid();
+    let timers = target.kernel().timers();
+    // The clock, which may be another's, is read before the mailbox is locked.
+    let beat = timers.beat(period);
     let repeated = Box::new(Repeated {
         target: target.0.clone(),
         life,
         message: Some(message),
     });
     set_for(target, life, None, |home, place| {
-        target
-            .kernel()
-            .timers()
-            .every(period, repeated, home, place)
+        timers.every(beat, repeated, home, place)
     })
 }
 

@@ -174,16 +174,20 @@ impl Timers {
         self.set(deadline, Payload::Deliver(target, place))
     }
 
-    /// Sets a timer that fires every `period`, the first time after one, as long as its place in a mailbox is kept; see [`Timers::set`].
+    /// The period of an interval, no shorter than a tick, and when it is due for the first time.
+    pub(crate) fn beat(&self, period: Duration) -> (Duration, Duration) {
+        let period = period.max(TIMER_TICK);
+        (period, self.now().saturating_add(period))
+    }
+
+    /// Sets a timer that fires every period, the first time when it is due, as long as its place in a mailbox is kept; see [`Timers::set`].
     pub(crate) fn every(
         &self,
-        period: Duration,
+        (period, due): (Duration, Duration),
         fire: Box<dyn Fire>,
         target: Arc<dyn Target>,
         place: u32,
     ) -> (TimerRef, bool) {
-        let period = period.max(TIMER_TICK);
-        let due = self.clock.now().saturating_add(period);
         let interval = Interval {
             fire,
             target,

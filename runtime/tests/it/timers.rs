@@ -1,8 +1,9 @@
 //! Timers: never early, cancelled with the time left, dead with their target.
 
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
-use mesh_runtime::{Context, Elapsed, ExitReason, System};
+use mesh_runtime::{Address, Clock, Context, Elapsed, ExitReason, System, SystemClock};
 
 use crate::support::{PATIENCE, journal, soon, until};
 
@@ -129,6 +130,42 @@ async fn timer_dies_with_its_target() {
         0,
         "a timer for the dead is not kept"
     );
+}
+
+/// Looks into a mailbox whenever it is asked.
+#[derive(Debug, Default)]
+struct Looks {
+    at: OnceLock<Address<()>>,
+    clock: SystemClock,
+}
+
+impl Clock for Looks {
+    fn now(&self) -> Duration {
+        self.at.get().map(Address::len);
+        self.clock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.clock.wall()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clock_is_asked_under_no_lock_of_a_mailbox() {
+    let clock = Arc::new(Looks::default());
+    let system = System::builder().clock(clock.clone()).build();
+    let (pen, mut done) = journal();
+    system.spawn(move |mut cx: Context<()>| async move {
+        let me = cx.address();
+        let _ = clock.at.set(me.clone());
+        let timer = cx.send_interval(&me, PATIENCE, ()).unwrap();
+        cx.cancel(timer);
+        let timer = cx.send_after(&me, PATIENCE, ());
+        cx.cancel(timer);
+        let _ = pen.send(());
+    });
+    // Of another system: the one in question hangs when it fails.
+    done.next(&System::new()).await;
 }
 
 #[tokio::test]
