@@ -136,8 +136,14 @@ impl<M> Mailbox<M> {
     /// As [`Mailbox::push`], but gone unless `welcome`, asked under the lock.
     #[inline]
     pub(crate) fn push_if(&self, message: M, welcome: impl FnOnce() -> bool) -> Push<M> {
+        self.push_where(message, |_| welcome())
+    }
+
+    /// As [`Mailbox::push_if`], with what the mailbox keeps.
+    #[inline]
+    fn push_where(&self, message: M, welcome: impl FnOnce(&mut State<M>) -> bool) -> Push<M> {
         let mut state = self.state.lock();
-        if state.closed || !welcome() {
+        if state.closed || !welcome(&mut state) {
             return Push::Gone(message);
         }
         let len = state.inbound.len() + self.batched();

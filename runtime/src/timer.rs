@@ -61,8 +61,13 @@ impl std::error::Error for Elapsed {}
 
 /// What a timer does when it is due.
 pub(crate) trait Fire: Send {
-    /// Does it. `false` ends an interval.
-    fn fire(&mut self) -> bool;
+    fn fire(&mut self);
+}
+
+/// What an interval does whenever it is due.
+pub(crate) trait Repeat: Send {
+    /// Does it, if the timer still has its place in the mailbox. `false` ends the interval.
+    fn fire(&mut self, place: u32, timer: TimerRef) -> bool;
 }
 
 /// A mailbox that keeps the messages of the timers that are set for the life behind it.
@@ -83,7 +88,7 @@ pub(crate) enum Payload {
 }
 
 pub(crate) struct Interval {
-    fire: Box<dyn Fire>,
+    repeat: Box<dyn Repeat>,
     target: Arc<dyn Target>,
     place: u32,
     period: Duration,
@@ -184,12 +189,12 @@ impl Timers {
     pub(crate) fn every(
         &self,
         (period, due): (Duration, Duration),
-        fire: Box<dyn Fire>,
+        repeat: Box<dyn Repeat>,
         target: Arc<dyn Target>,
         place: u32,
     ) -> (TimerRef, bool) {
         let interval = Interval {
-            fire,
+            repeat,
             target,
             place,
             period,

@@ -224,6 +224,18 @@ impl<T> Wheel<T> {
         self.remove(key).is_some()
     }
 
+    /// What an entry that is being fired has meanwhile, for whoever removes it. `false` when it was cancelled.
+    pub(super) fn hold(&mut self, key: Key, meanwhile: T) -> bool {
+        let entry = self.entries.get_mut(key.index as usize);
+        match entry {
+            Some(entry) if entry.generation == key.generation && entry.place == Place::Firing => {
+                entry.payload = Some(meanwhile);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Puts a fired entry back for a later tick; gives the payload back when it was cancelled meanwhile.
     pub(super) fn put_back(&mut self, key: Key, tick: u64, payload: T) -> Option<T> {
         let Some(entry) = self.entries.get_mut(key.index as usize) else {

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use mesh_runtime::{Address, Clock, Context, Elapsed, ExitReason, System, SystemClock};
+use mesh_runtime::{Address, Clock, Context, Elapsed, ExitReason, System, SystemClock, TimerRef};
 
-use crate::support::{PATIENCE, journal, soon, until};
+use crate::support::{PATIENCE, Pen, journal, soon, until};
 
 /// Enough that some are due just before and some just after a tick.
 const TIMERS: u64 = 500;
@@ -130,6 +130,53 @@ async fn timer_dies_with_its_target() {
         0,
         "a timer for the dead is not kept"
     );
+}
+
+/// The message of an interval that is cancelled just when it is fired.
+struct Cancels {
+    system: System,
+    timer: Arc<OnceLock<TimerRef>>,
+    told: Pen<bool>,
+}
+
+impl Clone for Cancels {
+    fn clone(&self) -> Cancels {
+        if let Some(timer) = self.timer.get() {
+            let _ = self.told.send(self.system.cancel(*timer).is_some());
+        }
+        Cancels {
+            system: self.system.clone(),
+            timer: self.timer.clone(),
+            told: self.told.clone(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn interval_cancelled_while_it_fires_is_not_delivered() {
+    let system = System::new();
+    let (told, mut cancelled) = journal();
+    let (sender, mut seen) = journal();
+    let inside = system.clone();
+    let process = system.spawn(move |mut cx: Context<Option<Cancels>>| async move {
+        let timer = Arc::new(OnceLock::new());
+        let message = Cancels {
+            system: inside,
+            timer: timer.clone(),
+            told,
+        };
+        let me = cx.address();
+        // No await in between: on one thread the driver cannot come before the number is kept.
+        let set = cx.send_interval(&me, SHORT, Some(message)).unwrap();
+        let _ = timer.set(set);
+        let first = cx.receive().await;
+        let _ = sender.send(first.is_none());
+    });
+    assert!(cancelled.next(&system).await, "it was there to cancel");
+    // Fired after what was being fired then.
+    system.send_after(&process, Duration::ZERO, None);
+    assert!(seen.next(&system).await, "it came though it was cancelled");
+    assert!(cancelled.rest().is_empty(), "it was fired again");
 }
 
 /// Looks into a mailbox whenever it is asked.

@@ -135,6 +135,7 @@ fn cancelled_while_firing_is_not_put_back() {
     };
     assert_eq!((*taken, *payload), (key, "interval"));
     assert_eq!(wheel.remove(key), Some((5, None)));
+    assert!(!wheel.hold(key, "is fired"));
     assert_eq!(wheel.put_back(key, 10, "interval"), Some("interval"));
     assert_eq!((wheel.len(), wheel.sleep_until()), (0, None));
 }
