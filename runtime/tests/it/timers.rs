@@ -132,6 +132,26 @@ async fn timer_dies_with_its_target() {
     );
 }
 
+#[tokio::test]
+async fn timers_of_one_deadline_fire_in_the_order_they_were_set() {
+    const TURNS: u32 = 200;
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    system.spawn(move |mut cx: Context<u32>| async move {
+        let me = cx.address();
+        for turn in 0..TURNS {
+            cx.send_after(&me, SHORT, turn);
+        }
+        for turn in 0..TURNS {
+            let _ = sender.send((cx.receive().await, turn));
+        }
+    });
+    for _ in 0..TURNS {
+        let (came, turn) = seen.next(&system).await;
+        assert_eq!(came, turn);
+    }
+}
+
 /// The message of an interval that is cancelled just when it is fired.
 struct Cancels {
     system: System,

@@ -54,6 +54,12 @@ fn fire(wheel: &mut Wheel<usize>, model: &mut Vec<Pending>, now: u64, batch: usi
             let pending = model.remove(at);
             assert_eq!(pending.id, id);
             assert!(
+                model[..at]
+                    .iter()
+                    .all(|earlier| earlier.tick != pending.tick),
+                "timers of one tick fire in the order they came"
+            );
+            assert!(
                 pending.tick <= now,
                 "timer due at {} fired at {now}",
                 pending.tick
