@@ -76,9 +76,14 @@ pub(crate) struct MailboxNumbers {
     pub(crate) dropped: u64,
 }
 
-/// A drained queue's buffer, when a flood has left it larger than is worth keeping.
+/// Whether a queue's buffer is larger than is worth keeping. Messages without a size need none.
+fn is_flooded<M>(queue: &VecDeque<M>) -> bool {
+    size_of::<M>() != 0 && queue.capacity() > QUEUE_SPARE_MAX
+}
+
+/// A drained queue's buffer, when a flood has left it so.
 fn spare<M>(queue: &mut VecDeque<M>) -> Option<VecDeque<M>> {
-    (queue.is_empty() && queue.capacity() > QUEUE_SPARE_MAX).then(|| std::mem::take(queue))
+    (queue.is_empty() && is_flooded(queue)).then(|| std::mem::take(queue))
 }
 
 /// A length in four bytes: there are many mailboxes, and few of four thousand million messages.
@@ -261,8 +266,10 @@ impl<M> Mailbox<M> {
                 drop(state);
                 return self.take_batched(batch);
             };
-            if own == Own::First && state.inbound.is_empty() && state.frames.is_empty() {
-                // Most who take one message wait for the next: so the lock need not be taken again.
+            let plain = state.inbound.is_empty() && state.frames.is_empty();
+            let flooded = is_flooded(&state.inbound) || is_flooded(&batch.queue);
+            if own == Own::First && plain && !flooded {
+                // Most who take one message wait for the next: so the lock need not be taken again. It is, once, after a flood.
                 let old = state.receiver.replace(context.waker().clone());
                 self.armed.store(true, Ordering::Relaxed);
                 drop(state);
@@ -451,3 +458,5 @@ impl<M> Mailbox<M> {
 
 #[cfg(all(test, mesh_loom))]
 mod every_order;
+#[cfg(all(test, not(mesh_loom)))]
+mod tests;
