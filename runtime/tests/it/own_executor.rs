@@ -26,7 +26,7 @@ impl Scheduler for Hand {
     }
 
     fn spawn_process(&self, _process: Pid, _behaviour: &'static str, task: Task) {
-        self.0.lock().unwrap().push(task);
+        self.0.lock().expect("nobody has panicked").push(task);
     }
 
     fn spawn_blocking(&self, _work: Box<dyn FnOnce() + Send + 'static>) {
@@ -57,7 +57,7 @@ struct Within {
 impl Wake for Within {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::Relaxed);
-        if let Some(task) = self.task.lock().unwrap().take() {
+        if let Some(task) = self.task.lock().expect("nobody has panicked").take() {
             task.wake();
         }
     }
@@ -72,7 +72,7 @@ async fn polled_when_woken<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(within.clone());
     let mut future = pin!(future);
     poll_fn(|task| {
-        *within.task.lock().unwrap() = Some(task.waker().clone());
+        *within.task.lock().expect("nobody has panicked") = Some(task.waker().clone());
         if within.woken.swap(false, Ordering::Relaxed) {
             future.as_mut().poll(&mut Polled::from_waker(&waker))
         } else {
@@ -97,12 +97,17 @@ where
     let hand = Arc::new(Hand::default());
     let system = System::builder().scheduler(hand.clone()).build();
     let process = system.spawn(body);
-    let mut task = hand.0.lock().unwrap().pop().expect("it was spawned");
+    let mut task = hand
+        .0
+        .lock()
+        .expect("nobody has panicked")
+        .pop()
+        .expect("it was spawned");
     let (first, _old) = poll(&mut task);
     assert!(first.is_pending());
     let (second, newest) = poll(&mut task);
     assert!(second.is_pending());
-    process.send(7).unwrap();
+    process.send(7).expect("it lives");
     assert!(newest.0.load(Ordering::Relaxed), "it sleeps for ever");
     assert!(poll(&mut task).0.is_ready());
 }
