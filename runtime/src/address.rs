@@ -16,7 +16,7 @@ use crate::process::{Birth, run, spawn};
 use crate::reference::Ref;
 use crate::reply_to;
 use crate::telemetry::LostTo;
-use crate::timer::{Fire, Target, TimerRef};
+use crate::timer::{Repeat, Target, TimerRef};
 
 /// Names a mailbox; cheap to clone. For a supervised child it stays good across restarts.
 pub struct Address<M>(Arc<Home<M>>);
@@ -87,12 +87,6 @@ impl<M: Send + 'static> Address<M> {
         self.settle_push(self.0.mailbox.push(message))
     }
 
-    /// As [`Address::send`], but `Gone` when `life` has ended, though another has begun or will.
-    fn send_to_life(&self, message: M, life: Pid) -> Result<(), SendError<M>> {
-        let pushed = self.0.mailbox.push_if(message, || self.0.is_life(life));
-        self.settle_push(pushed)
-    }
-
     fn settle_push(&self, pushed: Push<M>) -> Result<(), SendError<M>> {
         match pushed {
             Push::Queued => Ok(()),
@@ -142,7 +136,8 @@ impl<M: Send + 'static> Target for Home<M> {
         // Read before: the message is there only as long as the life it was for.
         let life = self.pid();
         if let Some(Some(message)) = self.mailbox.take_held(place, timer.to_raw()) {
-            deliver(&self, life, message);
+            let pushed = self.mailbox.push_if(message, || self.is_life(life));
+            settle(&self, life, pushed);
         }
     }
 
@@ -155,14 +150,18 @@ impl<M: Send + 'static> Target for Home<M> {
     }
 }
 
-fn deliver<M: Send + 'static>(target: &Arc<Home<M>>, life: Pid, message: M) {
+/// A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none. One whose life has ended
+/// meanwhile is not for the next.
+fn settle<M: Send + 'static>(target: &Arc<Home<M>>, life: Pid, pushed: Push<M>) {
     let target = Address(target.clone());
-    // A full mailbox loses the tick, and says so in the counters; the driver serves all and waits for none. One whose life has ended
-    // meanwhile is not for the next.
-    if let Err(lost) = target.send_to_life(message, life) {
+    if let Err(lost) = target.settle_push(pushed) {
         let counters = target.kernel().counters();
         counters.dead_letter::<M>(Some(life), LostTo::Timer);
-        run::discard(life, lost);
+        let error = match lost {
+            SendError::Full(_) => CallError::Full,
+            _ => CallError::NoProcess,
+        };
+        reply_to::settling(error, || run::discard(life, lost));
     }
 }
 
@@ -179,15 +178,27 @@ impl<M> Drop for Repeated<M> {
     }
 }
 
-impl<M: Clone + Send + 'static> Fire for Repeated<M> {
-    fn fire(&mut self) -> bool {
+impl<M: Clone + Send + 'static> Repeat for Repeated<M> {
+    fn fire(&mut self, place: u32, timer: TimerRef) -> bool {
         let Ok(message) = run::contain(self.life, || self.message.clone()) else {
             return false;
         };
-        if let Some(message) = message {
-            deliver(&self.target, self.life, message);
+        let Some(message) = message else {
+            return false;
+        };
+        let lives = || self.target.is_life(self.life);
+        let mailbox = &self.target.mailbox;
+        match mailbox.push_held(message, place, timer.to_raw(), lives) {
+            // Cancelled, or for one that has ended: this turn is none.
+            Push::Gone(message) => {
+                run::discard(self.life, message);
+                false
+            }
+            pushed => {
+                settle(&self.target, self.life, pushed);
+                true
+            }
         }
-        self.target.is_life(self.life)
     }
 }
 
@@ -211,16 +222,16 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
     message: N,
 ) -> TimerRef {
     let life = target.pid();
+    let timers = target.kernel().timers();
+    // The clock, which may be another's, is read before the mailbox is locked.
+    let beat = timers.beat(period);
     let repeated = Box::new(Repeated {
         target: target.0.clone(),
         life,
         message: Some(message),
     });
     set_for(target, life, None, |home, place| {
-        target
-            .kernel()
-            .timers()
-            .every(period, repeated, home, place)
+        timers.every(beat, repeated, home, place)
     })
 }
 

@@ -76,9 +76,14 @@ pub(crate) struct MailboxNumbers {
     pub(crate) dropped: u64,
 }
 
-/// A drained queue's buffer, when a flood has left it larger than is worth keeping.
+/// Whether a queue's buffer is larger than is worth keeping. Messages without a size need none.
+fn is_flooded<M>(queue: &VecDeque<M>) -> bool {
+    size_of::<M>() != 0 && queue.capacity() > QUEUE_SPARE_MAX
+}
+
+/// A drained queue's buffer, when a flood has left it so.
 fn spare<M>(queue: &mut VecDeque<M>) -> Option<VecDeque<M>> {
-    (queue.is_empty() && queue.capacity() > QUEUE_SPARE_MAX).then(|| std::mem::take(queue))
+    (queue.is_empty() && is_flooded(queue)).then(|| std::mem::take(queue))
 }
 
 /// A length in four bytes: there are many mailboxes, and few of four thousand million messages.
@@ -136,8 +141,14 @@ impl<M> Mailbox<M> {
     /// As [`Mailbox::push`], but gone unless `welcome`, asked under the lock.
     #[inline]
     pub(crate) fn push_if(&self, message: M, welcome: impl FnOnce() -> bool) -> Push<M> {
+        self.push_where(message, |_| welcome())
+    }
+
+    /// As [`Mailbox::push_if`], with what the mailbox keeps.
+    #[inline]
+    fn push_where(&self, message: M, welcome: impl FnOnce(&mut State<M>) -> bool) -> Push<M> {
         let mut state = self.state.lock();
-        if state.closed || !welcome() {
+        if state.closed || !welcome(&mut state) {
             return Push::Gone(message);
         }
         let len = state.inbound.len() + self.batched();
@@ -255,8 +266,10 @@ impl<M> Mailbox<M> {
                 drop(state);
                 return self.take_batched(batch);
             };
-            if own == Own::First && state.inbound.is_empty() && state.frames.is_empty() {
-                // Most who take one message wait for the next: so the lock need not be taken again.
+            let plain = state.inbound.is_empty() && state.frames.is_empty();
+            let flooded = is_flooded(&state.inbound) || is_flooded(&batch.queue);
+            if own == Own::First && plain && !flooded {
+                // Most who take one message wait for the next: so the lock need not be taken again. It is, once, after a flood.
                 let old = state.receiver.replace(context.waker().clone());
                 self.armed.store(true, Ordering::Relaxed);
                 drop(state);
@@ -373,10 +386,13 @@ impl<M> Mailbox<M> {
         Some(waker)
     }
 
-    /// The task has a new waker: the one that was put there is not its own any more.
+    /// The task has a new waker: its own one that was put there is its own no more. Where none was, another's stays, who may never ask again.
     #[cold]
     pub(crate) fn forget_waker(&self) {
-        let waker = self.disarm(&mut self.state.lock());
+        let mut state = self.state.lock();
+        let armed = self.armed.load(Ordering::Relaxed);
+        let waker = armed.then(|| self.disarm(&mut state));
+        drop(state);
         drop(waker);
     }
 
@@ -442,3 +458,5 @@ impl<M> Mailbox<M> {
 
 #[cfg(all(test, mesh_loom))]
 mod every_order;
+#[cfg(all(test, not(mesh_loom)))]
+mod tests;

@@ -61,8 +61,13 @@ impl std::error::Error for Elapsed {}
 
 /// What a timer does when it is due.
 pub(crate) trait Fire: Send {
-    /// Does it. `false` ends an interval.
-    fn fire(&mut self) -> bool;
+    fn fire(&mut self);
+}
+
+/// What an interval does whenever it is due.
+pub(crate) trait Repeat: Send {
+    /// Does it, if the timer still has its place in the mailbox. `false` ends the interval.
+    fn fire(&mut self, place: u32, timer: TimerRef) -> bool;
 }
 
 /// A mailbox that keeps the messages of the timers that are set for the life behind it.
@@ -83,7 +88,7 @@ pub(crate) enum Payload {
 }
 
 pub(crate) struct Interval {
-    fire: Box<dyn Fire>,
+    repeat: Box<dyn Repeat>,
     target: Arc<dyn Target>,
     place: u32,
     period: Duration,
@@ -174,18 +179,22 @@ impl Timers {
         self.set(deadline, Payload::Deliver(target, place))
     }
 
-    /// Sets a timer that fires every `period`, the first time after one, as long as its place in a mailbox is kept; see [`Timers::set`].
+    /// The period of an interval, no shorter than a tick, and when it is due for the first time.
+    pub(crate) fn beat(&self, period: Duration) -> (Duration, Duration) {
+        let period = period.max(TIMER_TICK);
+        (period, self.now().saturating_add(period))
+    }
+
+    /// Sets a timer that fires every period, the first time when it is due, as long as its place in a mailbox is kept; see [`Timers::set`].
     pub(crate) fn every(
         &self,
-        period: Duration,
-        fire: Box<dyn Fire>,
+        (period, due): (Duration, Duration),
+        repeat: Box<dyn Repeat>,
         target: Arc<dyn Target>,
         place: u32,
     ) -> (TimerRef, bool) {
-        let period = period.max(TIMER_TICK);
-        let due = self.clock.now().saturating_add(period);
         let interval = Interval {
-            fire,
+            repeat,
             target,
             place,
             period,

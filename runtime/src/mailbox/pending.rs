@@ -1,6 +1,6 @@
 //! Messages of timers: they wait in the mailbox of the life they are for, and go with it. Of the timer itself there is a number.
 
-use super::Mailbox;
+use super::{Mailbox, Push};
 
 /// Places without a message that are worth keeping; what a flood has left beyond is given back.
 const SPARE_MAX: usize = 64;
@@ -56,11 +56,10 @@ impl<M> Pending<M> {
 
     /// Takes what was kept for a timer; `None` when it is gone.
     fn take(&mut self, at: u32, timer: u64) -> Option<Option<M>> {
-        let place = self.places.get_mut(at as usize)?;
-        match place {
-            Place::Held(holder, _) if *holder == timer => {}
-            _ => return None,
+        if !self.keeps(at, timer) {
+            return None;
         }
+        let place = self.places.get_mut(at as usize)?;
         let Place::Held(_, message) = std::mem::replace(place, Place::Free(self.free)) else {
             return None;
         };
@@ -70,6 +69,16 @@ impl<M> Pending<M> {
             *self = Pending::default();
         }
         Some(message)
+    }
+
+    /// Whether a timer's place is kept.
+    fn keeps(&self, at: u32, timer: u64) -> bool {
+        matches!(self.places.get(at as usize), Some(Place::Held(holder, _)) if *holder == timer)
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Each timer with its message.
@@ -95,6 +104,20 @@ impl<M> Mailbox<M> {
             return Err(message);
         }
         Ok(state.frames.pending().hold(message, arm))
+    }
+
+    /// Queues the message of an interval, gone unless its place is kept and `welcome`, both asked under the lock.
+    pub(crate) fn push_held(
+        &self,
+        message: M,
+        at: u32,
+        timer: u64,
+        welcome: impl FnOnce() -> bool,
+    ) -> Push<M> {
+        self.push_where(message, |state| {
+            let pending = state.frames.known_pending();
+            pending.is_some_and(|pending| pending.keeps(at, timer)) && welcome()
+        })
     }
 
     /// Takes what was kept for a timer; `None` when the life it was for has ended, or somebody else took it.

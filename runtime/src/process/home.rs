@@ -70,13 +70,18 @@ impl<M: Send + 'static> Home<M> {
         pending
     }
 
-    /// Ends the timers of a life, and drops their messages.
-    pub(crate) fn cancel(&self, pending: Pending<M>) {
-        for (timer, message) in pending.into_held() {
-            self.kernel.timers().forget(TimerRef::from_raw(timer));
-            // Its drop is the user's.
-            run::discard(self.pid(), message);
+    /// Ends the timers of a life, and drops their messages: calls in them end as `Exited(reason)`.
+    pub(crate) fn cancel(&self, pending: Pending<M>, reason: &ExitReason) {
+        if pending.is_empty() {
+            return;
         }
+        reply_to::settling(CallError::Exited(reason.clone()), || {
+            for (timer, message) in pending.into_held() {
+                self.kernel.timers().forget(TimerRef::from_raw(timer));
+                // Its drop is the user's.
+                run::discard(self.pid(), message);
+            }
+        });
     }
 }
 

@@ -75,7 +75,7 @@ impl<M: Send + 'static> Drop for Death<M> {
         let mut pending = Some(pending);
         let mut end_timers = || {
             if let Some(pending) = pending.take() {
-                self.home.cancel(pending);
+                self.home.cancel(pending, &reason);
             }
         };
         let kernel = self.home.kernel();

@@ -166,7 +166,7 @@ struct Look {
 }
 
 impl Fire for Look {
-    fn fire(&mut self) -> bool {
+    fn fire(&mut self) {
         if let Some(timers) = self.timers.upgrade() {
             let mut list = timers.lists.0[self.place].0.lock();
             // An earlier deadline may have come, and with it a timer of its own; then this one looks a second time, in vain.
@@ -176,7 +176,6 @@ impl Fire for Look {
             drop(list);
             timers.look_through(waiting);
         }
-        false
     }
 }
 
@@ -187,9 +186,8 @@ struct Expiry {
 }
 
 impl Fire for Expiry {
-    fn fire(&mut self) -> bool {
+    fn fire(&mut self) {
         self.awaited.expire(&self.counters);
-        false
     }
 }
 

@@ -83,9 +83,16 @@ impl Timers {
                     }
                 }
                 Payload::Every(mut interval) => {
-                    if !interval.fire.fire() {
+                    let (place, timer) = (interval.place, TimerRef(key));
+                    // Whoever cancels it meanwhile finds its place in the mailbox through this, and takes it.
+                    let found = Payload::Deliver(interval.target.clone(), place);
+                    if !self.wheel.lock().hold(key, found) {
+                        Payload::Every(interval).forget(timer);
+                        continue;
+                    }
+                    if !interval.repeat.fire(place, timer) {
                         self.wheel.lock().finish(key);
-                        Payload::Every(interval).forget(TimerRef(key));
+                        Payload::Every(interval).forget(timer);
                         continue;
                     }
                     interval.due = next_due(interval.due, interval.period, self.clock.now());
@@ -95,7 +102,7 @@ impl Timers {
                         .lock()
                         .put_back(key, tick, Payload::Every(interval));
                     if let Some(cancelled) = cancelled {
-                        cancelled.forget(TimerRef(key));
+                        cancelled.forget(timer);
                     }
                 }
             }
@@ -120,9 +127,74 @@ pub(super) fn next_due(due: Duration, period: Duration, now: Duration) -> Durati
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, OnceLock};
+    use std::time::{Duration, SystemTime};
+
+    use crate::clock::Clock;
+    use crate::telemetry::Counters;
+    use crate::timer::{Repeat, Target, TimerRef, Timers};
 
     use super::next_due;
+
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+    }
+
+    struct Nowhere;
+
+    impl Target for Nowhere {
+        fn fire(self: Arc<Self>, _place: u32, _timer: TimerRef) {}
+
+        fn forget(&self, _place: u32, _timer: TimerRef) {}
+    }
+
+    /// Cancels another interval when it is fired.
+    struct Cancels {
+        timers: Arc<Timers>,
+        other: Arc<OnceLock<TimerRef>>,
+        fired: Arc<AtomicU64>,
+    }
+
+    impl Repeat for Cancels {
+        fn fire(&mut self, _place: u32, _timer: TimerRef) -> bool {
+            self.fired.fetch_add(1, Ordering::Relaxed);
+            let other = self.other.get().expect("both are set");
+            assert!(self.timers.cancel(*other).is_some(), "it is still there");
+            false
+        }
+    }
+
+    #[test]
+    fn interval_cancelled_between_due_and_fired_is_not_fired() {
+        let clock = Arc::new(Hand::default());
+        let timers = Arc::new(Timers::new(clock.clone(), Arc::new(Counters::default())));
+        let fired = Arc::new(AtomicU64::new(0));
+        let [left, right] = [(); 2].map(|()| Arc::new(OnceLock::new()));
+        for (own, other) in [(&left, &right), (&right, &left)] {
+            let cancels = Box::new(Cancels {
+                timers: timers.clone(),
+                other: other.clone(),
+                fired: fired.clone(),
+            });
+            let beat = timers.beat(Duration::from_millis(5));
+            let (timer, _) = timers.every(beat, cancels, Arc::new(Nowhere), 0);
+            own.set(timer).expect("it is set once");
+        }
+        clock.0.store(7, Ordering::Relaxed);
+        while timers.fire_due().is_some() {}
+        assert_eq!(fired.load(Ordering::Relaxed), 1, "one cancelled the other");
+        assert_eq!(timers.len(), 0);
+    }
 
     #[test]
     fn interval_skips_what_it_missed_and_keeps_its_beat() {

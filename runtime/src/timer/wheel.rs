@@ -1,13 +1,13 @@
 //! The hierarchical timing wheel: six levels of 64 slots over ticks of 1 ms, about two years; what is later waits in an overflow list.
 //!
 //! An entry lies on the level of the highest bit in which its tick differs from now, so that no slot ever wraps. Entries live in a slab,
-//! linked by index into their slot. Insert, cancel and firing are O(1).
+//! linked by index into their slot, in the order they came. Insert, cancel and firing are O(1).
 //!
 //! Source: Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 7.
 
 use std::fmt;
 
-use super::level::{Level, NIL, SLOT_BITS, SLOTS};
+use super::level::{Level, List, NIL, SLOT_BITS, SLOTS};
 
 const LEVELS: usize = 6;
 const WHEEL_BITS: u32 = SLOT_BITS * LEVELS as u32;
@@ -82,7 +82,7 @@ struct Entry<T> {
 pub(super) struct Wheel<T> {
     now: u64,
     levels: [Level; LEVELS],
-    overflow: u32,
+    overflow: List,
     entries: Vec<Entry<T>>,
     free: u32,
     /// The generation of a place that is new: later than any that was given back.
@@ -97,7 +97,7 @@ impl<T> Wheel<T> {
         Wheel {
             now,
             levels: [const { Level::new() }; LEVELS],
-            overflow: NIL,
+            overflow: List::EMPTY,
             entries: Vec::new(),
             free: NIL,
             generation: 0,
@@ -158,10 +158,10 @@ impl<T> Wheel<T> {
                 return Some((self.now >> above << above) | ((slot as u64) << shift));
             }
         }
-        (self.overflow != NIL).then(|| ((self.now >> WHEEL_BITS) + 1) << WHEEL_BITS)
+        (self.overflow.head != NIL).then(|| ((self.now >> WHEEL_BITS) + 1) << WHEEL_BITS)
     }
 
-    /// Moves time to `now` and takes out up to `count` due entries, earliest first. They stay known, so that they can be cancelled or put back.
+    /// Moves time to `now` and takes out up to `count` due entries, earliest first and those of one tick in the order they came. They stay known, so that they can be cancelled or put back.
     pub(super) fn advance(&mut self, now: u64, count: usize, due: &mut Vec<Due<T>>) {
         while due.len() < count {
             let Some(tick) = self.next_tick().filter(|tick| *tick <= now) else {
@@ -200,7 +200,7 @@ impl<T> Wheel<T> {
         let crossed = (self.now ^ tick) >> WHEEL_BITS != 0;
         self.now = tick;
         if crossed {
-            let mut index = std::mem::replace(&mut self.overflow, NIL);
+            let mut index = std::mem::replace(&mut self.overflow, List::EMPTY).head;
             while index != NIL {
                 let next = self.entries[index as usize].next;
                 self.link(index);
@@ -209,8 +209,7 @@ impl<T> Wheel<T> {
         }
         for level in (1..LEVELS).rev() {
             let slot = (tick >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
-            let mut index = self.levels[level].head(slot);
-            self.levels[level].set_head(slot, NIL);
+            let mut index = self.levels[level].take(slot);
             while index != NIL {
                 let next = self.entries[index as usize].next;
                 self.link(index);
@@ -222,6 +221,18 @@ impl<T> Wheel<T> {
     /// A fired entry is over. Returns `false` when it was cancelled meanwhile.
     pub(super) fn finish(&mut self, key: Key) -> bool {
         self.remove(key).is_some()
+    }
+
+    /// What an entry that is being fired has meanwhile, for whoever removes it. `false` when it was cancelled.
+    pub(super) fn hold(&mut self, key: Key, meanwhile: T) -> bool {
+        let entry = self.entries.get_mut(key.index as usize);
+        match entry {
+            Some(entry) if entry.generation == key.generation && entry.place == Place::Firing => {
+                entry.payload = Some(meanwhile);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Puts a fired entry back for a later tick; gives the payload back when it was cancelled meanwhile.
@@ -289,35 +300,31 @@ impl<T> Wheel<T> {
         self.free = NIL;
     }
 
-    /// Links an entry into the slot of its tick.
+    /// Links an entry into the slot of its tick, behind those that are there.
     fn link(&mut self, index: u32) {
         let tick = self.entries[index as usize].tick.max(self.now);
         let differing = 63 - ((self.now ^ tick) | (SLOTS as u64 - 1)).leading_zeros();
         let level = (differing / SLOT_BITS) as usize;
-        let (place, head) = if level < LEVELS {
+        let (place, list) = if level < LEVELS {
             let slot = (tick >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
-            let head = self.levels[level].head(slot);
-            self.levels[level].set_head(slot, index);
-            (
-                Place::Slot {
-                    level: level as u8,
-                    slot: slot as u8,
-                },
-                head,
-            )
+            let place = Place::Slot {
+                level: level as u8,
+                slot: slot as u8,
+            };
+            (place, self.levels[level].fill(slot))
         } else {
-            (
-                Place::Overflow,
-                std::mem::replace(&mut self.overflow, index),
-            )
+            (Place::Overflow, &mut self.overflow)
         };
+        let tail = std::mem::replace(&mut list.tail, index);
+        if tail == NIL {
+            list.head = index;
+        } else {
+            self.entries[tail as usize].next = index;
+        }
         let entry = &mut self.entries[index as usize];
         entry.place = place;
-        entry.previous = NIL;
-        entry.next = head;
-        if head != NIL {
-            self.entries[head as usize].previous = index;
-        }
+        entry.previous = tail;
+        entry.next = NIL;
     }
 
     fn unlink(&mut self, index: u32) {
@@ -333,16 +340,15 @@ impl<T> Wheel<T> {
             place,
             ..
         } = self.entries[index as usize];
+        match place {
+            Place::Slot { level, slot } => {
+                self.levels[usize::from(level)].close(usize::from(slot), previous, next);
+            }
+            Place::Overflow => self.overflow.close(previous, next),
+            Place::Free | Place::Firing => unreachable!("only linked entries are unlinked"),
+        }
         if previous != NIL {
             self.entries[previous as usize].next = next;
-        } else {
-            match place {
-                Place::Slot { level, slot } => {
-                    self.levels[usize::from(level)].set_head(usize::from(slot), next)
-                }
-                Place::Overflow => self.overflow = next,
-                Place::Free | Place::Firing => unreachable!("only linked entries are unlinked"),
-            }
         }
         if next != NIL {
             self.entries[next as usize].previous = previous;

@@ -13,6 +13,7 @@ mod mailbox_order;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitors;
+mod own_executor;
 mod probe;
 mod public_api;
 mod registry;

@@ -123,6 +123,36 @@ async fn call_waiting_in_a_dead_mailbox_ends_as_exited() {
 }
 
 #[tokio::test]
+async fn call_in_the_message_of_a_timer_ends_as_the_reason_of_its_life() {
+    let system = System::new();
+    let callee = system.spawn(|mut cx: Context<ReplyTo<u64>>| async move {
+        let token = cx.receive().await;
+        let me = cx.address();
+        cx.send_after(&me, support::PATIENCE, token);
+        ExitReason::error("too early")
+    });
+    assert_eq!(
+        soon(&system, callee.call(|to| to)).await,
+        Err(CallError::Exited(ExitReason::error("too early")))
+    );
+}
+
+#[tokio::test]
+async fn call_in_the_message_of_a_timer_finds_a_full_mailbox() {
+    let system = System::new();
+    let body = |mut cx: Context<Option<ReplyTo<u64>>>| async move {
+        let token = cx.receive().await;
+        let me = cx.address();
+        me.send(None).unwrap();
+        cx.send_after(&me, Duration::from_millis(1), token);
+        std::future::pending::<ExitReason>().await
+    };
+    let callee = system.spawn_with(Capacity::bounded(1), body);
+    assert_eq!(soon(&system, callee.call(Some)).await, Err(CallError::Full));
+    assert!(callee.is_alive());
+}
+
+#[tokio::test]
 async fn call_dropped_by_a_living_callee_ends_as_no_reply() {
     let system = System::new();
     let callee = system.spawn(|mut cx: Context<ReplyTo<u64>>| async move {

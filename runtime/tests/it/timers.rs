@@ -1,10 +1,11 @@
 //! Timers: never early, cancelled with the time left, dead with their target.
 
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
-use mesh_runtime::{Context, Elapsed, ExitReason, System};
+use mesh_runtime::{Address, Clock, Context, Elapsed, ExitReason, System, SystemClock, TimerRef};
 
-use crate::support::{PATIENCE, journal, soon, until};
+use crate::support::{PATIENCE, Pen, journal, soon, until};
 
 /// Enough that some are due just before and some just after a tick.
 const TIMERS: u64 = 500;
@@ -129,6 +130,109 @@ async fn timer_dies_with_its_target() {
         0,
         "a timer for the dead is not kept"
     );
+}
+
+#[tokio::test]
+async fn timers_of_one_deadline_fire_in_the_order_they_were_set() {
+    const TURNS: u32 = 200;
+    let system = System::new();
+    let (sender, mut seen) = journal();
+    system.spawn(move |mut cx: Context<u32>| async move {
+        let me = cx.address();
+        for turn in 0..TURNS {
+            cx.send_after(&me, SHORT, turn);
+        }
+        for turn in 0..TURNS {
+            let _ = sender.send((cx.receive().await, turn));
+        }
+    });
+    for _ in 0..TURNS {
+        let (came, turn) = seen.next(&system).await;
+        assert_eq!(came, turn);
+    }
+}
+
+/// The message of an interval that is cancelled just when it is fired.
+struct Cancels {
+    system: System,
+    timer: Arc<OnceLock<TimerRef>>,
+    told: Pen<bool>,
+}
+
+impl Clone for Cancels {
+    fn clone(&self) -> Cancels {
+        if let Some(timer) = self.timer.get() {
+            let _ = self.told.send(self.system.cancel(*timer).is_some());
+        }
+        Cancels {
+            system: self.system.clone(),
+            timer: self.timer.clone(),
+            told: self.told.clone(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn interval_cancelled_while_it_fires_is_not_delivered() {
+    let system = System::new();
+    let (told, mut cancelled) = journal();
+    let (sender, mut seen) = journal();
+    let inside = system.clone();
+    let process = system.spawn(move |mut cx: Context<Option<Cancels>>| async move {
+        let timer = Arc::new(OnceLock::new());
+        let message = Cancels {
+            system: inside,
+            timer: timer.clone(),
+            told,
+        };
+        let me = cx.address();
+        // No await in between: on one thread the driver cannot come before the number is kept.
+        let set = cx.send_interval(&me, SHORT, Some(message)).unwrap();
+        let _ = timer.set(set);
+        let first = cx.receive().await;
+        let _ = sender.send(first.is_none());
+    });
+    assert!(cancelled.next(&system).await, "it was there to cancel");
+    // Fired after what was being fired then.
+    system.send_after(&process, Duration::ZERO, None);
+    assert!(seen.next(&system).await, "it came though it was cancelled");
+    assert!(cancelled.rest().is_empty(), "it was fired again");
+}
+
+/// Looks into a mailbox whenever it is asked.
+#[derive(Debug, Default)]
+struct Looks {
+    at: OnceLock<Address<()>>,
+    clock: SystemClock,
+}
+
+impl Clock for Looks {
+    fn now(&self) -> Duration {
+        self.at.get().map(Address::len);
+        self.clock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.clock.wall()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clock_is_asked_under_no_lock_of_a_mailbox() {
+    let clock = Arc::new(Looks::default());
+    let system = System::builder().clock(clock.clone()).build();
+    let (pen, mut done) = journal();
+    system.spawn(move |mut cx: Context<()>| async move {
+        let me = cx.address();
+        let _ = clock.at.set(me.clone());
+        let timer = cx.send_interval(&me, PATIENCE, ()).unwrap();
+        cx.cancel(timer);
+        let timer = cx.send_after(&me, PATIENCE, ());
+        cx.cancel(timer);
+        let _ = pen.send(());
+    });
+    // Of another system: the one in question hangs when it fails.
+    done.next(&System::new()).await;
 }
 
 #[tokio::test]

@@ -54,6 +54,12 @@ fn fire(wheel: &mut Wheel<usize>, model: &mut Vec<Pending>, now: u64, batch: usi
             let pending = model.remove(at);
             assert_eq!(pending.id, id);
             assert!(
+                model[..at]
+                    .iter()
+                    .all(|earlier| earlier.tick != pending.tick),
+                "timers of one tick fire in the order they came"
+            );
+            assert!(
                 pending.tick <= now,
                 "timer due at {} fired at {now}",
                 pending.tick
@@ -135,6 +141,7 @@ fn cancelled_while_firing_is_not_put_back() {
     };
     assert_eq!((*taken, *payload), (key, "interval"));
     assert_eq!(wheel.remove(key), Some((5, None)));
+    assert!(!wheel.hold(key, "is fired"));
     assert_eq!(wheel.put_back(key, 10, "interval"), Some("interval"));
     assert_eq!((wheel.len(), wheel.sleep_until()), (0, None));
 }
