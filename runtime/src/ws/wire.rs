@@ -11,10 +11,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_websockets::{Limits, Message, ServerBuilder, WebSocketStream};
 
-use super::Options;
 use super::frame::{Close, Frame, close_message, sort, verdict};
 use super::heartbeat::{Beat, Heartbeat};
 use super::outgoing::Outgoing;
+use super::{Options, PINGS_MAX};
 use crate::System;
 use crate::http::activity::Armed;
 
@@ -43,6 +43,8 @@ pub(super) struct Wire {
     timer: Option<Armed>,
     system: System,
     close_timeout: Duration,
+    /// Pings since the socket last took what was queued in it: as many answers may wait there, where nobody else counts them.
+    pings: usize,
 }
 
 impl Wire {
@@ -57,6 +59,7 @@ impl Wire {
             timer: None,
             system,
             close_timeout: options.close_timeout,
+            pings: 0,
         }
     }
 
@@ -87,6 +90,13 @@ impl Wire {
                 }
                 Poll::Ready(Some(Ok(message))) => {
                     self.heartbeat.heard(self.system.clock().now());
+                    if message.is_ping() {
+                        self.pings += 1;
+                    }
+                    if self.pings > PINGS_MAX {
+                        let close = Close::new(Close::POLICY, "pings, and their answers not taken");
+                        return Poll::Ready(over(close, true));
+                    }
                     match sort(message) {
                         Some(Ok(frame)) => return Poll::Ready(Incoming::Frame(frame)),
                         Some(Err(close)) => return Poll::Ready(over(close, false)),
@@ -111,6 +121,8 @@ impl Wire {
                 Poll::Ready(outcome) => outcome?,
                 Poll::Pending => return Ok(()),
             }
+            // Not much is queued in the socket.
+            self.pings = 0;
             let Some(message) = outgoing.pop() else { break };
             match socket.as_mut().start_send(message) {
                 // The peer's close frame came before this; what follows tells.
