@@ -148,9 +148,9 @@ pub enum Next {
 }
 
 /// One end of one WebSocket. The callbacks run one at a time, in a process of their own. While one waits for something, the connection goes on
-/// by itself: what was sent goes out, and so do room frames; pings are sent and answered; the peer's close is answered. The peer's
-/// next message waits until the callback is done, and so do messages of other processes and the end of the server, so a callback that has
-/// long work hands it to a [`Job`](crate::Job) or another process.
+/// by itself: what was sent goes out, and so do room frames; pings are sent; the peer is read up to its next message, so that its pings and its
+/// close are answered, and its silence is noticed, up to there. That message waits until the callback is done with all that comes behind it, and
+/// so do messages of other processes and the end of the server, so a callback that has long work hands it to a [`Job`](crate::Job) or another process.
 ///
 /// A panic in a callback closes 1011 and ends the process as a panic does; nobody else notices.
 pub trait Socket: Sized + Send + 'static {

@@ -136,9 +136,12 @@ impl Wire {
         }
     }
 
-    /// Only moves queued frames into the socket. Whether that fails is told by who reads next.
+    /// Only moves queued frames and pings that are due into the socket. Whether that fails is told by who reads next, and so is that a ping
+    /// was not answered: the pong may lie behind what is not read yet.
     pub(super) fn poll_frames_out(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) {
-        let _ = self.poll_write(cx, outgoing);
+        if self.poll_write(cx, outgoing).is_ok() {
+            let _ = self.poll_beats(cx, outgoing);
+        }
     }
 
     /// Begins to end the stream: what waits, then the close frame if it is ours to send. [`finish`](Self::finish) does the rest.
@@ -162,18 +165,30 @@ impl Wire {
     }
 
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Incoming> {
+        self.poll_beats(cx, outgoing).map(|beats| match beats {
+            Ok(()) => {
+                let close = Close::new(Close::GOING_AWAY, "no answer to a ping");
+                over(close, true)
+            }
+            Err(error) => over(verdict(&error), false),
+        })
+    }
+
+    /// Sends the pings that are due; ready when one was not answered in time.
+    fn poll_beats(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut Outgoing,
+    ) -> Poll<Result<(), tokio_websockets::Error>> {
         loop {
             let now = self.system.clock().now();
             match self.heartbeat.beat(now) {
-                Beat::Dead => {
-                    let close = Close::new(Close::GOING_AWAY, "no answer to a ping");
-                    return Poll::Ready(over(close, true));
-                }
+                Beat::Dead => return Poll::Ready(Ok(())),
                 Beat::Ping => {
                     // A socket that is closing takes no ping and needs none.
                     let _ = Pin::new(&mut self.socket).start_send(Message::ping(""));
                     if let Err(error) = self.poll_write(cx, outgoing) {
-                        return Poll::Ready(over(verdict(&error), false));
+                        return Poll::Ready(Err(error));
                     }
                 }
                 Beat::Wait(due) => {
