@@ -39,13 +39,14 @@ impl Phase {
     fn deadline(&self, options: &Options) -> Option<(Duration, Overdue)> {
         let write = self
             .write_blocked_since
-            .map(|since| (since + options.write_timeout, Overdue::Write));
+            .map(|since| (since.saturating_add(options.write_timeout), Overdue::Write));
         let read = (self.requests == 0).then(|| {
-            if self.reading {
-                (self.since + options.header_timeout, Overdue::Header)
+            let (limit, overdue) = if self.reading {
+                (options.header_timeout, Overdue::Header)
             } else {
-                (self.since + options.idle_timeout, Overdue::Idle)
-            }
+                (options.idle_timeout, Overdue::Idle)
+            };
+            (self.since.saturating_add(limit), overdue)
         });
         match (write, read) {
             (Some(write), Some(read)) => Some(if write.0 < read.0 { write } else { read }),
