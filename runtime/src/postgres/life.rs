@@ -147,7 +147,7 @@ pub(super) async fn run(
                 };
                 let (system, connector) = (cx.system(), connector.clone());
                 cx.spawn_link(move |_: Context<()>| async move {
-                    let stop = stop(&system, &connector, &session);
+                    let stop = Box::pin(stop(&system, &connector, &session));
                     // One that takes longer is given up in the same way.
                     let _ = system.timeout(STOP_TIMEOUT, stop).await;
                     drop(turn);
