@@ -293,8 +293,10 @@ impl Api {
     pub(super) async fn logout(&self, request: &Request) -> Result<Response<Bytes>, ApiError> {
         if let Some(Credential::Session(secret)) = credential(&request.headers) {
             let client = self.state().pool.get().await?;
-            sessions::delete(&*client, &Secret::presented(&secret)).await?;
-            (self.state().session_ended)();
+            // Only a session that was one: else anybody could have every open page judged again.
+            if sessions::delete(&*client, &Secret::presented(&secret)).await? {
+                (self.state().session_ended)();
+            }
         }
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;

@@ -96,9 +96,9 @@ async fn round(pool: &Pool) -> Result<(), PoolError> {
     }
     sessions::expire(&*client, now).await?;
     retention::prune_outbox(&*client, now).await?;
-    user_reports::prune(&*client, now).await?;
     let dropped = retention::drop_partitions(&client, now).await?;
     let expired = retention::expire_events(&*client, now).await?;
+    user_reports::prune(&*client, now).await?;
     if dropped > 0 || expired > 0 {
         tracing::info!(
             partitions.dropped = dropped,

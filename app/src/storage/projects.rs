@@ -99,9 +99,12 @@ pub struct KeyRow {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectLimits {
-    /// Events a second of all its keys together; 0 and `None` are no limit.
+    /// Events a second of all its keys together; 0 and `None` are no limit. In JSON `null`, but never left out.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub rate_limit: Option<u32>,
-    /// Events a second for each of its keys; 0 is no limit, `None` the server's default.
+    /// Events a second for each of its keys; 0 is no limit, `None` the server's default. In JSON `null`, but never left out: whoever
+    /// knows only the other one would take this one away.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub key_rate_limit: Option<u32>,
     /// The part of its events that is kept, from 0 to 1.
     pub sample_rate: f64,

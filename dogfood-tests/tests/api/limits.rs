@@ -29,18 +29,23 @@ fn limits(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
         || format!("limits of a new project: {now}"),
     );
     for wrong in [
-        json!({ "rate_limit": -1, "sample_rate": 1 }),
-        json!({ "rate_limit": 1_000_001, "sample_rate": 1 }),
-        json!({ "key_rate_limit": 1_000_001, "sample_rate": 1 }),
-        json!({ "rate_limit": 1, "sample_rate": 1.5 }),
-        json!({ "rate_limit": 1, "sample_rat": 1 }),
+        json!({ "rate_limit": -1, "key_rate_limit": null, "sample_rate": 1 }),
+        json!({ "rate_limit": 1_000_001, "key_rate_limit": null, "sample_rate": 1 }),
+        json!({ "rate_limit": null, "key_rate_limit": 1_000_001, "sample_rate": 1 }),
+        json!({ "rate_limit": 1, "sample_rate": 1 }),
+        json!({ "key_rate_limit": 1, "sample_rate": 1 }),
+        json!({ "rate_limit": 1, "key_rate_limit": null, "sample_rate": 1.5 }),
+        json!({ "rate_limit": 1, "key_rate_limit": null, "sample_rat": 1 }),
     ] {
         probe.expect(400, &token, "PUT", LIMITS, wrong.to_string().as_bytes())?;
     }
     let set = |probe: &mut Probe<'_>, limits: Value| {
         probe.expect(200, &token, "PUT", LIMITS, limits.to_string().as_bytes())
     };
-    set(probe, json!({ "rate_limit": 1, "sample_rate": 0.0 }))?;
+    set(
+        probe,
+        json!({ "rate_limit": 1, "key_rate_limit": null, "sample_rate": 0.0 }),
+    )?;
     let send = |probe: &Probe<'_>| -> Result<u16, Fault> {
         let event = event("Limited").to_string();
         let answer = probe.ask(&ground.key(), "POST", "/api/v1/events", event.as_bytes())?;
@@ -58,7 +63,10 @@ fn limits(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
         }
         Err(format!("{taken} events were taken"))
     })?;
-    set(probe, json!({ "rate_limit": null, "sample_rate": 1.0 }))?;
+    set(
+        probe,
+        json!({ "rate_limit": null, "key_rate_limit": null, "sample_rate": 1.0 }),
+    )?;
     wait::until("the limit to be gone", PATIENCE, || {
         match send(probe).map_err(|fault| fault.to_string())? {
             202 => Ok(()),

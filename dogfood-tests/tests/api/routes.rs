@@ -91,7 +91,7 @@ fn doors(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
             _ => 200,
         };
         let body: &[u8] = match method {
-            "PUT" => br#"{"rate_limit":null,"sample_rate":1}"#,
+            "PUT" => br#"{"rate_limit":null,"key_rate_limit":null,"sample_rate":1}"#,
             _ if path.ends_with("/kill") => br#"{"name":"spool"}"#,
             _ => b"",
         };
