@@ -105,7 +105,9 @@ where
                 ChildSpec::process(&listener, move |cx| {
                     listener::run(cx, bound.clone(), children.clone(), server.clone())
                 })
-                .shutdown(ShutdownType::Timeout(options.drain_timeout + STOP_GRACE)),
+                .shutdown(ShutdownType::Timeout(
+                    options.drain_timeout.saturating_add(STOP_GRACE),
+                )),
             )
     })
 }

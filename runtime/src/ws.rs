@@ -4,7 +4,7 @@
 //! process that runs a [`Socket`]. The process is a child of the server's connections, and keeps the connection's place in their count.
 //!
 //! What the process does by itself: it answers pings, asks a silent peer every 30 s and closes 1001 when there is no answer for 10 s,
-//! closes 1009 over the message limit, 1007 for text that is not UTF-8, 1002 for a broken protocol, 1011 when the
+//! closes 1008 when it pings on and on and takes no answer, 1009 over the message limit, 1007 for text that is not UTF-8, 1002 for a broken protocol, 1011 when the
 //! handler panics, 1001 when the server stops. It closes exactly once.
 //!
 //! Sending never waits. Frames queue up to a bound; a peer too slow for it loses the oldest, and before the next frame gets
@@ -80,6 +80,9 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 const QUEUE_MAX: usize = 256;
 /// Bytes of frames that may wait for a slow peer.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Pings of a peer that takes nothing of what is written to it, in pings. Each leaves an answer in the socket's queue; whoever asks so often
+/// and does not listen wants the memory.
+const PINGS_MAX: usize = 1_024;
 /// Longest wait for a close frame to be sent and answered.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -145,9 +148,9 @@ pub enum Next {
 }
 
 /// One end of one WebSocket. The callbacks run one at a time, in a process of their own. While one waits for something, the connection goes on
-/// by itself: what was sent goes out, and so do room frames; pings are sent and answered; the peer's close is answered. The peer's
-/// next message waits until the callback is done, and so do messages of other processes and the end of the server, so a callback that has
-/// long work hands it to a [`Job`](crate::Job) or another process.
+/// by itself: what was sent goes out, and so do room frames; pings are sent; the peer is read up to its next message, so that its pings and its
+/// close are answered, and its silence is noticed, up to there. That message waits until the callback is done with all that comes behind it, and
+/// so do messages of other processes and the end of the server, so a callback that has long work hands it to a [`Job`](crate::Job) or another process.
 ///
 /// A panic in a callback closes 1011 and ends the process as a panic does; nobody else notices.
 pub trait Socket: Sized + Send + 'static {

@@ -36,16 +36,26 @@ struct Phase {
 }
 
 impl Phase {
+    fn new(since: Duration) -> Self {
+        Self {
+            requests: 0,
+            since,
+            reading: true,
+            write_blocked_since: None,
+        }
+    }
+
     fn deadline(&self, options: &Options) -> Option<(Duration, Overdue)> {
         let write = self
             .write_blocked_since
-            .map(|since| (since + options.write_timeout, Overdue::Write));
+            .map(|since| (since.saturating_add(options.write_timeout), Overdue::Write));
         let read = (self.requests == 0).then(|| {
-            if self.reading {
-                (self.since + options.header_timeout, Overdue::Header)
+            let (limit, overdue) = if self.reading {
+                (options.header_timeout, Overdue::Header)
             } else {
-                (self.since + options.idle_timeout, Overdue::Idle)
-            }
+                (options.idle_timeout, Overdue::Idle)
+            };
+            (self.since.saturating_add(limit), overdue)
         });
         match (write, read) {
             (Some(write), Some(read)) => Some(if write.0 < read.0 { write } else { read }),
@@ -63,17 +73,17 @@ pub(super) struct Activity {
 impl Activity {
     /// A fresh connection owes a request header from its first moment.
     pub(super) fn new(system: System) -> Self {
-        let since = system.clock().now();
-        let phase = Phase {
-            requests: 0,
-            since,
-            reading: true,
-            write_blocked_since: None,
-        };
+        let phase = Phase::new(system.clock().now());
         Self {
             system,
             phase: Mutex::new(phase),
         }
+    }
+
+    /// Begins anew, after the TLS handshake.
+    #[cfg(feature = "http-tls")]
+    pub(super) fn begin(&self) {
+        *self.phase.lock() = Phase::new(self.system.clock().now());
     }
 
     /// The system whose clock it goes by.
@@ -95,14 +105,16 @@ impl Activity {
         }
     }
 
-    fn write_blocked(&self) {
+    /// The client took nothing of what was to be written to it.
+    pub(super) fn write_blocked(&self) {
         let mut phase = self.phase.lock();
         if phase.write_blocked_since.is_none() {
             phase.write_blocked_since = Some(self.system.clock().now());
         }
     }
 
-    fn wrote_some(&self) {
+    /// The client took something.
+    pub(super) fn wrote_some(&self) {
         self.phase.lock().write_blocked_since = None;
     }
 }
@@ -213,14 +225,6 @@ impl Stream {
             _permit: permit,
         }
     }
-
-    fn note_write<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match &outcome {
-            Poll::Pending => self.activity.write_blocked(),
-            Poll::Ready(_) => self.activity.wrote_some(),
-        }
-        outcome
-    }
 }
 
 impl AsyncRead for Stream {
@@ -243,8 +247,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.note_write(outcome)
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -252,8 +255,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.note_write(outcome)
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -261,11 +263,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        if self.io.buffers() {
-            return self.note_write(outcome);
-        }
-        outcome
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -325,23 +323,42 @@ mod tests {
     }
 
     /// The end of an answer lies in the buffer of the TLS session while the client takes nothing: every write was taken, only the
-    /// flush waits.
+    /// flush waits. What the client takes of it counts, though the flush still waits.
     #[cfg(feature = "http-tls")]
     #[tokio::test]
     async fn a_flush_that_waits_counts_as_a_write() {
-        let (server, _client) = crate::http::tls::tests::pair().await;
         let activity = Arc::new(Activity::new(System::new()));
+        let (server, client) = crate::http::tls::tests::pair(activity.clone()).await;
+        activity.begin();
         let gate = Arc::new(super::super::gate::Gate::new(1, 1));
         let permit = gate.admit(std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
         let mut stream = Stream::new(Io::Secure(Box::new(server)), activity.clone(), permit);
         let mut cx = Context::from_waker(Waker::noop());
-        let deadline = || activity.phase.lock().deadline(&options());
+        activity.phase.lock().requests = 1;
+        let blocked = || activity.phase.lock().write_blocked_since;
         while Pin::new(&mut stream).poll_flush(&mut cx).is_ready() {
+            assert_eq!(blocked(), None);
             let written = Pin::new(&mut stream).poll_write(&mut cx, &[0; 1024]);
             assert!(written.is_ready(), "the session takes a little more");
-            assert_ne!(deadline().map(|due| due.1), Some(Overdue::Write));
         }
-        activity.phase.lock().requests = 1;
-        assert_eq!(deadline().map(|due| due.1), Some(Overdue::Write));
+        let due = activity.phase.lock().deadline(&options()).unwrap();
+        assert_eq!(due.1, Overdue::Write);
+        // The session takes more, the client does not: that is no progress.
+        let began = blocked();
+        let written = Pin::new(&mut stream).poll_write(&mut cx, &[0; 1024]);
+        assert!(written.is_ready());
+        assert_eq!(blocked(), began);
+        let tcp = client.into_inner().0;
+        let mut bytes = vec![0; 1024];
+        loop {
+            let _ = tcp.try_read(&mut bytes);
+            // The runtime looks whether the socket takes something again.
+            tokio::task::yield_now().await;
+            let flushed = Pin::new(&mut stream).poll_flush(&mut cx);
+            if flushed.is_ready() || blocked() != began {
+                break;
+            }
+        }
+        assert_ne!(blocked(), began, "it has taken something");
     }
 }

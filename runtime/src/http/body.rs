@@ -28,7 +28,8 @@ pub(super) struct RequestBody {
 
 impl RequestBody {
     pub(super) fn new(inner: Incoming, activity: Arc<Activity>, options: &Options) -> Self {
-        let due = activity.system().clock().now() + options.body_timeout;
+        let now = activity.system().clock().now();
+        let due = now.saturating_add(options.body_timeout);
         Self {
             inner,
             bytes_left: options.body_bytes_max,

@@ -21,7 +21,7 @@ use warp::reply::Response;
 use super::activity::{Activity, Stream, Watchdog};
 use super::body::{RequestBody, ResponseBody};
 use super::gate::{Gate, Permit};
-use super::io::Io;
+use super::io::{Io, Socket};
 use super::limits::{HEADER_BYTES_MIN, HEADER_COUNT_MAX, Options, STREAMS_MAX};
 #[cfg(feature = "metrics")]
 use super::route::Measured;
@@ -90,10 +90,11 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     } = accepted;
     cx.set_label("http connection");
     let system = cx.system();
-    let Some(io) = secure(tcp, &server, &system).await else {
+    let activity = Arc::new(Activity::new(system.clone()));
+    let socket = Socket::new(tcp, activity.clone());
+    let Some(io) = secure(socket, &server, &activity).await else {
         return;
     };
-    let activity = Arc::new(Activity::new(system.clone()));
     let line = Arc::new(Line {
         peer,
         takeover: Takeover::default(),
@@ -139,19 +140,22 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
 
 /// The stream to speak HTTP on: the socket itself, or what the TLS handshake makes of it.
 #[cfg(feature = "http-tls")]
-async fn secure(tcp: TcpStream, server: &Server, system: &System) -> Option<Io> {
+async fn secure(socket: Socket, server: &Server, activity: &Activity) -> Option<Io> {
     let Some(tls) = &server.options.tls else {
-        return Some(Io::Plain(tcp));
+        return Some(Io::Plain(socket));
     };
     let mut drained = server.draining.subscribe();
     let limit = server.options.header_timeout;
     let outcome = tokio::select! {
-        outcome = system.timeout(limit, tls.acceptor().accept(tcp)) => outcome,
+        outcome = activity.system().timeout(limit, tls.acceptor().accept(socket)) => outcome,
         // Nobody has asked for anything yet.
         _ = drained.wait_for(|draining| *draining) => return None,
     };
     match outcome {
-        Ok(Ok(stream)) => return Some(Io::Secure(Box::new(stream))),
+        Ok(Ok(stream)) => {
+            activity.begin();
+            return Some(Io::Secure(Box::new(stream)));
+        }
         Ok(Err(error)) => tracing::debug!(tls.error = %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
@@ -160,8 +164,8 @@ async fn secure(tcp: TcpStream, server: &Server, system: &System) -> Option<Io> 
 
 #[cfg(not(feature = "http-tls"))]
 #[expect(clippy::unused_async, reason = "the form it has with TLS")]
-async fn secure(tcp: TcpStream, _server: &Server, _system: &System) -> Option<Io> {
-    Some(Io::Plain(tcp))
+async fn secure(socket: Socket, _server: &Server, _activity: &Activity) -> Option<Io> {
+    Some(Io::Plain(socket))
 }
 
 fn builder(options: &Options, system: System) -> auto::Builder<Streams> {

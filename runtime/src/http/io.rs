@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -9,23 +10,14 @@ use tokio::net::TcpStream;
 #[cfg(feature = "http-tls")]
 use tokio_rustls::server::TlsStream;
 
+use super::activity::Activity;
+
 /// A connection's stream of bytes.
 pub(super) enum Io {
-    Plain(TcpStream),
+    Plain(Socket),
     /// Boxed: its state is a hundred times that of a socket.
     #[cfg(feature = "http-tls")]
-    Secure(Box<TlsStream<TcpStream>>),
-}
-
-impl Io {
-    /// Whether a write may be taken and wait in a buffer of ours, so that only a flush tells that the client takes nothing.
-    pub(super) fn buffers(&self) -> bool {
-        match self {
-            Io::Plain(_) => false,
-            #[cfg(feature = "http-tls")]
-            Io::Secure(_) => true,
-        }
-    }
+    Secure(Box<TlsStream<Socket>>),
 }
 
 macro_rules! either {
@@ -75,5 +67,69 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+/// A connection's socket. It tells whether the client takes what is written: above TLS that cannot be seen, where a buffer takes what the
+/// client does not, and one flush goes on for as long as a slow client needs.
+pub(super) struct Socket {
+    tcp: TcpStream,
+    activity: Arc<Activity>,
+}
+
+impl Socket {
+    pub(super) fn new(tcp: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { tcp, activity }
+    }
+
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.activity.write_blocked(),
+            Poll::Ready(Ok(1..)) => self.activity.wrote_some(),
+            Poll::Ready(_) => {}
+        }
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

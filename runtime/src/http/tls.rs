@@ -189,11 +189,15 @@ pub(super) mod tests {
     use tokio_rustls::{client, server};
 
     use super::Tls;
+    use crate::http::activity::Activity;
+    use crate::http::io::Socket;
 
     const NAME: &str = "localhost";
 
     /// The two ends of one connection.
-    pub(crate) async fn pair() -> (server::TlsStream<TcpStream>, client::TlsStream<TcpStream>) {
+    pub(crate) async fn pair(
+        activity: Arc<Activity>,
+    ) -> (server::TlsStream<Socket>, client::TlsStream<TcpStream>) {
         let folder = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
         let (chain, key) = (
@@ -216,7 +220,10 @@ pub(super) mod tests {
         let acceptor = Tls::from_pem_files(chain, key).unwrap().acceptor();
         let connector = TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from(NAME).unwrap();
-        let ends = tokio::join!(acceptor.accept(accepted), connector.connect(name, tcp));
+        let ends = tokio::join!(
+            acceptor.accept(Socket::new(accepted, activity)),
+            connector.connect(name, tcp)
+        );
         (ends.0.unwrap(), ends.1.unwrap())
     }
 }

@@ -30,8 +30,12 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may take to end before the server is asked a second time; then twice as long, and so on.
 const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Requests for one statement: half a minute in all. A server that does not answer for so long has lost the connection.
-const CANCELS_MAX: usize = 12;
+/// How long a statement is asked to stop in all. A server that does not answer for so long has lost the connection.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Statements that are asked to stop at a time, for each connection the pool may have. One that can be reached stops within milliseconds, so
+/// it takes a database that does not answer to have so many.
+const STOPS_PER_CONNECTION: usize = 4;
 
 /// What the pool process is told.
 pub(super) enum Message {
@@ -130,24 +134,41 @@ pub(super) async fn run(
     let connector = Connector::new(config, &options);
     let life = Arc::new(start(&cx, connector.clone(), &options));
     let _closing = Closing(life.clone());
+    // Who is asked to stop has no place in the queue any more, so it is counted here.
+    let stops = Arc::new(Semaphore::new(stops_max(&options)));
     probe(&mut cx, &life, options.connect_timeout);
     loop {
         match cx.receive_timeout(PROBE_INTERVAL).await {
             Some(Message::Life(to)) => to.reply(life.clone()),
             Some(Message::Cancel(session)) => {
+                // One too many: the connection is closed when its statement ends by itself.
+                let Ok(turn) = stops.clone().try_acquire_owned() else {
+                    continue;
+                };
                 let (system, connector) = (cx.system(), connector.clone());
-                cx.spawn_link(move |_: Context<()>| stop(system, connector, session));
+                cx.spawn_link(move |_: Context<()>| async move {
+                    let stop = Box::pin(stop(&system, &connector, &session));
+                    // One that takes longer is given up in the same way.
+                    let _ = system.timeout(STOP_TIMEOUT, stop).await;
+                    drop(turn);
+                });
             }
             None => probe(&mut cx, &life, options.connect_timeout),
         }
     }
 }
 
+fn stops_max(options: &Options) -> usize {
+    (options.size_max.max(1) as usize)
+        .saturating_mul(STOPS_PER_CONNECTION)
+        .min(Semaphore::MAX_PERMITS)
+}
+
 /// Asks the server to stop what runs in a session that was given up, until that has stopped. Once is not enough: a request that overtakes its
 /// statement, which comes by another connection, finds nothing to stop, and the server does not tell.
-async fn stop(system: System, connector: Connector, session: Arc<Session>) {
+async fn stop(system: &System, connector: &Connector, session: &Session) {
     let mut patience = CANCEL_AGAIN_AFTER;
-    for _ in 0..CANCELS_MAX {
+    loop {
         // A server that cannot be reached has no statement to stop; then the session's end says so, or the last request.
         let _ = system
             .timeout(CANCEL_TIMEOUT, connector.cancel(session.cancel_token()))

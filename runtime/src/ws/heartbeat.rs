@@ -42,12 +42,12 @@ impl Heartbeat {
 
     /// What is due at `now`. After [`Beat::Ping`] the peer has the timeout to answer.
     pub(super) fn beat(&mut self, now: Duration) -> Beat {
-        let due = self.last
-            + if self.pinged {
-                self.timeout
-            } else {
-                self.interval
-            };
+        let wait = if self.pinged {
+            self.timeout
+        } else {
+            self.interval
+        };
+        let due = self.last.saturating_add(wait);
         if now < due {
             return Beat::Wait(due);
         }
@@ -84,5 +84,14 @@ mod tests {
         assert_eq!(heart.beat(at(40)), Beat::Wait(at(65)));
         assert_eq!(heart.beat(at(65)), Beat::Ping);
         assert_eq!(heart.beat(at(75)), Beat::Dead);
+    }
+
+    #[test]
+    fn the_longest_wait_does_not_overflow() {
+        let mut heart = Heartbeat::new(at(1), Duration::MAX, Duration::MAX);
+        assert_eq!(heart.beat(at(5)), Beat::Wait(Duration::MAX));
+        let mut heart = Heartbeat::new(at(1), at(1), Duration::MAX);
+        assert_eq!(heart.beat(at(2)), Beat::Ping);
+        assert_eq!(heart.beat(at(5)), Beat::Wait(Duration::MAX));
     }
 }

@@ -56,7 +56,7 @@ impl Side {
         }
         let outgoing = &mut *self.outgoing.lock();
         self.ear.poll_frames(task, outgoing);
-        if self.slow_peer == RoomPolicy::Disconnect && outgoing.has_missed() {
+        if too_slow(self.slow_peer, outgoing) {
             return Poll::Ready(Told::TooSlow);
         }
         let incoming = self.wire.poll_incoming(task, outgoing);
@@ -66,8 +66,8 @@ impl Side {
         })
     }
 
-    /// Runs a callback. While it waits, frames go out and room frames come in, pings are sent and answered, a close is sent or answered, and
-    /// the peer is read up to its next message.
+    /// Runs a callback. While it waits, frames go out and room frames come in, pings are sent, and the peer is read up to its next
+    /// message: up to there its pings and its close are answered, and its silence is noticed.
     pub(super) async fn during<F: Future>(&mut self, callback: F) -> F::Output {
         let mut callback = pin!(callback);
         poll_fn(|task| {
@@ -90,7 +90,11 @@ impl Side {
         match &self.held {
             Some(Told::Frame(_)) => {
                 self.ear.poll_frames(task, outgoing);
-                self.wire.poll_frames_out(task, outgoing);
+                if too_slow(self.slow_peer, outgoing) {
+                    self.held = Some(Told::TooSlow);
+                } else {
+                    self.wire.poll_frames_out(task, outgoing);
+                }
             }
             Some(Told::Over(ending)) => self.wire.poll_goodbye(task, ending, outgoing),
             Some(Told::TooSlow) | None => {}
@@ -107,4 +111,9 @@ impl Side {
         let mut rest = self.outgoing.lock().take();
         self.wire.finish(ending, &mut rest).await;
     }
+}
+
+/// Whether a frame has been lost for a peer that may lose none.
+fn too_slow(slow_peer: RoomPolicy, outgoing: &Outgoing) -> bool {
+    slow_peer == RoomPolicy::Disconnect && outgoing.has_missed()
 }

@@ -11,10 +11,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_websockets::{Limits, Message, ServerBuilder, WebSocketStream};
 
-use super::Options;
 use super::frame::{Close, Frame, close_message, sort, verdict};
 use super::heartbeat::{Beat, Heartbeat};
 use super::outgoing::Outgoing;
+use super::{Options, PINGS_MAX};
 use crate::System;
 use crate::http::activity::Armed;
 
@@ -43,6 +43,8 @@ pub(super) struct Wire {
     timer: Option<Armed>,
     system: System,
     close_timeout: Duration,
+    /// Pings since the socket last took what was queued in it: as many answers may wait there, where nobody else counts them.
+    pings: usize,
 }
 
 impl Wire {
@@ -57,6 +59,7 @@ impl Wire {
             timer: None,
             system,
             close_timeout: options.close_timeout,
+            pings: 0,
         }
     }
 
@@ -87,6 +90,13 @@ impl Wire {
                 }
                 Poll::Ready(Some(Ok(message))) => {
                     self.heartbeat.heard(self.system.clock().now());
+                    if message.is_ping() {
+                        self.pings += 1;
+                    }
+                    if self.pings > PINGS_MAX {
+                        let close = Close::new(Close::POLICY, "pings, and their answers not taken");
+                        return Poll::Ready(over(close, true));
+                    }
                     match sort(message) {
                         Some(Ok(frame)) => return Poll::Ready(Incoming::Frame(frame)),
                         Some(Err(close)) => return Poll::Ready(over(close, false)),
@@ -111,6 +121,8 @@ impl Wire {
                 Poll::Ready(outcome) => outcome?,
                 Poll::Pending => return Ok(()),
             }
+            // Not much is queued in the socket.
+            self.pings = 0;
             let Some(message) = outgoing.pop() else { break };
             match socket.as_mut().start_send(message) {
                 // The peer's close frame came before this; what follows tells.
@@ -124,9 +136,12 @@ impl Wire {
         }
     }
 
-    /// Only moves queued frames into the socket. Whether that fails is told by who reads next.
+    /// Only moves queued frames and pings that are due into the socket. Whether that fails is told by who reads next, and so is that a ping
+    /// was not answered: the pong may lie behind what is not read yet.
     pub(super) fn poll_frames_out(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) {
-        let _ = self.poll_write(cx, outgoing);
+        if self.poll_write(cx, outgoing).is_ok() {
+            let _ = self.poll_beats(cx, outgoing);
+        }
     }
 
     /// Begins to end the stream: what waits, then the close frame if it is ours to send. [`finish`](Self::finish) does the rest.
@@ -150,18 +165,30 @@ impl Wire {
     }
 
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Incoming> {
+        self.poll_beats(cx, outgoing).map(|beats| match beats {
+            Ok(()) => {
+                let close = Close::new(Close::GOING_AWAY, "no answer to a ping");
+                over(close, true)
+            }
+            Err(error) => over(verdict(&error), false),
+        })
+    }
+
+    /// Sends the pings that are due; ready when one was not answered in time.
+    fn poll_beats(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut Outgoing,
+    ) -> Poll<Result<(), tokio_websockets::Error>> {
         loop {
             let now = self.system.clock().now();
             match self.heartbeat.beat(now) {
-                Beat::Dead => {
-                    let close = Close::new(Close::GOING_AWAY, "no answer to a ping");
-                    return Poll::Ready(over(close, true));
-                }
+                Beat::Dead => return Poll::Ready(Ok(())),
                 Beat::Ping => {
                     // A socket that is closing takes no ping and needs none.
                     let _ = Pin::new(&mut self.socket).start_send(Message::ping(""));
                     if let Err(error) = self.poll_write(cx, outgoing) {
-                        return Poll::Ready(over(verdict(&error), false));
+                        return Poll::Ready(Err(error));
                     }
                 }
                 Beat::Wait(due) => {

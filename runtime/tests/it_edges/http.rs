@@ -202,6 +202,27 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
+async fn the_longest_times_there_are_do_not_overflow() {
+    let options = Options {
+        header_timeout: Duration::MAX,
+        body_timeout: Duration::MAX,
+        idle_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
+        drain_timeout: Duration::MAX,
+        ..Options::default()
+    };
+    let site = site(routes(), options).await;
+    let mut raw = Raw::connect(site.address).await;
+    for _ in 0..2 {
+        let head = "POST /body HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n";
+        raw.send(head).await;
+        raw.send("hello").await;
+        let answer = raw.answer().await.unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (200, "5"));
+    }
+}
+
+#[tokio::test]
 async fn the_number_of_connections_is_bounded() {
     let site = site(
         routes(),

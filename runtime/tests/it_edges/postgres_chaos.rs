@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mesh_runtime::postgres::{self, Options, Pool, PoolError};
 use mesh_runtime::{Context, Job, Strategy, Supervisor, System};
+use tokio::sync::Notify;
 
 use crate::support::database::Database;
 use crate::support::proxy::{Proxy, Weather};
@@ -129,6 +130,41 @@ async fn a_half_open_connection_costs_only_whom_it_holds() {
     }
     // Given up with its transaction, the connection is discarded, and the next in line gets a new one.
     assert_eq!(system.timeout(PATIENCE, others).await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn statements_that_cannot_be_stopped_do_not_gather() {
+    const ROUNDS: usize = 12;
+    let Stage {
+        system,
+        pool,
+        proxy,
+        _database,
+    } = stage(connections(1)).await;
+    assert_eq!(one(&pool).await.unwrap(), 1);
+    let proxy = Arc::new(proxy);
+    let before = system.inspect().processes.len();
+    for _ in 0..ROUNDS {
+        let (told, weather) = (Arc::new(Notify::new()), proxy.clone());
+        let tell = told.clone();
+        let stuck = pool.transaction(|tx| {
+            Box::pin(async move {
+                tx.query_one("SELECT 1", &[]).await?;
+                weather.open(Weather::Silent);
+                tell.notify_one();
+                Ok::<_, PoolError>(tx.query_one("SELECT 1", &[]).await?.get::<_, i32>(0))
+            })
+        });
+        tokio::select! {
+            outcome = stuck => panic!("nothing comes through: {outcome:?}"),
+            () = told.notified() => {}
+        }
+    }
+    // A handle that is new asks the pool process, which has then read what was sent before.
+    Pool::named(&system, "database").state().await.unwrap();
+    let stopping = system.inspect().processes.len() - before;
+    assert!(stopping <= 4, "{stopping} at a time");
+    assert_eq!(one(&pool).await.unwrap(), 1, "the pool goes on");
 }
 
 #[tokio::test]

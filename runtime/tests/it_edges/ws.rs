@@ -15,6 +15,7 @@ use crate::support::raw::Raw;
 use crate::support::site::{PATIENCE, Site, eventually, site};
 
 mod busy;
+mod deaf;
 mod protocol;
 mod slow;
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_runtime::http;
 use mesh_runtime::ws::{self, Close, Connection, Frame, Next, Options, Socket};
+use mesh_runtime::{RoomPolicy, http};
 use tokio::sync::Notify;
 use warp::Filter;
 
-use super::{Seen, close_code, masked, raw};
+use super::{HANDSHAKE, Seen, close_code, masked, raw};
 use crate::support::raw::Raw;
-use crate::support::site::{Site, eventually, site};
+use crate::support::site::{PATIENCE, Site, eventually, site};
 
 /// Says `begun` and waits to be let go on when told `wait`, or from the start; echoes what else it is told.
 struct Busy(Seen, Arc<Notify>);
@@ -58,18 +58,40 @@ impl Socket for Busy {
 
 /// A client whose handler waits, and what lets it go on.
 async fn waiting(wait: Wait, options: Options) -> (Site, Seen, Arc<Notify>, Raw) {
-    let (seen, go_on) = (Seen::default(), Arc::new(Notify::new()));
-    let args = (seen.clone(), go_on.clone(), wait);
-    let route = warp::path!("ws")
-        .and(ws::upgrade())
-        .map(move |upgrade: ws::Upgrade| upgrade.accept::<Busy>(args.clone(), options.clone()));
-    let site = site(route, http::Options::default()).await;
+    let (site, seen, go_on) = busy(wait, options).await;
     let mut raw = raw(&site).await;
     if wait == Wait::WhenTold {
         raw.send(masked(0x81, b"wait")).await;
     }
     assert_eq!(raw.bytes(7).await, b"\x81\x05begun");
     (site, seen, go_on, raw)
+}
+
+/// The same, and the client has said `next`. That lies behind its handshake, so that it is read before the first ping is due.
+async fn waiting_with_a_message(options: Options) -> (Site, Seen, Arc<Notify>, Raw) {
+    let (site, seen, go_on) = busy(Wait::FromTheStart, options).await;
+    let mut raw = Raw::connect(site.address).await;
+    raw.send(
+        [
+            format!("{HANDSHAKE}\r\n").as_bytes(),
+            &masked(0x81, b"next"),
+        ]
+        .concat(),
+    )
+    .await;
+    assert_eq!(raw.answer().await.unwrap().status, 101);
+    assert_eq!(raw.bytes(7).await, b"\x81\x05begun");
+    (site, seen, go_on, raw)
+}
+
+async fn busy(wait: Wait, options: Options) -> (Site, Seen, Arc<Notify>) {
+    let (seen, go_on) = (Seen::default(), Arc::new(Notify::new()));
+    let args = (seen.clone(), go_on.clone(), wait);
+    let route = warp::path!("ws")
+        .and(ws::upgrade())
+        .map(move |upgrade: ws::Upgrade| upgrade.accept::<Busy>(args.clone(), options.clone()));
+    let site = site(route, http::Options::default()).await;
+    (site, seen, go_on)
 }
 
 #[tokio::test]
@@ -120,4 +142,42 @@ async fn a_silent_peer_is_given_up_while_a_callback_waits() {
         seen.closed().len() == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn pings_go_out_though_a_message_waits() {
+    let options = Options {
+        ping_interval: Duration::from_millis(20),
+        pong_timeout: PATIENCE,
+        ..Options::default()
+    };
+    let (_site, _, go_on, mut raw) = waiting_with_a_message(options).await;
+    assert_eq!(raw.bytes(2).await, [0x89, 0], "a ping");
+    go_on.notify_one();
+    assert_eq!(raw.bytes(6).await, b"\x81\x04next");
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_noticed_though_a_message_waits() {
+    let options = Options {
+        queue_max: 4,
+        slow_peer: RoomPolicy::Disconnect,
+        close_timeout: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let (site, seen, go_on, _raw) = waiting_with_a_message(options).await;
+    let payload = bytes::Bytes::from("x".repeat(1024 * 1024));
+    let rooms = site.system.rooms();
+    // Nobody takes what the room says once it is known that the peer will not hear it, and the room loses patience too.
+    eventually(&site.system, "it has left the room", async || {
+        rooms.broadcast("lobby", payload.clone());
+        rooms.members("lobby").is_empty()
+    })
+    .await;
+    go_on.notify_one();
+    eventually(&site.system, "it is closed", async || {
+        !seen.closed().is_empty()
+    })
+    .await;
+    assert_eq!(seen.closed()[0].0, Close::TRY_AGAIN_LATER);
 }
