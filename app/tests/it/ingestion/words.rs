@@ -140,12 +140,12 @@ async fn a_database_that_does_not_answer_costs_one_wait_and_no_room() {
         ..DoorLimits::default()
     };
     let door = door_with(limits, |_| {}).await;
-    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut asks) = tokio::sync::mpsc::channel(8);
     let _ = door
         .admission
         .clone()
         .keeping(UserReports::new(move |_, _, _| {
-            asked.send(()).unwrap();
+            asked.try_send(()).unwrap();
             futures_util::future::pending().boxed()
         }));
     let routes = routes(door.admission.clone());
