@@ -13,6 +13,8 @@ pub(crate) struct Pending<M> {
     places: Vec<Place<M>>,
     free: u32,
     len: u32,
+    /// Taken since somebody looked at what the end of `places` is good for.
+    taken: u32,
 }
 
 enum Place<M> {
@@ -28,6 +30,7 @@ impl<M> Default for Pending<M> {
             places: Vec::new(),
             free: NIL,
             len: 0,
+            taken: 0,
         }
     }
 }
@@ -65,10 +68,35 @@ impl<M> Pending<M> {
         };
         self.free = at;
         self.len -= 1;
-        if self.len == 0 && self.places.len() > SPARE_MAX {
-            *self = Pending::default();
+        self.taken = self.taken.saturating_add(1);
+        // Once for as many as there are places, so that looking costs each of them one.
+        if self.places.len() > SPARE_MAX
+            && (self.len == 0 || self.taken as usize >= self.places.len())
+        {
+            self.trim();
         }
         Some(message)
+    }
+
+    /// Gives back the places behind the last that is used. What is free before it is used from the front, so that the end comes free.
+    #[cold]
+    fn trim(&mut self) {
+        let used = |place: &Place<M>| matches!(place, Place::Held(..));
+        let end = self
+            .places
+            .iter()
+            .rposition(used)
+            .map_or(0, |last| last + 1);
+        self.places.truncate(end);
+        self.places.shrink_to(end);
+        self.free = NIL;
+        self.taken = 0;
+        for (at, place) in self.places.iter_mut().enumerate().rev() {
+            if let Place::Free(next) = place {
+                *next = self.free;
+                self.free = at as u32;
+            }
+        }
     }
 
     /// Whether a timer's place is kept.
@@ -154,11 +182,34 @@ mod tests {
             assert_eq!(pending.take(at, timer), Some(Some(timer * 2)));
         }
         assert_eq!(pending.take(at, last), Some(Some(last * 2)));
-        assert_eq!(
-            pending.places.capacity(),
-            0,
+        assert!(
+            pending.places.capacity() <= SPARE_MAX,
             "what a flood has left is given back"
         );
+    }
+
+    #[test]
+    fn what_a_flood_has_left_goes_though_one_is_always_held() {
+        let mut pending = Pending::default();
+        let hold =
+            |pending: &mut Pending<u64>, timer| pending.hold(Some(timer), |at| (timer, at)).1;
+        let always = hold(&mut pending, 0);
+        let flood: Vec<_> = (1..1_000)
+            .map(|timer| (timer, hold(&mut pending, timer)))
+            .collect();
+        for (timer, at) in flood {
+            assert_eq!(pending.take(at, timer), Some(Some(timer)));
+        }
+        // From here on two at a time.
+        for timer in 1_000..3_000 {
+            let ats = [timer, timer + 5_000].map(|timer| (timer, hold(&mut pending, timer)));
+            for (timer, at) in ats {
+                assert_eq!(pending.take(at, timer), Some(Some(timer)));
+            }
+        }
+        assert!(pending.places.capacity() <= SPARE_MAX, "it is given back");
+        assert_eq!(pending.take(always, 0), Some(Some(0)));
+        assert!(pending.is_empty());
     }
 
     #[test]
