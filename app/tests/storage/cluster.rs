@@ -165,7 +165,9 @@ async fn a_start_right_after_a_kill_finds_everything() {
     let second = start(dir.path()).await;
     assert_eq!(kept(&second).await, 7);
     first.wait().unwrap();
-    assert_eq!(second.stop(&System::new()).await.unwrap(), Stopped::Down);
+    // What the first had just begun may hold its share a moment longer; then the watcher stops the server.
+    second.stop(&System::new()).await.unwrap();
+    eventually("the server is stopped", || !is_running(dir.path())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
