@@ -246,7 +246,12 @@ fn polled<F: Future>(
     future: Pin<&mut F>,
     task: &mut std::task::Context<'_>,
 ) -> Result<Poll<F::Output>, ExitReason> {
-    catch_unwind(AssertUnwindSafe(|| future.poll(task))).map_err(described)
+    attempt(|| future.poll(task))
+}
+
+/// Runs a part of a process and makes a panic in it a value.
+pub(crate) fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(described)
 }
 
 /// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on. Its place is the caller's, so that it
