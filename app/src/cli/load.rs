@@ -296,7 +296,11 @@ async fn missing(
         let drained_after = system.clock().now().saturating_sub(start);
         let is_over = drained_after > DRAIN;
         let newest = open.first().into_iter().copied().collect();
-        if is_over || not_stored(&session.client, project, newest).await?.is_empty() {
+        if is_over
+            || not_stored(&session.client, project, newest)
+                .await?
+                .is_empty()
+        {
             open = not_stored(&session.client, project, open).await?;
             if is_over || open.is_empty() {
                 session.close(system).await?;
