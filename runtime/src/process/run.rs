@@ -252,7 +252,12 @@ fn polled<F: Future>(
     future: Pin<&mut F>,
     task: &mut std::task::Context<'_>,
 ) -> Result<Poll<F::Output>, ExitReason> {
-    catch_unwind(AssertUnwindSafe(|| future.poll(task))).map_err(described)
+    attempt(|| future.poll(task))
+}
+
+/// Runs a part of a process and makes a panic in it a value.
+pub(crate) fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(described)
 }
 
 /// The same in a frame of its own: to unwind through a frame is to read the list of its calls up to the one that panicked, twice, and the list
