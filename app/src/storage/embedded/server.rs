@@ -54,8 +54,8 @@ pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
     let found = binaries::find(options)?;
     let cluster = cluster_version(&layout.data)?;
     let binaries = binaries::choose(&found, cluster.as_deref(), &layout.data)?;
-    if cluster.is_none() {
-        initialise::run(&layout, &binaries)?;
+    if cluster.is_none() && !initialise::run(&layout, &binaries)? {
+        return Ok(Attempt::Busy("a start that was cut is still ending"));
     }
     let adopted = match look(&layout)? {
         Found::Busy(what) => return Ok(Attempt::Busy(what)),
