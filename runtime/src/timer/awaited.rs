@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::sync::Mutex;
+use crate::sync::Short;
 use crate::telemetry::Counters;
 
 use super::{Fire, Payload, TimerRef, Timers};
@@ -58,7 +58,7 @@ impl List {
 /// A list in a cache line pair of its own.
 #[derive(Default)]
 #[repr(align(128))]
-struct Padded(Mutex<List>);
+struct Padded(Short<List>);
 
 #[derive(Default)]
 pub(super) struct Lists([Padded; LISTS]);
