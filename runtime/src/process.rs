@@ -27,6 +27,7 @@ pub(crate) mod kernel;
 pub(crate) mod links;
 pub(crate) mod monitors;
 pub(crate) mod run;
+pub(crate) mod storms;
 pub(crate) mod table;
 pub(crate) mod ties;
 

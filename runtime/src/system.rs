@@ -423,7 +423,9 @@ impl System {
     /// # Errors
     /// `ShutdownTimeout` when something had to be killed, or held its worker and could not be.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownTimeout> {
-        stop::shutdown(&self.kernel, deadline).await
+        let stopped = stop::shutdown(&self.kernel, deadline).await;
+        self.kernel.panics().settle();
+        stopped
     }
 }
 

@@ -169,6 +169,11 @@ impl Timers {
         (TimerRef(key), first)
     }
 
+    /// Sets a timer that nobody cancels.
+    pub(crate) fn once(&self, deadline: Duration, fire: Box<dyn Fire>) {
+        self.insert(deadline, Payload::Once(fire));
+    }
+
     /// Sets a timer for a message that waits at a place of its mailbox; see [`Timers::set`].
     pub(crate) fn deliver(
         &self,

@@ -132,13 +132,7 @@ impl Router {
     async fn try_open(&self) -> Result<(Uuid, SpoolPosition), String> {
         let status = self.spool.status().await.map_err(|e| e.to_string())?;
         let position = self.args.store.open(status.spool_id).await?;
-        if position.released > status.end {
-            tracing::error!(
-                spool.end = status.end,
-                spool.released = position.released,
-                "the spool remembers less than the database: its directory was restored from an older copy"
-            );
-        }
+        // Where the spool remembers less than the database, it says so and gives what it took since new numbers.
         self.spool
             .released(position.released)
             .await
@@ -260,7 +254,7 @@ impl Router {
                 project_id: Uuid::nil().into(),
                 at,
                 outcome: Outcome::Lost,
-                reason: String::new(),
+                reason: "damage".to_owned(),
                 quantity: read.lost,
             });
         }

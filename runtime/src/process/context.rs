@@ -13,7 +13,7 @@ use crate::reference::Ref;
 use crate::reply_to;
 use crate::scheduler::budget;
 use crate::signal::Signal;
-use crate::timer::driver::yield_now;
+use crate::timer::driver::yield_by;
 use crate::timer::{self, TimerRef};
 
 use super::home::Home;
@@ -148,10 +148,10 @@ impl<M: Send + 'static> Context<M> {
     /// Charges work to this process's budget and yields when it is spent. A long handler calls this in its loop: it keeps others
     /// running, and it is where a kill takes effect.
     pub fn consume_budget(&self, reductions: u32) -> impl Future<Output = ()> + Send + use<M> {
-        let process = self.process.clone();
+        let (home, process) = (self.home.clone(), self.process.clone());
         async move {
             if budget::charge(reductions) || process.is_interrupted() {
-                yield_now().await;
+                yield_by(|task| home.kernel().scheduler().defer(task)).await;
             }
         }
     }
@@ -277,7 +277,7 @@ impl<M: Send + 'static> Context<M> {
         reply_to::settle_living();
         self.process.asked_for_message();
         if budget::is_spent() || self.process.is_interrupted() {
-            context.waker().wake_by_ref();
+            self.home.kernel().scheduler().defer(context.waker());
             return Poll::Pending;
         }
         Poll::Ready(())

@@ -20,6 +20,7 @@ use crate::signal::Signal;
 use crate::telemetry::{Counters, count};
 use crate::timer::{Timers, driver};
 
+use super::storms::Panics;
 use super::table::Table;
 use super::{Ties, Watcher, current, exit_signal, monitors};
 
@@ -39,6 +40,7 @@ pub(crate) struct Kernel {
     table: Table,
     counters: Arc<Counters>,
     blocking: Blocking,
+    panics: Panics,
     /// Whether the time each process is on a worker is measured.
     measures_busy: AtomicBool,
     parts: Vec<Box<dyn Part>>,
@@ -61,6 +63,7 @@ impl Kernel {
             Arc::downgrade(&timers),
             scheduler.clone(),
         )));
+        let root = Pid::next();
         Arc::new(Kernel {
             name: name.into(),
             clock,
@@ -70,9 +73,10 @@ impl Kernel {
             table: Table::new(),
             counters,
             blocking: Blocking::new(BLOCKING_THREADS_MAX),
+            panics: Panics::new(root),
             measures_busy: AtomicBool::new(false),
             parts,
-            root: Pid::next(),
+            root,
         })
     }
 
@@ -110,6 +114,10 @@ impl Kernel {
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    pub(crate) fn panics(&self) -> &Panics {
+        &self.panics
     }
 
     pub(crate) fn blocking(&self) -> &Blocking {

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::scheduler::Scheduler;
@@ -26,7 +26,7 @@ pub(crate) async fn drive(timers: Weak<Timers>, scheduler: Arc<dyn Scheduler>) {
         let notified = pin!(earlier.notified());
         match pause {
             None => notified.await,
-            Some(Duration::ZERO) => yield_now().await,
+            Some(Duration::ZERO) => yield_by(Waker::wake_by_ref).await,
             Some(pause) => {
                 let mut notified = notified;
                 let mut sleep = scheduler.sleep(pause);
@@ -42,16 +42,15 @@ pub(crate) async fn drive(timers: Weak<Timers>, scheduler: Arc<dyn Scheduler>) {
     }
 }
 
-/// Lets the other tasks of the executor run once.
-pub(crate) async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if yielded {
-            return Poll::Ready(());
+/// Lets other tasks of the executor run, and goes on when `wake` has had this one woken.
+pub(crate) async fn yield_by(wake: impl FnOnce(&Waker)) {
+    let mut wake = Some(wake);
+    std::future::poll_fn(|context| match wake.take() {
+        None => Poll::Ready(()),
+        Some(wake) => {
+            wake(context.waker());
+            Poll::Pending
         }
-        yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
     })
     .await;
 }

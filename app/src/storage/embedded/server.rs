@@ -136,8 +136,10 @@ pub(super) fn begin(options: &Options) -> Result<Begun, EmbeddedError> {
     }
     let cluster = cluster_version(&layout.data)?;
     let binaries = binaries::find(options, cluster.as_deref(), &layout.data)?;
-    if cluster.is_none() {
-        initialise::run(&layout, &binaries)?;
+    if cluster.is_none() && !initialise::run(&layout, &binaries)? {
+        return Ok(Begun::Settled(Attempt::Busy(
+            "a start that was cut is still ending",
+        )));
     }
     match look(&layout)? {
         Found::Busy(what) => Ok(Begun::Settled(Attempt::Busy(what))),
