@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::limits::{QUEUE_SPARE_MAX, ROOM_FRAMES_MAX};
-use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU32, Short, ShortGuard};
 
 pub(crate) mod capacity;
 pub(crate) mod lanes;
@@ -25,7 +25,7 @@ pub(crate) use pending::Pending;
 
 /// The receiving end's shared half: what senders see.
 pub(crate) struct Mailbox<M> {
-    state: Mutex<State<M>>,
+    state: Short<State<M>>,
     /// Messages the receiver has taken in its batch and not yet handed out.
     batch_len: AtomicU32,
     /// Frames that wait; lets the receiver skip the lock when there are none.
@@ -117,7 +117,7 @@ pub(crate) enum FramePush {
 impl<M> Mailbox<M> {
     pub(crate) fn new(capacity: Capacity) -> Mailbox<M> {
         Mailbox {
-            state: Mutex::new(State {
+            state: Short::new(State {
                 inbound: VecDeque::new(),
                 frames: FrameLane::new(),
                 receiver: None,
@@ -316,7 +316,7 @@ impl<M> Mailbox<M> {
     /// Nothing is there: keeps the waker, and gives back what a flood has left.
     fn wait(
         &self,
-        mut state: MutexGuard<'_, State<M>>,
+        mut state: ShortGuard<'_, State<M>>,
         batch: &mut Batch<M>,
         context: &Context<'_>,
         own: Own,

@@ -175,7 +175,7 @@ impl<'a> Watchdog<'a> {
 
     /// Ready when a deadline has passed. Must be polled after the connection, in the same task: it is the connection's own work
     /// that moves the deadline.
-    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
+    pub(super) fn poll_overdue(&mut self, cx: &Context<'_>) -> Poll<Overdue> {
         loop {
             let Some((due, overdue)) = self.activity.phase().deadline(self.options) else {
                 return Poll::Pending;

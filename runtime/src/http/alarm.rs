@@ -52,7 +52,7 @@ impl Alarm {
         }
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
         let waits = |bell: &Arc<Bell>| {
             bell.task.will_wake(cx.waker()) && !bell.rung.load(Ordering::Acquire)
         };
@@ -99,14 +99,14 @@ mod tests {
         let mut bells = Vec::new();
         for woken in [&first, &last, &last] {
             let waker = Waker::from(woken.clone());
-            assert!(alarm.poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(alarm.poll(&Context::from_waker(&waker)).is_pending());
             bells.extend(alarm.bell.clone());
         }
         assert!(Arc::ptr_eq(&bells[1], &bells[2]), "the timer was not asked");
         bells[2].wake_by_ref();
         assert_eq!((first.times(), last.times()), (0, 1));
         let waker = Waker::from(last);
-        assert!(alarm.poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(alarm.poll(&Context::from_waker(&waker)).is_pending());
         bells.extend(alarm.bell.clone());
         assert!(!Arc::ptr_eq(&bells[2], &bells[3]), "it was");
     }

@@ -94,7 +94,11 @@ impl Life {
             // Mostly a connection lies ready: then nobody waits, and there is no deadline to keep.
             Turn::Now(loan) if loan.connection().is_some() => (loan, false),
             Turn::Never => return Err(PoolError::Closed),
-            turn => (self.in_time(deadline, self.lend(turn)).await?, true),
+            turn => {
+                // In a box, so that what waits for a connection one day is no larger for it.
+                let lend = Box::pin(self.lend(turn));
+                (self.in_time(deadline, lend).await?, true)
+            }
         };
         self.health.worked();
         Ok((Client::new(loan), waited))

@@ -238,8 +238,10 @@ impl<M: Send + 'static> Death<M> {
     fn tell_panic(&self, reason: &ExitReason) {
         let kernel = self.home.kernel();
         count(&kernel.counters().panicked);
-        let (pid, now) = (self.process.pid, kernel.clock().now());
-        if kernel.panics().admits(kernel.timers(), now, pid, reason) {
+        let pid = self.process.pid;
+        // A clock that panics is told of at once.
+        let admits = |now| kernel.panics().admits(kernel.timers(), now, pid, reason);
+        if contain(pid, || kernel.clock().now()).map_or(true, admits) {
             log_panic(pid, &info::label_of(&self.process), reason);
         }
     }
@@ -253,11 +255,6 @@ fn polled<F: Future>(
     attempt(|| future.poll(task))
 }
 
-/// Runs a part of a process and makes a panic in it a value.
-pub(crate) fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(described)
-}
-
 /// The same in a frame of its own: to unwind through a frame is to read the list of its calls up to the one that panicked, twice, and the list
 /// of a whole life is long.
 #[inline(never)]
@@ -266,6 +263,11 @@ fn polled_apart<F: Future>(
     task: &mut std::task::Context<'_>,
 ) -> Result<Poll<F::Output>, ExitReason> {
     polled(future, task)
+}
+
+/// Runs a part of a process and makes a panic in it a value.
+pub(crate) fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(described)
 }
 
 /// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on. Its place is the caller's, so that it

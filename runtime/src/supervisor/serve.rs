@@ -286,15 +286,14 @@ impl Server {
 
     /// How long the child's back-off wants to wait.
     fn pause(&mut self, place: Place, now: Duration) -> Duration {
-        let chance = self.kernel.entropy().next_u64();
         let Some(child) = self.children.get_mut(place) else {
             return Duration::ZERO;
         };
+        let Some(back_off) = &mut child.back_off else {
+            return Duration::ZERO;
+        };
         let lived = now.saturating_sub(child.started);
-        child
-            .back_off
-            .as_mut()
-            .map_or(Duration::ZERO, |back_off| back_off.pause(lived, chance))
+        back_off.pause(lived, self.kernel.entropy().next_u64())
     }
 
     /// Starts those that do not run, in order; one that does not start is tried again, and the rest after it.

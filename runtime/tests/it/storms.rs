@@ -17,7 +17,7 @@ struct Hand(AtomicU64);
 
 impl Hand {
     fn forward(&self, time: Duration) {
-        let millis = u64::try_from(time.as_millis()).unwrap();
+        let millis = u64::try_from(time.as_millis()).expect("a test is short");
         self.0.fetch_add(millis, Ordering::Relaxed);
     }
 }
