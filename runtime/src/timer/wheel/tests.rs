@@ -38,7 +38,7 @@ struct Pending {
 
 /// Some end a batch.
 fn is_last(id: &usize) -> bool {
-    id % 5 == 0
+    id.is_multiple_of(5)
 }
 
 /// Fires everything due at `now` in batches, as the driver does.
