@@ -126,6 +126,18 @@ impl Hints {
         hints
     }
 
+    /// The same, of a text in a body that is known.
+    fn among(mut self, of_body: Searches) -> Hints {
+        self.has_at &= of_body.has_at;
+        self.has_bearer &= of_body.has_bearer;
+        self
+    }
+
+    /// Whether no search could find anything.
+    fn are_none(&self) -> bool {
+        self.digits < *CARD_DIGITS.start() && !self.has_bearer && !self.has_sign
+    }
+
     /// Adds at most 255 bytes.
     fn add(&mut self, bytes: &[u8]) {
         let (mut digits, mut signs, mut ats, mut bearers) = (0_u8, 0_u8, 0_u8, 0_u8);
@@ -171,15 +183,45 @@ pub fn scrub_text(text: &str) -> Option<String> {
     (out != text).then_some(out)
 }
 
-/// Whether a text holds nothing that [`scrub_text`] would replace.
+/// Which searches could find anything in any text of a body: two looks at all of it save many at each.
+#[derive(Clone, Copy, Debug)]
+pub struct Searches {
+    has_at: bool,
+    has_bearer: bool,
+}
+
+impl Searches {
+    /// Of a body of JSON whose texts are looked at as they stand there, or with nothing but escapes of one letter.
+    #[must_use]
+    pub fn of(body: &str) -> Searches {
+        let body = body.as_bytes();
+        Searches {
+            has_at: memchr::memchr(b'@', body).is_some(),
+            has_bearer: memchr::memmem::find(body, b"earer ").is_some(),
+        }
+    }
+}
+
+/// Whether a text of a body holds nothing that [`scrub_text`] would replace.
 #[must_use]
-pub fn is_clean(text: &str) -> bool {
-    secrets(text).is_empty()
+pub fn is_clean(text: &str, of_body: Searches) -> bool {
+    let hints = Hints::of(text).among(of_body);
+    hints.are_none() || find_all(text, hints).is_empty()
+}
+
+/// Whether a text of a body that holds escapes of one letter needs no search for what [`scrub_text`] would replace: no escape stands for
+/// anything that a search begins with.
+#[must_use]
+pub fn is_surely_clean(escaped: &str, of_body: Searches) -> bool {
+    Hints::of(escaped).among(of_body).are_none()
 }
 
 /// Where the secrets of a text are, in no order.
 fn secrets(text: &str) -> Vec<Span> {
-    let hints = Hints::of(text);
+    find_all(text, Hints::of(text))
+}
+
+fn find_all(text: &str, hints: Hints) -> Vec<Span> {
     let mut spans = Vec::new();
     if hints.digits >= *CARD_DIGITS.start() {
         find_cards(text.as_bytes(), &mut spans);
@@ -291,11 +333,7 @@ fn find_assignments(text: &str, spans: &mut Vec<Span>) {
     let bytes = text.as_bytes();
     // What lies within a secret goes with it; looking there too would take the square of the text's length.
     let mut searched = 0;
-    for (at, sign) in bytes
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| matches!(byte, b'=' | b':'))
-    {
+    for at in memchr::memchr2_iter(b'=', b':', bytes) {
         if at < searched {
             continue;
         }
@@ -305,7 +343,7 @@ fn find_assignments(text: &str, spans: &mut Vec<Span>) {
             .next_back()
             .filter(|c| matches!(c, '"' | '\''));
         let name_end = if quote.is_some() { at - 1 } else { at };
-        if *sign == b':' && quote.is_none() {
+        if bytes[at] == b':' && quote.is_none() {
             continue;
         }
         let name_len = bytes[..name_end]
@@ -320,7 +358,7 @@ fn find_assignments(text: &str, spans: &mut Vec<Span>) {
             .iter()
             .take_while(|byte| **byte == b' ')
             .count();
-        if *sign == b'=' && gap > 0 {
+        if bytes[at] == b'=' && gap > 0 {
             continue;
         }
         let start = at + 1 + gap;

@@ -166,7 +166,7 @@ pub(super) fn trim(value: &mut Value<'_>, bounds: Bounds) -> Note {
             }
             trim_object(map, bounds)
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Clean(_) => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Clean(_) | Value::Frame(_) => None,
     }
 }
 
@@ -202,7 +202,7 @@ fn is_secret(key: &str, entry: &Value<'_>) -> bool {
         Value::Null | Value::Bool(_) => false,
         Value::Number(_) => !key.to_ascii_lowercase().contains("token"),
         Value::String(text) => !text.is_empty() && text != scrub::FILTERED,
-        Value::Array(_) | Value::Object(_) | Value::Clean(_) => true,
+        Value::Array(_) | Value::Object(_) | Value::Clean(_) | Value::Frame(_) => true,
     };
     could_be && scrub::is_secret_key(key)
 }

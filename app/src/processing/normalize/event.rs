@@ -94,8 +94,13 @@ pub(super) fn normalize<'a>(mut given: Map<'a>, context: &EventContext) -> (Even
         take(&mut given, "contexts").and_then(|contexts| contexts_of(contexts, &mut notes)),
     );
     for key in FREE {
-        let Some(Value::Object(mut map)) = take(&mut given, key) else {
-            continue;
+        let mut map = match take(&mut given, key) {
+            Some(Value::Object(map)) => map,
+            Some(clean @ Value::Clean(_)) => {
+                out.push(key, clean);
+                continue;
+            }
+            _ => continue,
         };
         if key == "sdk" {
             map = sdk(map);
@@ -191,8 +196,10 @@ fn stacks<'a>(given: &mut Map<'a>, out: &mut Map<'a>, notes: &mut Notes) {
 }
 
 fn contexts_of<'a>(value: Value<'a>, notes: &mut Notes) -> Option<Value<'a>> {
-    let Value::Object(mut contexts) = value else {
-        return None;
+    let mut contexts = match value {
+        Value::Object(contexts) => contexts,
+        Value::Clean(_) => return Some(value),
+        _ => return None,
     };
     contexts.retain(|_, context| context.is_object());
     let below = bounds::trim_object(&mut contexts, bounds::DATA);
@@ -211,7 +218,7 @@ fn sdk(mut given: Map<'_>) -> Map<'_> {
         }
     }
     for key in ["integrations", "packages", "features"] {
-        if let Some(list) = take(&mut given, key).filter(Value::is_array) {
+        if let Some(list) = take(&mut given, key).filter(is_list) {
             out.push(key, list);
         }
     }
@@ -219,4 +226,8 @@ fn sdk(mut given: Map<'_>) -> Map<'_> {
         out.push("settings", settings);
     }
     out
+}
+
+fn is_list(value: &Value<'_>) -> bool {
+    matches!(value, Value::Array(_) | Value::Clean(_))
 }

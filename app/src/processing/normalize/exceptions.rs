@@ -148,8 +148,13 @@ pub(super) fn stacktrace<'a>(
     let cut = bounds::trim_middle(&mut frames, frames_max);
     let mut kept = Vec::with_capacity(frames.len());
     for given in frames {
-        let Value::Object(mut given) = given else {
-            continue;
+        let mut given = match given {
+            Value::Object(given) => given,
+            Value::Frame(_) => {
+                kept.push(given);
+                continue;
+            }
+            _ => continue,
         };
         let frame_note = frame(&mut given);
         if !given.is_empty() {

@@ -107,6 +107,7 @@ fn write_part(map: &Map<'_>, part: &Part, out: &mut Vec<u8>) {
 fn write_value(value: &Value<'_>, part: &Part, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => write_part(map, part, out),
+        Value::Frame(frame) => out.extend_from_slice(frame.facts.as_bytes()),
         Value::Array(list) => {
             out.push(b'[');
             for (at, entry) in list.iter().enumerate() {

@@ -49,6 +49,9 @@ pub(super) fn to_sentry<'a>(
         Some(Value::String(printed)) => {
             stack = printed_stack(&printed);
             out.insert_missing("extra", Map::new());
+            if let Some(extra) = out.get_mut("extra") {
+                extra.open();
+            }
             if let Some(Value::Object(extra)) = out.get_mut("extra") {
                 extra.insert_missing("stacktrace", printed);
             }

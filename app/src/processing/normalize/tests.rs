@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::sample::select;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -373,7 +374,66 @@ fn any_event() -> impl Strategy<Value = Value> {
         .prop_map(|map| Value::Object(map.into_iter().collect()))
 }
 
+/// A frame of which mostly nothing needs a change, and sometimes something.
+fn any_frame() -> impl Strategy<Value = Value> {
+    const LINE: &str = "  total = carts[\"é\"]\t# \\n";
+    let usual = json!({
+        "function": "f", "module": "shop.cart", "filename": "cart.py", "abs_path": "/srv/cart.py", "package": "shop", "symbol": "s",
+        "lineno": 7, "colno": 0, "context_line": LINE, "pre_context": [LINE, ""], "post_context": [LINE], "in_app": true,
+        "instruction_addr": "0x1f", "vars": { "a": [1, LINE, { "b": null, "c": "<C 'x: y' at 0x1>" }], "d": {} },
+    });
+    let usual: Vec<(String, Value)> = usual.as_object().unwrap().clone().into_iter().collect();
+    let odd = json!([
+        " f ", "", "\n", "a\"b", "\u{1}", "password=hunter2", "4242424242424242", "x".repeat(1500), -1, 1.5, 12_345_678_901_u64, "7",
+        true, null, [], {}, ["a", 1], ["a", null], [["a"]], { "password": "hunter2" }, { "token": null }, { "a": "x\n'token': 'hunter2'" },
+        { "a": ["Authorization: Bearer abcdefghijklmnop1234"] }, { "a": "http://u:hunter2@h/" }, { "a": { "b": { "c": { "d": { "e": {} } } } } },
+    ]);
+    let odd: Vec<Value> = odd.as_array().unwrap().clone();
+    let attribute =
+        (select(usual), 0..10_usize, select(odd)).prop_map(|((key, usual), n, odd)| match n {
+            0 => (key, odd),
+            1 => ("other".to_owned(), odd),
+            _ => (key, usual),
+        });
+    let attributes = proptest::collection::vec(attribute, 0..7);
+    attributes.prop_map(|attributes| Value::Object(attributes.into_iter().collect()))
+}
+
+/// What becomes of an event of which nothing is let through as it stands.
+fn taken_apart(json: &str) -> RawEvent {
+    let Some(super::Value::Object(event)) = super::parser::parse(json) else {
+        panic!("an event is an object: {json}")
+    };
+    super::finish(event, &context()).unwrap()
+}
+
+/// Of an attribute that comes twice the last counts, and grouping reads none twice.
+#[test]
+fn a_frame_that_says_something_twice_says_the_last() {
+    let json = r#"{"stacktrace":[{"function":"f","lineno":1,"function":"g"}]}"#;
+    let raw = sentry_event(json.as_bytes(), &context()).unwrap();
+    let frames = json!([{ "lineno": 1, "function": "g" }]);
+    assert_eq!(payload(&raw)["stacktrace"]["frames"], frames);
+    let facts: NormalEvent = serde_json::from_slice(&raw.facts).unwrap();
+    let frame = &facts.stacktrace.unwrap().frames[0];
+    assert_eq!(frame.function.as_deref(), Some("g"));
+}
+
 proptest! {
+    /// What needs no change and is let through as it stands is what it would be if it were taken apart, and so are its facts.
+    #[test]
+    fn what_is_let_through_is_as_if_it_were_taken_apart(event in any_event(), frames in proptest::collection::vec(any_frame(), 0..4), extra in any_frame()) {
+        let mut event = event;
+        event["exception"] = json!([{ "type": "E", "stacktrace": { "frames": frames } }]);
+        event["extra"] = extra.clone();
+        event["contexts"] = json!({ "app": extra });
+        let json = event.to_string();
+        let (through, apart) = (sentry_event(json.as_bytes(), &context()).unwrap(), taken_apart(&json));
+        prop_assert_eq!(payload(&through), payload(&apart));
+        let facts = |raw: &RawEvent| serde_json::from_slice::<Value>(&raw.facts).unwrap();
+        prop_assert_eq!(facts(&through), facts(&apart));
+    }
+
     /// Whatever the JSON: no panic, no NUL, the typed event reads it, and normalising the result changes nothing but order.
     #[test]
     fn any_event_normalises_to_what_grouping_reads(event in any_event()) {

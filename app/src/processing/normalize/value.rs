@@ -23,8 +23,20 @@ pub(super) enum Value<'a> {
     Array(Vec<Value<'a>>),
     Object(Map<'a>),
     /// The JSON of a list or an object that was found to need no change where it stands, and is not looked into any more. The parser
-    /// makes it of the variables and source lines of frames only.
+    /// makes it of variables and source lines of frames, of attributes of free shape, which are objects with something in them, and of
+    /// lists of the SDK.
     Clean(Text<'a>),
+    /// A frame that was found to need no change.
+    Frame(Box<Frame<'a>>),
+}
+
+/// A frame that goes out as it came in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Frame<'a> {
+    /// Its JSON.
+    pub(super) json: Text<'a>,
+    /// The JSON of what grouping reads of it.
+    pub(super) facts: String,
 }
 
 /// A JSON object in the order it was written, its keys unique: of several with one key the last counts.
@@ -34,7 +46,7 @@ pub(super) struct Map<'a> {
 }
 
 /// Objects with more keys than this look for a second copy of a key in a table and not one by one.
-const SMALL_LEN_MAX: usize = 16;
+const SMALL_LEN_MAX: usize = 32;
 
 impl<'a> Map<'a> {
     pub(super) const fn new() -> Map<'a> {
@@ -224,6 +236,17 @@ impl<'a> Value<'a> {
                     .collect(),
             }),
             Value::Clean(json) => Value::Clean(owned(json)),
+            Value::Frame(frame) => Value::Frame(Box::new(Frame {
+                json: owned(frame.json),
+                facts: frame.facts,
+            })),
+        }
+    }
+
+    /// Makes what was found clean a tree again.
+    pub(super) fn open(&mut self) {
+        if matches!(self, Value::Clean(_)) {
+            *self = serde_json::Value::from(std::mem::take(self)).into();
         }
     }
 
@@ -270,6 +293,7 @@ impl From<Value<'_>> for serde_json::Value {
                 .map(|(key, value)| (key.into_owned(), serde_json::Value::from(value)))
                 .collect(),
             Value::Clean(json) => serde_json::from_str(&json).expect("the parser read it as JSON"),
+            Value::Frame(frame) => Value::Clean(frame.json).into(),
         }
     }
 }
@@ -348,6 +372,7 @@ impl Value<'_> {
             }
             Value::Object(map) => map.write(out),
             Value::Clean(json) => out.extend_from_slice(json.as_bytes()),
+            Value::Frame(frame) => out.extend_from_slice(frame.json.as_bytes()),
         }
     }
 }
