@@ -21,13 +21,13 @@ const TURNS: u32 = 2;
 /// How long Bugsink may digest what it has accepted; what it has not by then counts as not stored.
 const DRAIN: Duration = Duration::from_secs(120);
 
-/// What the generated configuration is told on top: plain HTTP, this address, no quotas.
+/// What the generated configuration is told on top: plain HTTP, this address, quotas that are never reached.
 const SETTINGS: &str = r#"
 BUGSINK["BASE_URL"] = "http://ADDRESS"
 ALLOWED_HOSTS = ["*"]
 SECURE_PROXY_SSL_HEADER = None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = False
-BUGSINK.update({f"MAX_EVENTS{whose}_PER_{span}": None for whose in ("", "_PER_PROJECT") for span in ("5_MINUTES", "HOUR", "MONTH")})
+BUGSINK.update({f"MAX_EVENTS{whose}_PER_{span}": 10**9 for whose in ("", "_PER_PROJECT") for span in ("5_MINUTES", "HOUR", "MONTH")})
 "#;
 
 /// Makes a project and prints its DSN.
