@@ -263,7 +263,10 @@ impl Stage {
         let gained = self.acknowledged() - before;
         if gained != sent {
             let answers = load::lock(&self.ledger).answers.clone();
-            return Err(format!("{gained} of {sent} events were acknowledged: {answers:?}").into());
+            let log = self.mesher.log_end();
+            return Err(
+                format!("{gained} of {sent} events were acknowledged: {answers:?}\n{log}").into(),
+            );
         }
         Ok(())
     }

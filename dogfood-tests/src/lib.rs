@@ -27,6 +27,7 @@ pub mod load;
 pub mod machine;
 pub mod operator;
 pub mod page;
+pub mod peer;
 pub mod plot;
 pub mod postgres;
 pub mod proxy;

@@ -10,13 +10,14 @@ use dogfood_tests::burst::Burst;
 use dogfood_tests::faults::{CASES, Case, Scale};
 use dogfood_tests::laboratory::seeds;
 use dogfood_tests::laboratory::{PROGRAMS, Program};
+use dogfood_tests::peer::Peer;
 use dogfood_tests::report::Report;
 use dogfood_tests::seed::Seed;
 use dogfood_tests::suites::{SUITES, Suite};
 use dogfood_tests::throughput::Load;
 use dogfood_tests::{
-    Fault, bars, browser, burst, faults, kill_nine, kill_processes, machine, page, sdks, soak,
-    throughput,
+    Fault, bars, browser, burst, faults, kill_nine, kill_processes, machine, page, peer, sdks,
+    soak, throughput,
 };
 
 const HEAD: &str = "\
@@ -58,6 +59,8 @@ Against a mesher process:
   load [--count N] [--connections N] [--rate N] [--event FILE]
                            real events as envelopes: accepted and stored a second, p50 and p99 of the answers
   bars [--seconds N]       every bar of ingestion on an idle machine, each with its verdict (three minutes)
+  bars --peer bugsink [--seconds N] [--at FOLDER]
+                           Bugsink, which script/peer-bugsink installs, and Mesher in turns: accepted and stored a second
   sdks                     real SDKs send; rows and API are checked
   browser                  the dashboard in headless Chromium
 MESHER_BIN=PATH takes that binary instead of building one.
@@ -77,6 +80,10 @@ fn main() -> ExitCode {
         ["load", rest @ ..] => match Load::parse(rest) {
             Some(load) => throughput::run(&load, say),
             None => return misunderstood(rest.first().copied().unwrap_or("load")),
+        },
+        ["bars", "--peer", "bugsink", rest @ ..] => match Peer::parse(rest) {
+            Some(peer) => peer::run(&peer, say),
+            None => return misunderstood(rest.first().copied().unwrap_or("bars")),
         },
         ["bars", rest @ ..] => match Spans::parse(rest) {
             Some(spans) => bars::run(spans, say),
