@@ -54,7 +54,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     ];
     modules
         .into_iter()
-        .chain([("writer", writer::STATEMENTS)])
+        .chain(writer::STATEMENTS.iter().map(|part| ("writer", *part)))
         .flat_map(|(module, statements)| statements.iter().map(move |sql| (module, *sql)))
         .collect()
 }

@@ -27,14 +27,18 @@
 //! # }
 //! ```
 
-pub(crate) mod activity;
+mod activity;
+pub(crate) mod alarm;
+mod answer;
 mod body;
 mod connection;
 mod gate;
+mod in_hand;
 mod io;
 mod limits;
 mod listener;
 mod route;
+pub(crate) mod stopping;
 #[cfg(feature = "http-tls")]
 mod tls;
 pub(crate) mod upgrade;
@@ -56,8 +60,10 @@ pub use tls::Tls;
 pub use crate::tls::TlsError;
 
 use crate::{ChildSpec, DynamicSupervisor, ShutdownType, Strategy, Supervisor};
-use connection::{Handler, Line, Server};
+use answer::Handler;
+use connection::Server;
 use gate::Gate;
+use in_hand::of_line;
 
 /// What the listener gets beyond the drain timeout before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -127,15 +133,8 @@ where
     F: Filter + Clone + Send + Sync + 'static,
     F::Extract: Reply,
 {
-    Arc::new(move |request| {
-        let mut service = warp::service(filter.clone());
-        Box::pin(async move {
-            match service.call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        })
-    })
+    let service = warp::service(filter);
+    Arc::new(move |request| Box::pin(service.clone().call(request)))
 }
 
 /// Extracts the remote address of the connection a request came on. Behind a reverse proxy that is the proxy's.
@@ -143,11 +142,11 @@ where
 /// Rejects when the filter is not served by [`server`].
 #[must_use]
 pub fn peer_address() -> impl Filter<Extract = (SocketAddr,), Error = Rejection> + Copy {
-    warp::ext::get::<Arc<Line>>().map(|line: Arc<Line>| line.peer)
+    of_line(|line| line.peer)
 }
 
 /// Extracts where a request leaves who takes its connection over.
 #[cfg(feature = "ws")]
 pub(crate) fn takeover() -> impl Filter<Extract = (upgrade::Takeover,), Error = Rejection> + Copy {
-    warp::ext::get::<Arc<Line>>().map(|line: Arc<Line>| line.takeover.clone())
+    of_line(|line| line.takeover.clone())
 }

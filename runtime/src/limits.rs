@@ -32,6 +32,13 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a question to a supervisor may take; starting a child runs its `init`.
 pub const SUPERVISOR_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Events alike that are told line by line within [`STORM_WITHIN`]: panics at one place, restarts by one supervisor. More are told together, as
+/// one line with their number, so that a crash storm does not bury what else is said. Enough to see a pattern by.
+pub const STORM_LINES_MAX: u32 = 10;
+
+/// The time, from its first line, within which a storm's lines are counted, and after which those that were not told one by one are told together.
+pub const STORM_WITHIN: Duration = Duration::from_secs(1);
+
 /// Closures that may block a thread at the same time; more wait their turn.
 pub const BLOCKING_THREADS_MAX: usize = 64;
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::limits::{QUEUE_SPARE_MAX, ROOM_FRAMES_MAX};
-use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU32, Short, ShortGuard};
 
 pub(crate) mod capacity;
 pub(crate) mod lanes;
@@ -25,7 +25,7 @@ pub(crate) use pending::Pending;
 
 /// The receiving end's shared half: what senders see.
 pub(crate) struct Mailbox<M> {
-    state: Mutex<State<M>>,
+    state: Short<State<M>>,
     /// Messages the receiver has taken in its batch and not yet handed out.
     batch_len: AtomicU32,
     /// Frames that wait; lets the receiver skip the lock when there are none.
@@ -74,6 +74,8 @@ pub(crate) struct MailboxNumbers {
     pub(crate) len: usize,
     pub(crate) high_water: usize,
     pub(crate) dropped: u64,
+    /// Timers that the wheel does not know, and those of the wheel that stand for them.
+    pub(crate) timers: (usize, usize),
 }
 
 /// Whether a queue's buffer is larger than is worth keeping. Messages without a size need none.
@@ -115,7 +117,7 @@ pub(crate) enum FramePush {
 impl<M> Mailbox<M> {
     pub(crate) fn new(capacity: Capacity) -> Mailbox<M> {
         Mailbox {
-            state: Mutex::new(State {
+            state: Short::new(State {
                 inbound: VecDeque::new(),
                 frames: FrameLane::new(),
                 receiver: None,
@@ -314,7 +316,7 @@ impl<M> Mailbox<M> {
     /// Nothing is there: keeps the waker, and gives back what a flood has left.
     fn wait(
         &self,
-        mut state: MutexGuard<'_, State<M>>,
+        mut state: ShortGuard<'_, State<M>>,
         batch: &mut Batch<M>,
         context: &Context<'_>,
         own: Own,
@@ -441,10 +443,12 @@ impl<M> Mailbox<M> {
     }
 
     pub(crate) fn numbers(&self) -> MailboxNumbers {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let len = state.inbound.len() + self.batched() + state.frames.len();
+        let pending = state.frames.known_pending();
         MailboxNumbers {
             len,
+            timers: pending.map_or((0, 0), |pending| pending.listed()),
             high_water: state.high_water as usize,
             dropped: state.frames.lost(),
         }

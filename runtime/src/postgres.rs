@@ -12,6 +12,7 @@
 
 mod connection;
 mod connector;
+mod desk;
 mod life;
 #[cfg(feature = "postgres-tls")]
 mod tls;
@@ -172,17 +173,26 @@ pub async fn connect(
 }
 
 /// Client side of a pool.
-#[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
+    /// The life that lent last. Its process owns it: a handle that remembers a life that has ended keeps no connection open. Each clone
+    /// has its own, so that they do not wait for each other.
+    current: Mutex<Weak<Life>>,
 }
 
 struct Shared {
     system: System,
-    id: String,
+    id: Arc<str>,
     checkout_timeout: Option<Duration>,
-    /// The life that lent last. Its process owns it: a handle that remembers a life that has ended keeps no connection open.
-    current: Mutex<Weak<Life>>,
+}
+
+impl Clone for Pool {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            current: Mutex::new(self.current.lock().clone()),
+        }
+    }
 }
 
 impl Pool {
@@ -190,7 +200,7 @@ impl Pool {
     /// pool starts and outlives its restarts.
     #[must_use]
     pub fn named(system: &System, id: &str) -> Self {
-        Self::build(system.clone(), id.to_owned(), None)
+        Self::build(system.clone(), id.into(), None)
     }
 
     /// The same pool with another longest wait in [`Pool::get`].
@@ -203,15 +213,15 @@ impl Pool {
         )
     }
 
-    fn build(system: System, id: String, checkout_timeout: Option<Duration>) -> Self {
+    fn build(system: System, id: Arc<str>, checkout_timeout: Option<Duration>) -> Self {
         let shared = Shared {
             system,
             id,
             checkout_timeout,
-            current: Mutex::new(Weak::new()),
         };
         Self {
             shared: Arc::new(shared),
+            current: Mutex::new(Weak::new()),
         }
     }
 
@@ -224,24 +234,29 @@ impl Pool {
     /// # Cancel safety
     /// Safe: the place in the queue is given up, a connection already assigned goes back.
     pub async fn get(&self) -> Result<Client, PoolError> {
-        #[cfg(feature = "metrics")]
+        // One that always finds a connection ready must let others run now and then.
+        tokio::task::consume_budget().await;
         let began = self.shared.system.clock().now();
-        let lent = self.checkout().await;
+        let lent = self.checkout(began).await;
         #[cfg(feature = "metrics")]
         self.tell(began, &lent);
-        lent
+        lent.map(|(client, _waited)| client)
     }
 
     #[cfg(feature = "metrics")]
-    fn tell(&self, began: Duration, lent: &Result<Client, PoolError>) {
+    fn tell(&self, began: Duration, lent: &Result<(Client, bool), PoolError>) {
         let outcome = match lent {
             Ok(_) => "lent",
             Err(PoolError::Timeout) => "timeout",
             Err(PoolError::Closed) => "closed",
             Err(PoolError::Unavailable(_) | PoolError::Database(_)) => "unavailable",
         };
-        let pool = self.shared.id.clone();
-        let waited = self.shared.system.clock().now().saturating_sub(began);
+        let waited = if let Ok((_, false)) = lent {
+            Duration::ZERO
+        } else {
+            self.shared.system.clock().now().saturating_sub(began)
+        };
+        let pool = metrics::SharedString::from(self.shared.id.clone());
         metrics::counter!(
             crate::telemetry::POSTGRES_CHECKOUTS,
             "pool" => pool.clone(), "outcome" => outcome
@@ -251,9 +266,9 @@ impl Pool {
             .record(waited.as_secs_f64());
     }
 
-    async fn checkout(&self) -> Result<Client, PoolError> {
+    async fn checkout(&self, began: Duration) -> Result<(Client, bool), PoolError> {
         let life = self.life().await?;
-        life.checkout(self.shared.checkout_timeout).await
+        life.checkout(began, self.shared.checkout_timeout).await
     }
 
     /// How the pool fares now.
@@ -266,7 +281,7 @@ impl Pool {
 
     /// The current life, asked for once and remembered until it ends.
     async fn life(&self) -> Result<Arc<Life>, PoolError> {
-        let known = self.shared.current.lock().upgrade();
+        let known = self.current.lock().upgrade();
         if let Some(life) = known.filter(|life| !life.is_closed()) {
             return Ok(life);
         }
@@ -279,7 +294,7 @@ impl Pool {
             .call(Message::Life)
             .await
             .map_err(|_| PoolError::Closed)?;
-        *self.shared.current.lock() = Arc::downgrade(&life);
+        *self.current.lock() = Arc::downgrade(&life);
         Ok(life)
     }
 }

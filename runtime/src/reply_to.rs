@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::CallError;
-use crate::sync::{AtomicBool, Mutex};
+use crate::sync::{AtomicBool, Short};
 use crate::telemetry::{Counters, LostTo};
 
 /// Answers one call. Carried by the call's message; may be kept and used later, from anywhere.
@@ -23,7 +23,7 @@ use crate::telemetry::{Counters, LostTo};
 pub struct ReplyTo<T: Send + 'static>(Option<Arc<Slot<T>>>);
 
 pub(crate) struct Slot<T> {
-    state: Mutex<Held<T>>,
+    state: Short<Held<T>>,
     /// Whether nobody waits any more; told late to those who do not take the lock.
     over: AtomicBool,
 }
@@ -46,7 +46,7 @@ impl<T: Send + 'static> ReplyTo<T> {
     /// A token and its slot, whose answer wakes `waker`.
     pub(crate) fn new(waker: Waker) -> (ReplyTo<T>, Arc<Slot<T>>) {
         let slot = Arc::new(Slot {
-            state: Mutex::new(Held {
+            state: Short::new(Held {
                 state: State::Waiting(Some(waker)),
                 timer: None,
                 late: None,

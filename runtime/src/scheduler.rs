@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::exit::ExitReason;
@@ -23,6 +24,12 @@ pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
     fn spawn_process(&self, process: Pid, behaviour: &'static str, task: Task) {
         let (_, _) = (process, behaviour);
         self.spawn(task);
+    }
+
+    /// Wakes the task that is being polled and has used up its slice: no sooner than the executor lets the others that are ready run. An
+    /// executor whose woken tasks go to the back of a queue need do nothing else.
+    fn defer(&self, task: &Waker) {
+        task.wake_by_ref();
     }
 
     /// A process has ended. For an executor that keeps a record.
@@ -65,6 +72,15 @@ impl TokioScheduler {
 impl Scheduler for TokioScheduler {
     fn spawn(&self, task: Task) {
         drop(self.runtime.spawn(task));
+    }
+
+    /// As tokio treats its own tasks whose budget is spent: they are woken when their worker has nothing else that is ready, and after 61
+    /// of its turns at the latest. At the back of the queue they would come before whoever answers whom they keep waiting.
+    fn defer(&self, task: &Waker) {
+        let turn = pin!(tokio::task::yield_now());
+        if turn.poll(&mut Context::from_waker(task)).is_ready() {
+            task.wake_by_ref();
+        }
     }
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send + 'static>) {

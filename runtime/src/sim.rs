@@ -219,7 +219,7 @@ impl Sim {
 
     /// Waits until the virtual clock shows so much later.
     pub async fn sleep(&self, duration: Duration) {
-        let due = self.now() + duration;
+        let due = self.now().saturating_add(duration);
         door::Sleep::new(Arc::downgrade(&self.0), due).await;
     }
 
@@ -263,7 +263,7 @@ impl Sim {
     pub fn suspend(&self, duration: Duration) {
         self.0
             .say(&format!("everything stands still for {duration:?}"));
-        self.0.time.set(self.now() + duration);
+        self.0.time.set(self.now().saturating_add(duration));
     }
 
     /// The network between the systems, or whatever the nodes are to be.

@@ -16,6 +16,7 @@ mod manage;
 mod pending;
 mod plan;
 mod restart;
+mod restarted;
 pub(crate) mod serve;
 mod shutdown;
 mod strategy;

@@ -360,7 +360,7 @@ impl System {
         reason = "an act; its answer may be ignored"
     )]
     pub fn cancel(&self, timer: TimerRef) -> Option<Duration> {
-        self.kernel.timers().cancel(timer)
+        self.kernel.cancel_timer(timer)
     }
 
     /// Where this system reads the time.
@@ -423,7 +423,9 @@ impl System {
     /// # Errors
     /// `ShutdownTimeout` when something had to be killed, or held its worker and could not be.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownTimeout> {
-        stop::shutdown(&self.kernel, deadline).await
+        let stopped = stop::shutdown(&self.kernel, deadline).await;
+        self.kernel.panics().settle();
+        stopped
     }
 }
 

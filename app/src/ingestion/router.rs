@@ -6,10 +6,11 @@
 //! every record ends in exactly one commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use jiff::Timestamp;
 use mesh_runtime::{CallError, ChildSpec, Context, ExitReason, System};
 use uuid::Uuid;
@@ -131,13 +132,7 @@ impl Router {
     async fn try_open(&self) -> Result<(Uuid, SpoolPosition), String> {
         let status = self.spool.status().await.map_err(|e| e.to_string())?;
         let position = self.args.store.open(status.spool_id).await?;
-        if position.released > status.end {
-            tracing::error!(
-                spool.end = status.end,
-                spool.released = position.released,
-                "the spool remembers less than the database: its directory was restored from an older copy"
-            );
-        }
+        // Where the spool remembers less than the database, it says so and gives what it took since new numbers.
         self.spool
             .released(position.released)
             .await
@@ -148,16 +143,41 @@ impl Router {
     /// The next chunk is read and processed while the last one commits.
     async fn pump(&self, spool_id: Uuid, opened: SpoolPosition) -> OutOfStep {
         let mut ready: Option<Ready> = None;
+        let mut untold: Option<u64> = None;
         let mut from = opened.released;
         loop {
-            let prepare = async { Ok(self.prepare(spool_id, opened.epoch, from).await) };
-            let both = try_join(Box::pin(self.store(ready.take())), Box::pin(prepare)).await;
-            let next = match both {
-                Ok(((), next)) => next,
+            let is_next_ready = AtomicBool::new(false);
+            let prepare = async {
+                let next = self.prepare(spool_id, opened.epoch, from).await;
+                is_next_ready.store(true, Ordering::Relaxed);
+                Ok(next)
+            };
+            let store = async {
+                let (stored, ()) = join(self.store(ready.take()), self.tell(untold.take())).await;
+                let stored = stored?;
+                if is_next_ready.load(Ordering::Relaxed) {
+                    // The next one need not wait until the spool has taken note.
+                    return Ok(stored);
+                }
+                self.tell(stored).await;
+                Ok(None)
+            };
+            let (stored, next) = match try_join(Box::pin(store), Box::pin(prepare)).await {
+                Ok(both) => both,
                 Err(out_of_step) => return out_of_step,
             };
+            untold = stored;
             from = next.chunk.next;
             ready = Some(next);
+        }
+    }
+
+    /// Tells the spool what is done.
+    async fn tell(&self, done: Option<u64>) {
+        let Some(done) = done else { return };
+        if let Err(error) = self.spool.released(done).await {
+            // The spool's next life hears it from the next life of this router.
+            tracing::debug!(spool.error = %error, "the spool could not be told what is done");
         }
     }
 
@@ -234,7 +254,7 @@ impl Router {
                 project_id: Uuid::nil().into(),
                 at,
                 outcome: Outcome::Lost,
-                reason: String::new(),
+                reason: "damage".to_owned(),
                 quantity: read.lost,
             });
         }
@@ -256,10 +276,10 @@ impl Router {
         Timestamp::try_from(self.system.clock().wall()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Stores a chunk, for as long as it takes; then tells everybody, and the spool.
-    async fn store(&self, ready: Option<Ready>) -> Result<(), OutOfStep> {
+    /// Stores a chunk, for as long as it takes, and tells everybody but the spool, which needs to know where it ended.
+    async fn store(&self, ready: Option<Ready>) -> Result<Option<u64>, OutOfStep> {
         let Some(Ready { chunk, counts }) = ready else {
-            return Ok(());
+            return Ok(None);
         };
         let counts = counts.answer_for();
         let mut pause = Pause::new();
@@ -311,11 +331,7 @@ impl Router {
                 "a chunk was stored by an attempt whose answer is lost; it is not shown live"
             ),
         }
-        if let Err(error) = self.spool.released(next).await {
-            // The spool's next life hears it from the next life of this router.
-            tracing::debug!(spool.error = %error, "the spool could not be told what is done");
-        }
-        Ok(())
+        Ok(Some(next))
     }
 
     /// Counts of the door that were not stored go back, for a later chunk.

@@ -10,11 +10,14 @@ mod record;
 mod segment;
 mod serve;
 mod view;
+mod walk;
 
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_damage;
 #[cfg(test)]
 mod tests_process;
 

@@ -5,7 +5,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::{SinkExt as _, pin_mut};
 use jiff::Timestamp;
-use tokio_postgres::{Error, Transaction};
+use tokio_postgres::{Error, ToStatement, Transaction};
 use uuid::Uuid;
 
 use crate::domain::{GroupedEvent, IssueId};
@@ -13,7 +13,7 @@ use crate::domain::{GroupedEvent, IssueId};
 pub(crate) const STATEMENTS: &[&str] = &[COPY];
 
 /// `processed_at` is the database's own clock.
-const COPY: &str = "COPY events (project_id, id, received_at, issue_id, occurred_at, level, platform, message, culprit, \
+pub(crate) const COPY: &str = "COPY events (project_id, id, received_at, issue_id, occurred_at, level, platform, message, culprit, \
      environment, release, dist, logger, transaction, server_name, user_key, exception_type, sdk_name, sdk_version, \
      fingerprint, fingerprint_version, tags, payload) FROM STDIN BINARY";
 
@@ -43,15 +43,16 @@ pub(crate) struct EventRow<'a> {
     pub(crate) received_at: Timestamp,
 }
 
-/// Copies rows into `events`; their partitions must exist.
+/// Copies rows into `events`, by [`COPY`]; their partitions must exist.
 pub(crate) async fn insert(
     transaction: &Transaction<'_>,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
     rows: &[EventRow<'_>],
 ) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    let sink = transaction.copy_in::<_, Bytes>(COPY).await?;
+    let sink = transaction.copy_in::<_, Bytes>(statement).await?;
     pin_mut!(sink);
     let mut piece = BytesMut::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
     piece.put_slice(HEADER);

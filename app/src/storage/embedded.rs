@@ -20,16 +20,19 @@ mod settings;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use mesh_runtime::System;
+use mesh_runtime::{Context, System};
 use parking_lot::Mutex;
 
 pub use self::error::EmbeddedError;
 
 /// How often a start that has to wait looks again.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether a server that is coming up is there.
+const STARTING_INTERVAL: Duration = Duration::from_millis(3);
 
 /// How long a start waits for a server to come up, or for another instance to bring it up or down.
 ///
@@ -79,6 +82,8 @@ pub struct Cluster {
     binaries: binaries::Binaries,
     /// Taken out by [`Cluster::stop`].
     usage: Mutex<Option<server::Usage>>,
+    /// The program that brought the server up, if it has yet to notice that it is there.
+    starter: Option<Child>,
     adopted: bool,
 }
 
@@ -123,12 +128,23 @@ impl Cluster {
         let mut waited = Duration::ZERO;
         loop {
             let step = options.clone();
-            let attempt = system
-                .blocking(move || Cluster::attempt(&step))
-                .await
-                .map_err(|error| EmbeddedError::Interrupted(error.to_string()))??;
+            let mut begun = blocking(system, move || server::begin(&step)).await?;
+            let attempt = loop {
+                match begun {
+                    server::Begun::Settled(attempt) => break attempt,
+                    server::Begun::Starting(starting) => {
+                        system.sleep(STARTING_INTERVAL).await;
+                        begun = blocking(system, move || starting.look()).await?;
+                    }
+                }
+            };
             match attempt {
-                Attempt::Ready(cluster) => return Ok(*cluster),
+                Attempt::Ready(mut cluster) => {
+                    if let Some(starter) = cluster.starter.take() {
+                        see_out(system, starter);
+                    }
+                    return Ok(*cluster);
+                }
                 Attempt::Busy(what) if waited >= options.deadline => {
                     return Err(EmbeddedError::Timeout {
                         what,
@@ -257,4 +273,25 @@ impl Cluster {
             waited += POLL_INTERVAL;
         }
     }
+}
+
+/// One step of plain `std` code, through the runtime's blocking door.
+async fn blocking<T: Send + 'static>(
+    system: &System,
+    step: impl FnOnce() -> Result<T, EmbeddedError> + Send + 'static,
+) -> Result<T, EmbeddedError> {
+    system
+        .blocking(step)
+        .await
+        .map_err(|error| EmbeddedError::Interrupted(error.to_string()))?
+}
+
+/// Collects a program that is about to end, so that nothing of it is left behind.
+fn see_out(system: &System, mut program: Child) {
+    system.spawn(move |cx: Context<()>| async move {
+        let ended = cx.system().blocking(move || program.wait()).await;
+        if !matches!(ended, Ok(Ok(_))) {
+            tracing::debug!("the program that started the server could not be collected");
+        }
+    });
 }

@@ -4,7 +4,7 @@ pub(crate) mod record;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_postgres::{Client, Error, GenericClient, Row, Transaction};
+use tokio_postgres::{Client, Error, GenericClient, Row, ToStatement, Transaction};
 use uuid::Uuid;
 
 use self::record::IssueRecord;
@@ -28,7 +28,7 @@ const GET: &str = "SELECT i.id, i.project_id, p.slug, i.number, i.title, i.culpr
 const IS_OF: &str = "SELECT EXISTS (SELECT FROM issues i JOIN projects p ON p.id = i.project_id \
      WHERE i.id = $1 AND p.organization_id = $2)";
 /// The first number says whose lock it is; locks are taken in ascending order by everybody.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(1835365224, n) FROM (SELECT DISTINCT unnest($1::int4[]) AS n ORDER BY n) AS numbers";
+pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1835365224, n) FROM (SELECT DISTINCT unnest($1::int4[]) AS n ORDER BY n) AS numbers";
 const PROJECT_OF: &str = "SELECT i.id, p.number FROM issues b JOIN issues i ON i.id = coalesce(b.merged_into, b.id) \
      JOIN projects p ON p.id = i.project_id WHERE b.id = $1";
 const BIRTHS: &str = "SELECT id FROM issues WHERE id = $1 OR merged_into = $1";
@@ -242,9 +242,12 @@ pub async fn act(
     else {
         return Ok(None);
     };
-    lock_projects(&transaction, &[place.get(1)]).await?;
+    lock_projects(&transaction, LOCK, &[place.get(1)]).await?;
     let canonical: Uuid = place.get(0);
-    let Some(mut record) = record::load(&transaction, &[canonical]).await?.pop() else {
+    let Some(mut record) = record::load(&transaction, record::LOAD, &[canonical])
+        .await?
+        .pop()
+    else {
         return Ok(None);
     };
     let state = record.state();
@@ -254,7 +257,7 @@ pub async fn act(
         IssueAction::Archive(until) => state.archived(until),
         IssueAction::Discard => state.discarded(),
     });
-    record::update(&transaction, &[&record]).await?;
+    record::update(&transaction, record::UPDATE, &[&record]).await?;
     transaction
         .execute(NOTE_CHANGE, &[&record.project_id, &record.id])
         .await?;
@@ -272,13 +275,14 @@ pub(crate) async fn births(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Takes the locks of projects, by their numbers, until the end of the transaction.
+/// Takes the locks of projects, by their numbers and [`LOCK`], until the end of the transaction.
 pub(crate) async fn lock_projects(
     transaction: &Transaction<'_>,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
     numbers: &[i32],
 ) -> Result<(), Error> {
     if !numbers.is_empty() {
-        transaction.query(LOCK, &[&numbers]).await?;
+        transaction.query(statement, &[&numbers]).await?;
     }
     Ok(())
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_postgres::{Error, GenericClient};
+use tokio_postgres::{Error, GenericClient, ToStatement};
 use uuid::Uuid;
 
 use crate::domain::{Outcome, ProjectId};
 
 pub(crate) const STATEMENTS: &[&str] = &[ADD, TOTALS, HOURS];
 
-const ADD: &str = "INSERT INTO outcomes (project_id, hour, outcome, reason, quantity) \
+pub(crate) const ADD: &str = "INSERT INTO outcomes (project_id, hour, outcome, reason, quantity) \
      SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::int8[]) \
      ON CONFLICT (project_id, hour, outcome, reason) DO UPDATE SET quantity = outcomes.quantity + excluded.quantity";
 const TOTALS: &str = "SELECT outcome, reason, sum(quantity)::int8 FROM outcomes \
@@ -46,12 +46,16 @@ pub struct OutcomeTotal {
     pub quantity: i64,
 }
 
-/// Adds counts. Rows are written in one order by everybody, so that no two writers wait for each other.
+/// Adds counts, by [`ADD`]. Rows are written in one order by everybody, so that no two writers wait for each other.
 ///
 /// # Errors
 ///
 /// What the database says.
-pub async fn add(client: &impl GenericClient, counts: &[OutcomeCount]) -> Result<(), Error> {
+pub(crate) async fn add(
+    client: &impl GenericClient,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
+    counts: &[OutcomeCount],
+) -> Result<(), Error> {
     let mut sums: BTreeMap<(Uuid, Timestamp, &'static str, &str), i64> = BTreeMap::new();
     for count in counts {
         let key = (
@@ -72,7 +76,10 @@ pub async fn add(client: &impl GenericClient, counts: &[OutcomeCount]) -> Result
     let reasons: Vec<&str> = sums.keys().map(|key| key.3).collect();
     let quantities: Vec<i64> = sums.values().copied().collect();
     client
-        .execute(ADD, &[&projects, &hours, &outcomes, &reasons, &quantities])
+        .execute(
+            statement,
+            &[&projects, &hours, &outcomes, &reasons, &quantities],
+        )
         .await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tokio_postgres::{Error, GenericClient, Transaction};
+use tokio_postgres::{Error, GenericClient, ToStatement, Transaction};
 
 /// The lock under which partitions are made; see [`super::migrate`] for its kin.
 const LOCK: i64 = 0x6d65_7368_6572_0002;
@@ -11,7 +11,7 @@ const LOCK: i64 = 0x6d65_7368_6572_0002;
 pub(crate) const STATEMENTS: &[&str] = &[TAKE_LOCK, ATTACHED, ALL];
 
 const TAKE_LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
-const ATTACHED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+pub(crate) const ATTACHED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
      WHERE i.inhparent = 'events'::regclass AND NOT i.inhdetachpending AND c.relname = ANY($1::text[])";
 const ALL: &str = "SELECT c.relname::text, i.inhdetachpending FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
      WHERE i.inhparent = 'events'::regclass ORDER BY c.relname";
@@ -20,6 +20,24 @@ const ALL: &str = "SELECT c.relname::text, i.inhdetachpending FROM pg_inherits i
 #[must_use]
 pub fn day(time: Timestamp) -> Date {
     time.to_zoned(TimeZone::UTC).date()
+}
+
+/// The days of `times`, each once.
+pub(crate) fn days(times: impl Iterator<Item = Timestamp>) -> Vec<Date> {
+    const SECONDS: i64 = 24 * 60 * 60;
+    // Thousands of times, and nearly always one day.
+    let mut firsts: Vec<Timestamp> = Vec::new();
+    let number = |time: &Timestamp| time.as_second().div_euclid(SECONDS);
+    for time in times {
+        if !firsts
+            .iter()
+            .rev()
+            .any(|first| number(first) == number(&time))
+        {
+            firsts.push(time);
+        }
+    }
+    firsts.into_iter().map(day).collect()
 }
 
 /// The name of a day's partition, `events_2026_11_21`.
@@ -52,12 +70,12 @@ pub fn day_of_name(name: &str) -> Option<Date> {
 ///
 /// What the database says.
 pub async fn ensure(transaction: &Transaction<'_>, days: &[Date]) -> Result<usize, Error> {
-    if missing(transaction, days).await?.is_empty() {
+    if missing(transaction, ATTACHED, days).await?.is_empty() {
         return Ok(0);
     }
     transaction.execute(TAKE_LOCK, &[&LOCK]).await?;
     // Looked up again: another node may have made them while we waited.
-    let missing = missing(transaction, days).await?;
+    let missing = missing(transaction, ATTACHED, days).await?;
     for day in &missing {
         transaction.batch_execute(&creation(*day)).await?;
     }
@@ -77,10 +95,18 @@ pub async fn list(client: &impl GenericClient) -> Result<Vec<(Date, bool)>, Erro
         .collect())
 }
 
-async fn missing(client: &impl GenericClient, days: &[Date]) -> Result<Vec<Date>, Error> {
+/// Those of `days` that have no partition, by [`ATTACHED`].
+pub(crate) async fn missing(
+    client: &impl GenericClient,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
+    days: &[Date],
+) -> Result<Vec<Date>, Error> {
+    if days.is_empty() {
+        return Ok(Vec::new());
+    }
     let names: Vec<String> = days.iter().copied().map(name).collect();
     let attached: Vec<String> = client
-        .query(ATTACHED, &[&names])
+        .query(statement, &[&names])
         .await?
         .iter()
         .map(|row| row.get(0))

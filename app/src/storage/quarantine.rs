@@ -127,7 +127,7 @@ pub async fn remove(client: &mut Client, project: ProjectId, id: i64) -> Result<
         quantity: uncounted,
     };
     if uncounted > 0 {
-        outcomes::add(&transaction, &[replayed]).await?;
+        outcomes::add(&transaction, outcomes::ADD, &[replayed]).await?;
     }
     transaction.commit().await?;
     Ok(true)

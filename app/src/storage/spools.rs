@@ -1,6 +1,6 @@
 //! How far each node's spool is stored: the row that moves in the same transaction as the events.
 
-use tokio_postgres::{Error, GenericClient};
+use tokio_postgres::{Error, GenericClient, ToStatement};
 use uuid::Uuid;
 
 pub(crate) const STATEMENTS: &[&str] = &[OPEN, READ, RELEASE];
@@ -8,7 +8,7 @@ pub(crate) const STATEMENTS: &[&str] = &[OPEN, READ, RELEASE];
 const OPEN: &str = "INSERT INTO spools (id, epoch) VALUES ($1, 1) \
      ON CONFLICT (id) DO UPDATE SET epoch = spools.epoch + 1, opened_at = now() RETURNING epoch, released";
 const READ: &str = "SELECT epoch, released FROM spools WHERE id = $1";
-const RELEASE: &str =
+pub(crate) const RELEASE: &str =
     "UPDATE spools SET released = $4 WHERE id = $1 AND epoch = $2 AND released = $3";
 
 /// Where a spool stands.
@@ -43,16 +43,17 @@ pub async fn read(
     Ok(row.map(|row| position(row.get(0), row.get(1))))
 }
 
-/// Moves a spool from `old` to `next`; `false` if it is not at `old` in this life.
+/// Moves a spool from `old` to `next`, by [`RELEASE`]; `false` if it is not at `old` in this life.
 pub(crate) async fn release(
     client: &impl GenericClient,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
     spool: Uuid,
     epoch: i64,
     old: u64,
     next: u64,
 ) -> Result<bool, Error> {
     let changed = client
-        .execute(RELEASE, &[&spool, &epoch, &signed(old), &signed(next)])
+        .execute(statement, &[&spool, &epoch, &signed(old), &signed(next)])
         .await?;
     Ok(changed == 1)
 }

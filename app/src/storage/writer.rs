@@ -1,14 +1,16 @@
 //! Storing a chunk: one transaction, in which every event ends once and the spool moves on.
 //!
-//! The order inside [`write_chunk`]: move the spool's position, lock the chunk's projects in ascending order, look for
-//! duplicates, read the issues, decide everything in [`plan`](self) as pure functions, write events (by COPY), issues,
-//! counters, outcomes, quarantine and outbox, commit. Whoever changes issues otherwise takes the same
+//! The order inside [`write_chunk`]: move the spool's position, put aside what cannot be stored, lock the chunk's projects in ascending
+//! order, read the issues, look for duplicates, decide everything in [`plan`](self) as pure functions, write events (by COPY), issues,
+//! counters, outbox and outcomes, commit. Statements that need nothing of one another's answers go out together; the server
+//! executes them in this order. Whoever changes issues otherwise takes the same
 //! locks, so nothing is decided on stale rows and nothing deadlocks.
 
 mod bisect;
 mod plan;
+mod read;
 mod service;
-
+mod statements;
 mod transaction;
 
 use std::fmt;
@@ -18,11 +20,12 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 pub use self::service::{NAME, StorageWriter, StorageWriterHandle, StorageWriterMessage, child};
+use self::statements::Statements;
 use super::issues::IssueRow;
 use super::outcomes::OutcomeCount;
 use crate::domain::{GroupedEvent, IssueId, RawEvent, TransitionKind};
 
-pub(crate) const STATEMENTS: &[&str] = transaction::STATEMENTS;
+pub(crate) const STATEMENTS: &[&[&str]] = &[read::STATEMENTS, transaction::STATEMENTS];
 
 /// What the router hands over: the next records of one spool, in order.
 #[derive(Clone, Debug)]
@@ -220,8 +223,17 @@ impl From<tokio_postgres::Error> for WriteError {
 ///
 /// Dropped before the commit, nothing is stored; during the commit, the fate is unknown: read [`super::spools::read`].
 pub async fn write_chunk(client: &mut Client, chunk: &Chunk) -> Result<Committed, WriteError> {
+    write_prepared(client, None, chunk).await
+}
+
+/// [`write_chunk`] by statements that its connection has prepared before.
+async fn write_prepared(
+    client: &mut Client,
+    prepared: Option<&Statements>,
+    chunk: &Chunk,
+) -> Result<Committed, WriteError> {
     let all: Vec<usize> = (0..chunk.events.len()).collect();
-    let error = match transaction::store(client, chunk, &all, &[]).await {
+    let error = match transaction::store(client, prepared, chunk, &all, &[]).await {
         Err(WriteError::Database(error)) if bisect::blames_an_event(&error) => error,
         settled => return settled,
     };
@@ -232,11 +244,11 @@ pub async fn write_chunk(client: &mut Client, chunk: &Chunk) -> Result<Committed
         .copied()
         .filter(|place| !culprits.iter().any(|culprit| culprit.place == *place))
         .collect();
-    match transaction::store(client, chunk, &rest, &culprits).await {
+    match transaction::store(client, None, chunk, &rest, &culprits).await {
         Err(WriteError::Database(error)) if bisect::blames_an_event(&error) => {
             // No single event is to blame. A chunk that is refused for ever would stop the spool: all of it is put aside.
             let everything = bisect::blame_all(&all, &error);
-            transaction::store(client, chunk, &[], &everything).await
+            transaction::store(client, None, chunk, &[], &everything).await
         }
         settled => settled,
     }

@@ -61,7 +61,7 @@ async fn hot_statements_walk_their_indexes() {
         ),
         (
             "writer",
-            "SELECT id, number, slug, retention_days",
+            "p.slug, p.retention_days",
             vec![&uuids],
             "projects_pkey",
         ),

@@ -1,16 +1,19 @@
 //! The hot paths, each a function of how often: on one thread, under a clock that stands still, with a subscriber of INFO.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use mesh_runtime::{Actor, Address, Capacity, Clock, Context, ExitReason, Flow, ReplyTo, System};
+use mesh_runtime::{
+    Actor, Address, Capacity, ChildSpec, Clock, Context, ExitReason, Flow, ReplyTo, Strategy,
+    Supervisor, System,
+};
 use tokio::sync::oneshot;
 
 /// A path by its name in the baseline, and what does it so many times.
 pub(crate) type Named = (&'static str, fn(u64));
 
-pub(crate) const PATHS: [Named; 7] = [
+pub(crate) const PATHS: [Named; 8] = [
     ("send", send),
     ("send_receive", send_receive),
     ("send_handle", send_handle),
@@ -18,6 +21,7 @@ pub(crate) const PATHS: [Named; 7] = [
     ("timer_insert", timer_insert),
     ("timer_cancel", timer_cancel),
     ("spawn_stop", spawn_stop),
+    ("crash_restart", crash_restart),
 ];
 
 /// A slice never ends by its time here: whether it does would be chance.
@@ -191,5 +195,45 @@ fn spawn_stop(times: u64) {
             process.send(()).expect("it lives");
             assert!(ended.await.is_normal());
         }
+    });
+}
+
+/// Panics on the message it sends itself, until it has lived so often.
+struct Crasher;
+
+type Lives = Arc<Mutex<(u64, Option<oneshot::Sender<()>>)>>;
+
+impl Actor for Crasher {
+    type Args = Lives;
+    type Message = ();
+
+    async fn init(lives: Lives, cx: &mut Context<()>) -> Result<Crasher, ExitReason> {
+        let mut lives = lives.lock().expect("nobody panics with it");
+        if lives.0 > 0 {
+            lives.0 -= 1;
+            cx.address().send(()).expect("it lives");
+        } else if let Some(done) = lives.1.take() {
+            done.send(()).expect("the end is waited for");
+        }
+        Ok(Crasher)
+    }
+
+    async fn handle(&mut self, (): (), _cx: &mut Context<()>) -> Flow {
+        panic!("as it was told");
+    }
+}
+
+/// A supervised process panics and lives again; nearly all of it is told together, see `telemetry`.
+fn crash_restart(times: u64) {
+    within(|system| async move {
+        let (done, lived) = oneshot::channel();
+        let lives: Lives = Arc::new(Mutex::new((times, Some(done))));
+        let child = ChildSpec::worker::<Crasher>("crasher", lives).unregistered();
+        let tree = Supervisor::new(Strategy::OneForOne)
+            .intensity(u32::MAX, Duration::from_secs(1))
+            .child(child);
+        system.supervise(tree).await.expect("it starts");
+        lived.await.expect("the last life tells");
+        assert_eq!(system.inspect().counts.restarts, times);
     });
 }

@@ -199,8 +199,8 @@ pub(super) fn read_only(ground: &mut Ground) -> Result<Outcome, Fault> {
     stage.settle().map(survived)
 }
 
-/// What a torn write leaves behind the last record changes nothing; damage among the records costs those it hits and those that the
-/// newest file holds behind it, is said, and the books still balance.
+/// What a torn write leaves behind the last record changes nothing; damage among the records costs those it hits and no other, is said, and
+/// counted as lost, and the books still balance. The end of the file torn off takes what it held with it, but nothing that is sent later.
 pub(super) fn torn(ground: &mut Ground) -> Result<Outcome, Fault> {
     let mut stage = ground.stage()?;
     for round in 0..ground.scale.of(2, 20) {
@@ -214,10 +214,20 @@ pub(super) fn torn(ground: &mut Ground) -> Result<Outcome, Fault> {
         stage.mesher.start()?;
         stage.send(ground, 5)?;
     }
+    let lost = damage_one(&mut stage, ground)?;
+    forget_the_end(&mut stage, ground)?;
+    let outcome = stage.settle().map(survived)?;
+    Ok(match outcome {
+        Outcome::Held(found) => Outcome::Held(format!("{found}; {lost} damaged, and counted")),
+        skipped => skipped,
+    })
+}
+
+/// One of many records that wait for the database is damaged: it alone is lost, and counted. Returns how many were.
+fn damage_one(stage: &mut Stage, ground: &mut Ground) -> Result<u64, Fault> {
     ground.cut_off();
     stage.send(ground, 15)?;
-    let safe = load::lock(&stage.ledger).with(Promise::Acknowledged);
-    let damaged = send_one(&stage, ground)?;
+    let damaged = send_one(stage, ground)?;
     stage.send(ground, 15)?;
     stage.mesher.kill_nine();
     ground.reconnect();
@@ -225,15 +235,70 @@ pub(super) fn torn(ground: &mut Ground) -> Result<Outcome, Fault> {
     let middle = place.start + (place.bytes.len() / 2) as u64;
     let flipped = place.bytes[place.bytes.len() / 2] ^ 0x40;
     place.file.write_all_at(&[flipped], middle)?;
-    // The damaged one and those behind it are lost; whoever sent them sends them again.
+    open_again(stage, |id| id == damaged);
+    stage.mesher.start()?;
+    wait_for_log(&stage.mesher, "a spool segment is damaged")?;
+    let counted = || {
+        let rows = stage.mesher.query(
+            "SELECT coalesce(sum(quantity), 0) FROM outcomes WHERE outcome = 'lost' AND reason = 'damage'",
+        )?;
+        Ok::<u64, Fault>(rows[0][0].parse()?)
+    };
+    let lost = wait::until(
+        "the damaged event to be counted",
+        PATIENCE,
+        || match counted().map_err(|fault| fault.to_string())? {
+            0 => Err("none is".to_owned()),
+            lost => Ok(lost),
+        },
+    )?;
+    if lost != 1 {
+        return Err(format!("one event was damaged, and {lost} are counted as lost").into());
+    }
+    Ok(lost)
+}
+
+/// The disk forgets the end of the newest file, which the database has: what is sent from then on is not taken for it.
+fn forget_the_end(stage: &mut Stage, ground: &mut Ground) -> Result<(), Fault> {
+    stage.send(ground, 5)?;
+    let first = send_one(stage, ground)?;
+    stage.send(ground, 15)?;
+    wait_until_stored(stage)?;
+    stage.mesher.kill_nine();
+    let place = find(&stage.mesher.data_dir().join("spool"), first)?;
+    let rest = place.file.metadata()?.len() - place.start;
+    let nothing = vec![0; usize::try_from(rest)?];
+    place.file.write_all_at(&nothing, place.start)?;
+    stage.mesher.start()?;
+    stage.send(ground, 10)?;
+    wait_for_log(&stage.mesher, "the spool remembered less than the database")
+}
+
+/// Waits until the spool holds nothing that the database lacks.
+fn wait_until_stored(stage: &Stage) -> Result<(), Fault> {
+    let acknowledged = load::lock(&stage.ledger).with(Promise::Acknowledged);
+    wait::until("all to be stored", PATIENCE, || {
+        let rows = stage
+            .mesher
+            .query("SELECT count(*) FROM events")
+            .map_err(|fault| fault.to_string())?;
+        let stored: usize = rows[0][0].parse().map_err(|_| "no count".to_owned())?;
+        if stored >= acknowledged.len() {
+            Ok(())
+        } else {
+            Err(format!("{stored} of {}", acknowledged.len()))
+        }
+    })?;
+    Ok(())
+}
+
+/// What is lost is no longer promised; whoever sent it sends it again.
+fn open_again(stage: &mut Stage, is_lost: impl Fn(Uuid) -> bool) {
     let mut promises = Ledger::default();
     for id in load::lock(&stage.ledger).with(Promise::Acknowledged) {
-        promises.note(id, safe.binary_search(&id).is_ok().then_some(202));
+        promises.note(id, (!is_lost(id)).then_some(202));
     }
     stage.ledger = promises.into();
-    stage.mesher.start()?;
-    wait_for_log(&stage.mesher, "of the newest spool segment is damaged")?;
-    stage.settle().map(survived)
 }
 
 fn send_one(stage: &Stage, ground: &mut Ground) -> Result<Uuid, Fault> {

@@ -25,7 +25,7 @@ const RUNTIME: Table = &[
     ("sync", &[]),
     ("node_id", &[]),
     ("pid", &["node_id"]),
-    ("telemetry", &["pid"]),
+    ("telemetry", &["pid", "limits"]),
     ("name", &["limits"]),
     ("reference", &["pid"]),
     ("exit", &["pid"]),

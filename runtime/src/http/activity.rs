@@ -1,15 +1,15 @@
 //! What a connection is doing, when that has lasted too long, and the stream that notices.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::alarm::Alarm;
 use super::gate::Permit;
 use super::io::Io;
 use super::limits::Options;
@@ -36,15 +36,6 @@ struct Phase {
 }
 
 impl Phase {
-    fn new(since: Duration) -> Self {
-        Self {
-            requests: 0,
-            since,
-            reading: true,
-            write_blocked_since: None,
-        }
-    }
-
     fn deadline(&self, options: &Options) -> Option<(Duration, Overdue)> {
         let write = self
             .write_blocked_since
@@ -64,26 +55,43 @@ impl Phase {
     }
 }
 
+/// No time.
+const NEVER: u64 = u64::MAX;
+
 /// What one connection is doing; shared by its stream, its requests and its watchdog.
+///
+/// A request takes one reading of the clock: what happens within a poll of the connection is timed by the watchdog, which is polled right
+/// after it. A stream of HTTP/2 ends in a process of its own, and tells the time itself.
 pub(super) struct Activity {
     system: System,
-    phase: Mutex<Phase>,
+    requests: AtomicUsize,
+    /// Whether some of a request has come; else none.
+    reading: AtomicBool,
+    /// Since when, in nanoseconds of the system's clock.
+    since: AtomicU64,
+    write_blocked_since: AtomicU64,
 }
 
 impl Activity {
     /// A fresh connection owes a request header from its first moment.
     pub(super) fn new(system: System) -> Self {
-        let phase = Phase::new(system.clock().now());
-        Self {
+        let activity = Self {
             system,
-            phase: Mutex::new(phase),
-        }
+            requests: AtomicUsize::new(0),
+            reading: AtomicBool::new(true),
+            since: AtomicU64::new(NEVER),
+            write_blocked_since: AtomicU64::new(NEVER),
+        };
+        activity.since.store(activity.now(), Ordering::Relaxed);
+        activity
     }
 
     /// Begins anew, after the TLS handshake.
     #[cfg(feature = "http-tls")]
     pub(super) fn begin(&self) {
-        *self.phase.lock() = Phase::new(self.system.clock().now());
+        self.reading.store(true, Ordering::Relaxed);
+        self.since.store(self.now(), Ordering::Relaxed);
+        self.write_blocked_since.store(NEVER, Ordering::Relaxed);
     }
 
     /// The system whose clock it goes by.
@@ -91,89 +99,69 @@ impl Activity {
         &self.system
     }
 
-    /// Notes a request in hand, until the value returned is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> Request {
-        self.phase.lock().requests += 1;
-        Request(self.clone())
+    fn now(&self) -> u64 {
+        let now = self.system.clock().now();
+        u64::try_from(now.as_nanos()).unwrap_or(NEVER - 1)
+    }
+
+    fn phase(&self) -> Phase {
+        let blocked = self.write_blocked_since.load(Ordering::Relaxed);
+        let requests = self.requests.load(Ordering::Acquire);
+        let mut since = self.since.load(Ordering::Relaxed);
+        if requests == 0 && since == NEVER {
+            since = self.now();
+            self.since.store(since, Ordering::Relaxed);
+        }
+        Phase {
+            requests,
+            since: Duration::from_nanos(since),
+            reading: self.reading.load(Ordering::Relaxed),
+            write_blocked_since: (blocked != NEVER).then(|| Duration::from_nanos(blocked)),
+        }
+    }
+
+    /// Notes a request in hand, until [`request_ended`](Self::request_ended).
+    pub(super) fn request_began(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `within` a poll of the connection, or not.
+    pub(super) fn request_ended(&self, within: bool) {
+        let since = if within { NEVER } else { self.now() };
+        self.since.store(since, Ordering::Relaxed);
+        self.reading.store(false, Ordering::Relaxed);
+        self.requests.fetch_sub(1, Ordering::Release);
     }
 
     fn read_some(&self) {
-        let mut phase = self.phase.lock();
-        if phase.requests == 0 && !phase.reading {
-            phase.reading = true;
-            phase.since = self.system.clock().now();
+        if !self.reading.load(Ordering::Relaxed) && self.requests.load(Ordering::Acquire) == 0 {
+            self.reading.store(true, Ordering::Relaxed);
+            self.since.store(NEVER, Ordering::Relaxed);
         }
     }
 
     /// The client took nothing of what was to be written to it.
     pub(super) fn write_blocked(&self) {
-        let mut phase = self.phase.lock();
-        if phase.write_blocked_since.is_none() {
-            phase.write_blocked_since = Some(self.system.clock().now());
+        if self.write_blocked_since.load(Ordering::Relaxed) == NEVER {
+            self.write_blocked_since
+                .store(self.now(), Ordering::Relaxed);
         }
     }
 
     /// The client took something.
     pub(super) fn wrote_some(&self) {
-        self.phase.lock().write_blocked_since = None;
-    }
-}
-
-/// A request in hand.
-pub(super) struct Request(Arc<Activity>);
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        let mut phase = self.0.phase.lock();
-        phase.requests -= 1;
-        if phase.requests == 0 {
-            phase.reading = false;
-            phase.since = self.0.system.clock().now();
+        if self.write_blocked_since.load(Ordering::Relaxed) != NEVER {
+            self.write_blocked_since.store(NEVER, Ordering::Relaxed);
         }
     }
 }
 
-/// A timer of the system's wheel, owned.
-pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A future that ends after `duration` by the system's wheel.
-pub(crate) fn sleep(system: &System, duration: Duration) -> Sleep {
-    let system = system.clone();
-    Box::pin(async move { system.sleep(duration).await })
-}
-
-/// Tells when a connection has done one thing for too long. Keeps one timer and moves it only when it is due or late, so that a
+/// Tells when a connection has done one thing for too long. Keeps one timer and moves it only when it rings or is late, so that a
 /// busy connection seldom touches the wheel.
 pub(super) struct Watchdog<'a> {
     activity: &'a Activity,
     options: &'a Options,
-    armed: Option<Armed>,
-}
-
-/// A timer of the system's wheel that is set. It goes to the wheel once for each task that waits for it, not at each poll.
-pub(crate) struct Armed {
-    pub(crate) at: Duration,
-    timer: Sleep,
-    wakes: Option<Waker>,
-}
-
-impl Armed {
-    pub(crate) fn new(system: &System, at: Duration, now: Duration) -> Self {
-        Self {
-            at,
-            timer: sleep(system, at.saturating_sub(now)),
-            wakes: None,
-        }
-    }
-
-    pub(crate) fn poll(&mut self, now: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        let wakes_this = |waker: &Waker| waker.will_wake(cx.waker());
-        if now < self.at && self.wakes.as_ref().is_some_and(wakes_this) {
-            return Poll::Pending;
-        }
-        self.wakes = Some(cx.waker().clone());
-        self.timer.as_mut().poll(cx)
-    }
+    alarm: Option<Alarm>,
 }
 
 impl<'a> Watchdog<'a> {
@@ -181,30 +169,28 @@ impl<'a> Watchdog<'a> {
         Self {
             activity,
             options,
-            armed: None,
+            alarm: None,
         }
     }
 
     /// Ready when a deadline has passed. Must be polled after the connection, in the same task: it is the connection's own work
     /// that moves the deadline.
-    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
+    pub(super) fn poll_overdue(&mut self, cx: &Context<'_>) -> Poll<Overdue> {
         loop {
-            let Some((due, overdue)) = self.activity.phase.lock().deadline(self.options) else {
+            let Some((due, overdue)) = self.activity.phase().deadline(self.options) else {
                 return Poll::Pending;
             };
+            if let Some(alarm) = self.alarm.as_mut().filter(|alarm| alarm.at <= due) {
+                if alarm.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.alarm = None;
+            }
             let now = self.activity.system.clock().now();
             if due <= now {
                 return Poll::Ready(overdue);
             }
-            if self.armed.as_ref().is_none_or(|armed| due < armed.at) {
-                self.armed = Some(Armed::new(&self.activity.system, due, now));
-            }
-            if let Some(armed) = &mut self.armed
-                && armed.poll(now, cx).is_pending()
-            {
-                return Poll::Pending;
-            }
-            self.armed = None;
+            self.alarm = Some(Alarm::new(&self.activity.system, due, now));
         }
     }
 }
@@ -273,6 +259,9 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "http-tls")]
+    use std::task::Waker;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -334,14 +323,14 @@ mod tests {
         let permit = gate.admit(std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
         let mut stream = Stream::new(Io::Secure(Box::new(server)), activity.clone(), permit);
         let mut cx = Context::from_waker(Waker::noop());
-        activity.phase.lock().requests = 1;
-        let blocked = || activity.phase.lock().write_blocked_since;
+        activity.request_began();
+        let blocked = || activity.phase().write_blocked_since;
         while Pin::new(&mut stream).poll_flush(&mut cx).is_ready() {
             assert_eq!(blocked(), None);
             let written = Pin::new(&mut stream).poll_write(&mut cx, &[0; 1024]);
             assert!(written.is_ready(), "the session takes a little more");
         }
-        let due = activity.phase.lock().deadline(&options()).unwrap();
+        let due = activity.phase().deadline(&options()).unwrap();
         assert_eq!(due.1, Overdue::Write);
         // The session takes more, the client does not: that is no progress.
         let began = blocked();

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 
-use super::activity::{Activity, Request, Sleep, sleep};
+use super::activity::Activity;
+use super::alarm::{Sleep, sleep};
+use super::in_hand::InHand;
 use super::limits::Options;
 
 type BodyError = Box<dyn Error + Send + Sync>;
@@ -20,22 +22,32 @@ type BodyError = Box<dyn Error + Send + Sync>;
 pub(super) struct RequestBody {
     inner: Incoming,
     bytes_left: u64,
+    /// When all of it must be here; `None` for one that is empty.
+    due: Option<Due>,
+}
+
+struct Due {
+    at: Duration,
     activity: Arc<Activity>,
-    due: Duration,
     // Made when the body first keeps its reader waiting. In a mutex only to be `Sync`, which warp asks for.
     timer: Mutex<Option<Sleep>>,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, activity: Arc<Activity>, options: &Options) -> Self {
-        let now = activity.system().clock().now();
-        let due = now.saturating_add(options.body_timeout);
+    pub(super) fn new(inner: Incoming, activity: &Arc<Activity>, options: &Options) -> Self {
+        let due = (!inner.is_end_stream()).then(|| {
+            let now = activity.system().clock().now();
+            let at = now.saturating_add(options.body_timeout);
+            Due {
+                at,
+                activity: activity.clone(),
+                timer: Mutex::new(None),
+            }
+        });
         Self {
             inner,
             bytes_left: options.body_bytes_max,
-            activity,
             due,
-            timer: Mutex::new(None),
         }
     }
 }
@@ -63,9 +75,12 @@ impl Body for RequestBody {
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| this.admit(frame?)));
         }
-        let timer = this.timer.get_mut().get_or_insert_with(|| {
-            let system = this.activity.system();
-            sleep(system, this.due.saturating_sub(system.clock().now()))
+        let Some(due) = &mut this.due else {
+            return Poll::Pending;
+        };
+        let timer = due.timer.get_mut().get_or_insert_with(|| {
+            let system = due.activity.system();
+            sleep(system, due.at.saturating_sub(system.clock().now()))
         });
         timer
             .as_mut()
@@ -109,14 +124,14 @@ impl Error for BodyTooLarge {}
 /// A response's body; the request counts as in hand until this is sent or dropped.
 pub(super) struct ResponseBody<B> {
     inner: B,
-    _request: Request,
+    _in_hand: InHand,
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn new(inner: B, request: Request) -> Self {
+    pub(super) fn new(inner: B, in_hand: InHand) -> Self {
         Self {
             inner,
-            _request: request,
+            _in_hand: in_hand,
         }
     }
 }

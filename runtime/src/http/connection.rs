@@ -3,43 +3,32 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
-use bytes::Bytes;
-use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use warp::reply::Response;
 
-use super::activity::{Activity, Stream, Watchdog};
-use super::body::{RequestBody, ResponseBody};
+use super::activity::{Activity, Overdue, Stream, Watchdog};
+use super::answer::{Answer, Handler};
 use super::gate::{Gate, Permit};
 use super::io::{Io, Socket};
 use super::limits::{HEADER_BYTES_MIN, HEADER_COUNT_MAX, Options, STREAMS_MAX};
-#[cfg(feature = "metrics")]
-use super::route::Measured;
+use super::stopping::Stopping;
 use super::upgrade::Takeover;
-use crate::process::run::isolate;
-use crate::{ChildSpec, Context, ExitReason, RestartType, ShutdownType, SupervisorHandle, System};
+use crate::{ChildSpec, Context, RestartType, ShutdownType, SupervisorHandle, System};
 
-/// A filter with its type taken away: the connection code is compiled once, not once a filter.
-pub(super) type Handler = Arc<
-    dyn Fn(Request<RequestBody>) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync,
->;
-
-/// What the requests of one connection share. In each request's extensions, where filters find it.
+/// What the requests of one connection share.
 pub(super) struct Line {
     pub(super) peer: SocketAddr,
     pub(super) takeover: Takeover,
-    server: Arc<Server>,
-    activity: Arc<Activity>,
+    pub(super) server: Arc<Server>,
+    pub(super) activity: Arc<Activity>,
 }
 
 /// What all connections of one server share.
@@ -80,6 +69,13 @@ pub(super) fn child(accepted: Accepted) -> ChildSpec {
     .unregistered()
 }
 
+/// What comes next on a connection.
+enum Next<T> {
+    Over(T),
+    Overdue(Overdue),
+    Stop,
+}
+
 async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     let Accepted {
         tcp,
@@ -105,22 +101,30 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     let builder = builder(&server.options, system);
     let mut connection = pin!(builder.serve_connection_with_upgrades(
         TokioIo::new(stream),
-        service_fn(|request| answer(request, line.clone())),
+        service_fn(|request| Answer::new(request, line.clone())),
     ));
     let mut watchdog = Watchdog::new(&activity, &server.options);
-    let mut drained = server.draining.subscribe();
-    let mut draining = false;
+    let mut stopping = Some(Stopping::new(server.draining.subscribe()));
     let outcome = loop {
-        tokio::select! {
-            biased;
-            outcome = connection.as_mut() => break outcome,
-            overdue = poll_fn(|cx| watchdog.poll_overdue(cx)) => {
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Next::Over(outcome));
+            }
+            if let Poll::Ready(overdue) = watchdog.poll_overdue(cx) {
+                return Poll::Ready(Next::Overdue(overdue));
+            }
+            let stops = stopping.as_mut().map_or(Poll::Pending, |it| it.poll(cx));
+            stops.map(|()| Next::Stop)
+        });
+        match next.await {
+            Next::Over(outcome) => break outcome,
+            Next::Overdue(overdue) => {
                 tracing::debug!(http.overdue = ?overdue, "closing a connection that is overdue");
                 return;
             }
-            _ = drained.wait_for(|draining| *draining), if !draining => {
+            Next::Stop => {
                 connection.as_mut().graceful_shutdown();
-                draining = true;
+                stopping = None;
             }
         }
     };
@@ -185,48 +189,6 @@ fn builder(options: &Options, system: System) -> auto::Builder<Streams> {
         .max_header_list_size(u32::try_from(header_bytes_max).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS_MAX);
     builder
-}
-
-/// Answers one request; what panics inside is answered 500.
-async fn answer(
-    request: Request<Incoming>,
-    line: Arc<Line>,
-) -> Result<hyper::Response<impl Body<Data = Bytes, Error = warp::Error> + use<>>, Infallible> {
-    let in_hand = line.activity.request();
-    let server = &*line.server;
-    let options = &server.options;
-    #[cfg(feature = "metrics")]
-    let clock = line.activity.system().clock();
-    #[cfg(feature = "metrics")]
-    let measured = Measured::begin(request.method(), clock.now());
-    let response = if request.body().size_hint().lower() > options.body_bytes_max {
-        bare(StatusCode::PAYLOAD_TOO_LARGE)
-    } else {
-        let mut request =
-            request.map(|body| RequestBody::new(body, line.activity.clone(), options));
-        request.extensions_mut().insert(line.clone());
-        isolate(pin!(Some(async { (server.handler)(request).await })))
-            .await
-            .unwrap_or_else(|reason| panicked(options, &reason))
-    };
-    #[cfg(feature = "metrics")]
-    measured.end(&server.id, &response, clock.now());
-    Ok(response.map(|body| ResponseBody::new(body, in_hand)))
-}
-
-fn bare(status: StatusCode) -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = status;
-    response
-}
-
-fn panicked(options: &Options, reason: &ExitReason) -> Response {
-    tracing::error!(http.panic = %reason, "a request's handler panicked");
-    let mut response = Response::new(options.panic_body.clone().into());
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    let content_type = HeaderValue::from_static(options.panic_content_type);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
 }
 
 /// Runs each HTTP/2 stream as a process.

@@ -46,10 +46,15 @@ impl Measured {
     }
 
     /// Tells the recorder; the duration is up to the answer's head, which is when the handler is done.
-    pub(super) fn end(self, server: &str, response: &Response, now: std::time::Duration) {
+    pub(super) fn end(
+        &self,
+        server: &std::sync::Arc<str>,
+        response: &Response,
+        now: std::time::Duration,
+    ) {
         let route = response.extensions().get::<RouteName>();
         let route = route.map_or("unnamed", |name| name.0);
-        let server = server.to_owned();
+        let server = metrics::SharedString::from(server.clone());
         let status = response.status().as_u16().to_string();
         metrics::counter!(
             crate::telemetry::HTTP_REQUESTS,

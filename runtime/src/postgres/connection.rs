@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use tokio_postgres::Statement;
 
 use super::connector::Connector;
-use super::life::Place;
+use super::desk::Loan;
+use super::life::Life;
 use crate::System;
 
 /// Prepared statements kept per connection, in statements; the oldest goes first. Bounds what a caller who builds SQL text at
@@ -20,6 +21,8 @@ const STATEMENTS_MAX: usize = 256;
 /// A connection that lay idle longer than this is asked a question before it is lent out: a peer that vanished without a
 /// word (a pulled cable, a firewall that forgot) is not seen otherwise.
 const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(30);
+
+const LENT: &str = "a client is made with its connection";
 
 /// Why a connection could not be made, or may not be lent out again.
 #[derive(Debug)]
@@ -49,14 +52,39 @@ pub(super) struct Connection {
     /// Shared only once it has been given up, with who sees to it that its statement ends.
     client: Arc<tokio_postgres::Client>,
     statements: Mutex<Statements>,
-    idle_since: Duration,
+    made: Duration,
+    rests_since: Duration,
     discard: bool,
 }
 
 impl Connection {
     /// Whether the server or the network has ended it.
-    fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Whether it may be lent again.
+    pub(super) fn is_sound(&self) -> bool {
+        !self.discard && !self.is_lost()
+    }
+
+    /// Whether it has lain idle for so long that it is asked a question first.
+    pub(super) fn is_doubtful(&self, now: Duration) -> bool {
+        now.saturating_sub(self.rests_since) >= IDLE_UNTESTED_MAX
+    }
+
+    /// Nobody uses it from `now` on.
+    pub(super) fn rest(&mut self, now: Duration) {
+        self.rests_since = now;
+    }
+
+    /// When it was used last.
+    pub(super) fn rests_since(&self) -> Duration {
+        self.rests_since
+    }
+
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.made)
     }
 
     /// Marks the connection as not to be reused; the pool closes it when it comes back and makes another.
@@ -115,10 +143,12 @@ impl bb8::ManageConnection for Manager {
             .await
             .map_err(|_| ConnectionError::TimedOut)?
             .map_err(ConnectionError::Database)?;
+        let now = self.system.clock().now();
         Ok(Connection {
             client: Arc::new(client),
             statements: Mutex::default(),
-            idle_since: self.system.clock().now(),
+            made: now,
+            rests_since: now,
             discard: false,
         })
     }
@@ -127,13 +157,7 @@ impl bb8::ManageConnection for Manager {
         if connection.is_lost() {
             return Err(ConnectionError::Closed);
         }
-        if self
-            .system
-            .clock()
-            .now()
-            .saturating_sub(connection.idle_since)
-            < IDLE_UNTESTED_MAX
-        {
+        if !connection.is_doubtful(self.system.clock().now()) {
             return Ok(());
         }
         // Whoever asks may lose patience first; then this connection must not be the next one's problem.
@@ -148,8 +172,7 @@ impl bb8::ManageConnection for Manager {
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.idle_since = self.system.clock().now();
-        connection.discard || connection.is_lost()
+        !connection.is_sound()
     }
 }
 
@@ -159,14 +182,17 @@ impl bb8::ManageConnection for Manager {
 /// when this is dropped keeps the connection busy until it ends; [`Pool::transaction`](super::Pool::transaction) has no such
 /// tail, because it discards the connection and cancels the statement.
 pub struct Client {
-    // Before the place: the connection must be back in the pool when the next in line is let in.
-    connection: bb8::PooledConnection<'static, Manager>,
-    place: Place,
+    // Always with a connection.
+    loan: Loan<Life>,
 }
 
 impl Client {
-    pub(super) fn new(connection: bb8::PooledConnection<'static, Manager>, place: Place) -> Self {
-        Self { connection, place }
+    pub(super) fn new(loan: Loan<Life>) -> Self {
+        Self { loan }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.loan.connection().expect(LENT)
     }
 
     /// Prepares `sql`, or returns the statement this connection prepared for the same text before. At most 256 statements are
@@ -178,12 +204,18 @@ impl Client {
     /// # Cancel safety
     /// Safe: at worst the statement is prepared again next time.
     pub async fn prepare_cached(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
-        let known = self.connection.statements.lock().by_text.get(sql).cloned();
+        let known = self
+            .connection()
+            .statements
+            .lock()
+            .by_text
+            .get(sql)
+            .cloned();
         if let Some(statement) = known {
             return Ok(statement);
         }
-        let statement = self.connection.client.prepare(sql).await?;
-        self.connection
+        let statement = self.connection().client.prepare(sql).await?;
+        self.connection()
             .statements
             .lock()
             .insert(sql, statement.clone());
@@ -192,8 +224,9 @@ impl Client {
 
     /// Closes this connection instead of giving it back, once the statement that runs on it has been cancelled.
     pub(super) fn abandon(&mut self) {
-        self.place.0.cancel(self.connection.client.clone());
-        self.connection.discard();
+        let session = self.connection().client.clone();
+        self.loan.lender().cancel(session);
+        self.loan.connection_mut().expect(LENT).discard();
     }
 }
 
@@ -201,13 +234,14 @@ impl Deref for Client {
     type Target = tokio_postgres::Client;
 
     fn deref(&self) -> &Self::Target {
-        &self.connection.client
+        &self.connection().client
     }
 }
 
 impl DerefMut for Client {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        Arc::get_mut(&mut self.connection.client)
+        let connection = self.loan.connection_mut().expect(LENT);
+        Arc::get_mut(&mut connection.client)
             .expect("it is shared only by who has given it up, and is then dropped")
     }
 }
@@ -215,7 +249,7 @@ impl DerefMut for Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("closed", &self.connection.client.is_closed())
+            .field("closed", &self.connection().client.is_closed())
             .finish()
     }
 }

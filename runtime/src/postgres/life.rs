@@ -1,19 +1,18 @@
-//! What one life of the pool process owns: the bb8 pool, the queue before it, and its health.
+//! What one life of the pool process owns: the bb8 pool, the desk before it, and its health.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio_postgres::Client as Session;
 
 use super::connection::{Client, ConnectionError, Manager};
 use super::connector::Connector;
+use super::desk::{self, Desk, Lender, Loan, Turn};
 use super::{Options, PoolError, PoolState};
 use crate::{Address, Context, ReplyTo, System};
 
@@ -21,8 +20,9 @@ use crate::{Address, Context, ReplyTo, System};
 /// of this. Small, so that a database that comes back is noticed within a second.
 const RETRY_WINDOW: Duration = Duration::from_secs(1);
 
-/// How often an unhealthy pool looks whether the database is back, though nobody asks for a connection.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the pool process looks after its connections: whether the database of an unhealthy pool is back, though nobody asks for one;
+/// and what lies on the desk since it last looked goes back to bb8, which closes those that stay idle.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest wait for the server to take a request to cancel a statement, and between two such requests.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,17 +45,36 @@ pub(super) enum Message {
     Cancel(Arc<Session>),
 }
 
+/// What bb8 lends.
+type Lent = bb8::PooledConnection<'static, Manager>;
+
 /// One life of the pool. Ends with its process, by whatever cause.
 pub(super) struct Life {
     bb8: bb8::Pool<Manager>,
-    // bb8 lets a newcomer overtake those who wait; this queue is fair, and who has a place in it always finds or makes a connection.
-    queue: Semaphore,
+    // bb8 lets a newcomer overtake those who wait, and takes four locks a loan. What is given back stays on this desk for a while; who
+    // has a place there always finds or makes a connection.
+    desk: Desk<Life>,
     waiting: AtomicUsize,
     closed: AtomicBool,
     health: Arc<Health>,
     system: System,
     address: Address<Message>,
     checkout_timeout: Duration,
+    lifetime_max: Duration,
+}
+
+impl Lender for Life {
+    type Connection = Lent;
+
+    fn desk(&self) -> &Desk<Life> {
+        &self.desk
+    }
+
+    fn takes_back(&self, connection: &mut Self::Connection) -> bool {
+        let now = self.system.clock().now();
+        connection.rest(now);
+        connection.is_sound() && connection.age(now) < self.lifetime_max
+    }
 }
 
 impl Life {
@@ -63,34 +82,44 @@ impl Life {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Lends a connection within `deadline`, or the pool's own, first come first served.
+    /// Lends a connection within `deadline`, or the pool's own, first come first served; and whether it was waited for. `now` is when it
+    /// was asked for.
     pub(super) async fn checkout(
-        self: Arc<Self>,
+        self: &Arc<Self>,
+        now: Duration,
         deadline: Option<Duration>,
-    ) -> Result<Client, PoolError> {
-        let (connection, place) = {
-            let mut lend = pin!(self.lend());
+    ) -> Result<(Client, bool), PoolError> {
+        let fit = |connection: &Lent| !connection.is_lost() && !connection.is_doubtful(now);
+        let (loan, waited) = match desk::ask(self, fit) {
             // Mostly a connection lies ready: then nobody waits, and there is no deadline to keep.
-            match poll_fn(|cx| Poll::Ready(lend.as_mut().poll(cx))).await {
-                Poll::Ready(lent) => lent?,
-                Poll::Pending => self.in_time(deadline, lend).await?,
+            Turn::Now(loan) if loan.connection().is_some() => (loan, false),
+            Turn::Never => return Err(PoolError::Closed),
+            turn => {
+                // In a box, so that what waits for a connection one day is no larger for it.
+                let lend = Box::pin(self.lend(turn));
+                (self.in_time(deadline, lend).await?, true)
             }
         };
         self.health.worked();
-        place.forget();
-        Ok(Client::new(connection, Place(self)))
+        Ok((Client::new(loan), waited))
     }
 
-    /// Takes a place in the queue, and then a connection.
-    async fn lend(&self) -> Result<(Lent, SemaphorePermit<'_>), PoolError> {
-        let place = self.queue.acquire().await.map_err(|_| PoolError::Closed)?;
-        loop {
+    /// Waits for a place, and then for a connection.
+    async fn lend(&self, turn: Turn<'_, Life>) -> Result<Loan<Life>, PoolError> {
+        let loan = match turn {
+            Turn::Now(loan) => Some(loan),
+            Turn::Later(queued) => queued.wait().await,
+            Turn::Never => None,
+        };
+        let mut loan = loan.ok_or(PoolError::Closed)?;
+        while loan.connection().is_none() {
             match self.bb8.get_owned().await {
-                Ok(connection) => return Ok((connection, place)),
+                Ok(connection) => loan.found(connection),
                 Err(bb8::RunError::TimedOut) => {}
                 Err(bb8::RunError::User(error)) => self.health.failed(&error),
             }
         }
+        Ok(loan)
     }
 
     async fn in_time<T>(
@@ -113,11 +142,11 @@ impl Life {
     }
 
     pub(super) fn state(&self) -> PoolState {
-        let bb8 = self.bb8.state();
+        let (free, bb8) = self.desk.free(|free| (free, self.bb8.state()));
         let (healthy, last_error) = self.health.read();
         PoolState {
             size: bb8.connections as usize,
-            idle: bb8.idle_connections as usize,
+            idle: bb8.idle_connections as usize + free,
             waiting: self.waiting.load(Ordering::Relaxed),
             healthy,
             last_error,
@@ -137,8 +166,11 @@ pub(super) async fn run(
     // Who is asked to stop has no place in the queue any more, so it is counted here.
     let stops = Arc::new(Semaphore::new(stops_max(&options)));
     probe(&mut cx, &life, options.connect_timeout);
+    let clock = life.system.clock();
+    let mut looked = clock.now();
     loop {
-        match cx.receive_timeout(PROBE_INTERVAL).await {
+        let left = LOOK_INTERVAL.saturating_sub(clock.now().saturating_sub(looked));
+        match cx.receive_timeout(left).await {
             Some(Message::Life(to)) => to.reply(life.clone()),
             Some(Message::Cancel(session)) => {
                 // One too many: the connection is closed when its statement ends by itself.
@@ -153,7 +185,11 @@ pub(super) async fn run(
                     drop(turn);
                 });
             }
-            None => probe(&mut cx, &life, options.connect_timeout),
+            None => {
+                let before = std::mem::replace(&mut looked, clock.now());
+                life.desk.sweep(|free| free.rests_since() <= before);
+                probe(&mut cx, &life, options.connect_timeout);
+            }
         }
     }
 }
@@ -197,13 +233,14 @@ fn start(cx: &Context<Message>, connector: Connector, options: &Options) -> Life
         .build_unchecked(manager);
     Life {
         bb8,
-        queue: Semaphore::new(size_max as usize),
+        desk: Desk::new(size_max as usize),
         waiting: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
         health,
         system,
         address: cx.address(),
         checkout_timeout: options.checkout_timeout,
+        lifetime_max: options.lifetime_max,
     }
 }
 
@@ -215,30 +252,19 @@ fn probe(cx: &mut Context<Message>, life: &Arc<Life>, deadline: Duration) {
     let life = life.clone();
     cx.spawn_link(move |_: Context<()>| async move {
         // The outcome is what the health remembers; the connection goes straight back.
-        let _ = life.clone().checkout(Some(deadline)).await;
+        let now = life.system.clock().now();
+        let _ = life.checkout(now, Some(deadline)).await;
         life.health.probing.store(false, Ordering::Release);
     });
 }
 
-/// Closes the queue when the pool process ends, by whatever cause: those who wait are told at once.
+/// Closes the desk when the pool process ends, by whatever cause: those who wait are told at once.
 struct Closing(Arc<Life>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
-        self.0.queue.close();
-    }
-}
-
-/// What bb8 lends.
-type Lent = bb8::PooledConnection<'static, Manager>;
-
-/// A place of those who have a connection; the next in line gets it when this is dropped.
-pub(super) struct Place(pub(super) Arc<Life>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.queue.add_permits(1);
+        self.0.desk.close();
     }
 }
 

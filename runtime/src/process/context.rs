@@ -13,11 +13,11 @@ use crate::reference::Ref;
 use crate::reply_to;
 use crate::scheduler::budget;
 use crate::signal::Signal;
-use crate::timer::driver::yield_now;
+use crate::timer::driver::yield_by;
 use crate::timer::{self, TimerRef};
 
 use super::home::Home;
-use super::{Process, links, monitors};
+use super::{MailboxView, Process, links, monitors};
 
 /// A process's hands: its mailbox, its links and monitors, its timers.
 pub struct Context<M: Send + 'static> {
@@ -134,8 +134,18 @@ impl<M: Send + 'static> Context<M> {
     }
 
     /// Cancels a timer; the time that was left, or `None` when it has fired.
+    ///
+    /// Of timers that were set for this process itself, one reading of the clock may serve 32 cancels in a row, as long as the process does not
+    /// suspend in between.
     pub fn cancel(&mut self, timer: TimerRef) -> Option<Duration> {
-        self.home.kernel().timers().cancel(timer)
+        let kernel = self.home.kernel();
+        match timer.at() {
+            Some((life, held)) if life == self.process.pid => {
+                let tick = self.home.cancel_timer(life, held)?;
+                Some(timer::left(tick, budget::recently(kernel.clock())))
+            }
+            _ => kernel.cancel_timer(timer),
+        }
     }
 
     /// Waits on the system's timer wheel; never early.
@@ -148,10 +158,10 @@ impl<M: Send + 'static> Context<M> {
     /// Charges work to this process's budget and yields when it is spent. A long handler calls this in its loop: it keeps others
     /// running, and it is where a kill takes effect.
     pub fn consume_budget(&self, reductions: u32) -> impl Future<Output = ()> + Send + use<M> {
-        let process = self.process.clone();
+        let (home, process) = (self.home.clone(), self.process.clone());
         async move {
             if budget::charge(reductions) || process.is_interrupted() {
-                yield_now().await;
+                yield_by(|task| home.kernel().scheduler().defer(task)).await;
             }
         }
     }
@@ -277,7 +287,7 @@ impl<M: Send + 'static> Context<M> {
         reply_to::settle_living();
         self.process.asked_for_message();
         if budget::is_spent() || self.process.is_interrupted() {
-            context.waker().wake_by_ref();
+            self.home.kernel().scheduler().defer(context.waker());
             return Poll::Pending;
         }
         Poll::Ready(())

@@ -18,8 +18,9 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::blocking::Blocking;
 use crate::signal::Signal;
 use crate::telemetry::{Counters, count};
-use crate::timer::{Timers, driver};
+use crate::timer::{self, TimerRef, Timers, driver};
 
+use super::storms::Panics;
 use super::table::Table;
 use super::{Ties, Watcher, current, exit_signal, monitors};
 
@@ -39,6 +40,7 @@ pub(crate) struct Kernel {
     table: Table,
     counters: Arc<Counters>,
     blocking: Blocking,
+    panics: Panics,
     /// Whether the time each process is on a worker is measured.
     measures_busy: AtomicBool,
     parts: Vec<Box<dyn Part>>,
@@ -61,6 +63,7 @@ impl Kernel {
             Arc::downgrade(&timers),
             scheduler.clone(),
         )));
+        let root = Pid::next();
         Arc::new(Kernel {
             name: name.into(),
             clock,
@@ -70,9 +73,10 @@ impl Kernel {
             table: Table::new(),
             counters,
             blocking: Blocking::new(BLOCKING_THREADS_MAX),
+            panics: Panics::new(root),
             measures_busy: AtomicBool::new(false),
             parts,
-            root: Pid::next(),
+            root,
         })
     }
 
@@ -110,6 +114,10 @@ impl Kernel {
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    pub(crate) fn panics(&self) -> &Panics {
+        &self.panics
     }
 
     pub(crate) fn blocking(&self) -> &Blocking {
@@ -246,6 +254,27 @@ impl Kernel {
                 }
             }
         }
+    }
+
+    /// Cancels a timer; the time that was left, or `None` when it has fired.
+    pub(crate) fn cancel_timer(&self, timer: TimerRef) -> Option<Duration> {
+        let Some((life, held)) = timer.at() else {
+            return self.timers.cancel(timer);
+        };
+        let process = self.table.get(life)?;
+        let tick = process.mailbox.cancel_timer(life, held)?;
+        Some(timer::left(tick, self.clock.now()))
+    }
+
+    /// Timers that are pending, those that only a mailbox knows with them.
+    pub(crate) fn timers_len(&self) -> usize {
+        let (mut listed, mut looks) = (0, 0);
+        self.table.each(|process| {
+            let timers = process.mailbox.numbers().timers;
+            listed += timers.0;
+            looks += timers.1;
+        });
+        (self.timers.len() + listed).saturating_sub(looks)
     }
 
     /// Time left of a deadline.

@@ -236,8 +236,14 @@ impl<M: Send + 'static> Death<M> {
 
     #[cold]
     fn tell_panic(&self, reason: &ExitReason) {
-        count(&self.home.kernel().counters().panicked);
-        log_panic(self.process.pid, &info::label_of(&self.process), reason);
+        let kernel = self.home.kernel();
+        count(&kernel.counters().panicked);
+        let pid = self.process.pid;
+        // A clock that panics is told of at once.
+        let admits = |now| kernel.panics().admits(kernel.timers(), now, pid, reason);
+        if contain(pid, || kernel.clock().now()).map_or(true, admits) {
+            log_panic(pid, &info::label_of(&self.process), reason);
+        }
     }
 }
 
@@ -246,7 +252,22 @@ fn polled<F: Future>(
     future: Pin<&mut F>,
     task: &mut std::task::Context<'_>,
 ) -> Result<Poll<F::Output>, ExitReason> {
-    catch_unwind(AssertUnwindSafe(|| future.poll(task))).map_err(described)
+    attempt(|| future.poll(task))
+}
+
+/// The same in a frame of its own: to unwind through a frame is to read the list of its calls up to the one that panicked, twice, and the list
+/// of a whole life is long.
+#[inline(never)]
+fn polled_apart<F: Future>(
+    future: Pin<&mut F>,
+    task: &mut std::task::Context<'_>,
+) -> Result<Poll<F::Output>, ExitReason> {
+    polled(future, task)
+}
+
+/// Runs a part of a process and makes a panic in it a value.
+pub(crate) fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(described)
 }
 
 /// Runs one future and makes a panic in it, or in its drop, a value. The process around it lives on. Its place is the caller's, so that it
@@ -256,7 +277,7 @@ pub(crate) async fn isolate<F: Future>(
 ) -> Result<F::Output, ExitReason> {
     let result = std::future::poll_fn(|task| {
         let future = future.as_mut().as_pin_mut();
-        match polled(future.expect("a finished future is not polled again"), task) {
+        match polled_apart(future.expect("a finished future is not polled again"), task) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(reason) => Poll::Ready(Err(reason)),
@@ -289,12 +310,9 @@ pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> Result<R, ExitReason> {
 
 /// The reason of a caught panic: what the hook saw, or the payload's text where the hook was replaced.
 fn described(payload: Box<dyn std::any::Any + Send>) -> ExitReason {
-    let message = current::message_of(&*payload);
-    let reason = match current::take_panic() {
-        // What the hook saw may be an earlier panic that somebody caught, when this one was resumed and passed the hook by.
-        Some(seen) if seen.message == message => ExitReason::panic(message, seen.location),
-        _ => ExitReason::panic(message, "unknown"),
-    };
+    let text = current::text_of(&*payload);
+    // What the hook saw may be an earlier panic that somebody caught, when this one was resumed and passed the hook by.
+    let reason = current::take_panic(text).unwrap_or_else(|| ExitReason::panic(text, "unknown"));
     // The payload is the user's and may panic in being dropped; then it is leaked rather than fought with.
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);

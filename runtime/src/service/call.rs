@@ -55,8 +55,7 @@ impl<M: Send + 'static> Address<M> {
             });
         }
         let kernel = self.kernel();
-        let deadline = kernel.timers().now().saturating_add(limit);
-        kernel.timers().expect(deadline, slot.clone());
+        kernel.timers().expect_within(limit, slot.clone());
         Answer {
             slot,
             kernel,

@@ -21,6 +21,9 @@ pub(super) struct Time {
 }
 
 impl Time {
+    /// The last time the clock can show.
+    pub(super) const END: Duration = Duration::from_nanos(u64::MAX);
+
     pub(super) fn now(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }

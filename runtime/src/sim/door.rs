@@ -11,6 +11,7 @@ use crate::exit::ExitReason;
 use crate::pid::Pid;
 use crate::scheduler::{Scheduler, Task};
 
+use super::clock::Time;
 use super::executor::Lab;
 use super::state::Alarm;
 
@@ -69,12 +70,13 @@ impl Scheduler for SimScheduler {
         if let Some(late) = late {
             lab.say(&format!("fault: a timer is late by {late:?}"));
         }
-        let due = lab.now() + duration + late.unwrap_or_default();
+        let due = lab.now().saturating_add(duration);
+        let due = due.saturating_add(late.unwrap_or_default());
         Box::pin(Sleep::new(self.lab.clone(), due))
     }
 }
 
-/// Waits for a virtual time. Dropped, it keeps the clock from nothing.
+/// Waits for a virtual time; one that the clock cannot show never comes. Dropped, it keeps the clock from nothing.
 pub(super) struct Sleep {
     lab: Weak<Lab>,
     due: Duration,
@@ -107,6 +109,9 @@ impl Future for Sleep {
         self.cancel();
         if lab.now() >= self.due {
             return Poll::Ready(());
+        }
+        if self.due > Time::END {
+            return Poll::Pending;
         }
         let waker = context.waker().clone();
         let key = lab.state.lock().alarm(self.due, Alarm::Wake(waker));

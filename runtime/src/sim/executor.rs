@@ -333,7 +333,7 @@ impl Lab {
             Fault::Stall(_, length) => {
                 state.ready.retain(|ready| *ready != task);
                 state.slots[task].queued = true;
-                state.alarm(now + *length, Alarm::Resume(task));
+                state.alarm(now.saturating_add(*length), Alarm::Resume(task));
             }
             _ => {
                 drop(state);

@@ -132,7 +132,7 @@ impl Net {
         };
         let mut arrivals = Vec::with_capacity(copies);
         for _ in 0..copies {
-            let mut at = now + self.dice.within(&quality.delay);
+            let mut at = now.saturating_add(self.dice.within(&quality.delay));
             if !quality.reorders {
                 let last = self.last.entry(pair.clone()).or_default();
                 at = at.max(*last);

@@ -232,6 +232,6 @@ impl State {
     pub(super) fn hold(&mut self, now: Duration, task: usize, length: Duration, why: &str) {
         let text = format!("{why} for {length:?}");
         self.recorder.write(now, What::Of(task, text.into()));
-        self.alarm(now + length, Alarm::Resume(task));
+        self.alarm(now.saturating_add(length), Alarm::Resume(task));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exit::ExitReason;
-use crate::pid::Pid;
+use crate::pid::{Pid, SerialMap};
 use crate::process::kernel::Kernel;
 use crate::registry::Registry;
 
@@ -54,7 +54,7 @@ pub(super) struct Children {
     next: u64,
     by_place: BTreeMap<Place, Child>,
     by_id: HashMap<String, Place>,
-    by_pid: HashMap<Pid, Place>,
+    by_pid: SerialMap<Pid, Place>,
 }
 
 impl Children {

@@ -11,6 +11,7 @@ use crate::pid::Pid;
 use crate::process::context::{Context, Event};
 use crate::process::home::Home;
 use crate::process::kernel::Kernel;
+use crate::process::storms::Told;
 use crate::process::{Birth, spawn};
 use crate::registry::Registry;
 use crate::signal::Signal;
@@ -21,6 +22,7 @@ use super::children::{Child, Children, Place};
 use super::pending::{Pending, Start};
 use super::plan::{Plan, plan};
 use super::restart::{RestartType, RestartWindow};
+use super::restarted::Restarted;
 use super::shutdown;
 use super::strategy::{AutoShutdown, Strategy};
 use super::{Message, Supervisor};
@@ -44,6 +46,8 @@ pub(super) struct Server {
     pub(super) dynamic: bool,
     pub(super) max_children: usize,
     window: RestartWindow,
+    /// Its restarts, as they are told.
+    told: Arc<Told<Restarted>>,
     pub(super) children: Children,
     /// Children that are to be started later.
     pub(super) pending: Pending,
@@ -54,6 +58,7 @@ pub(super) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.told.settle();
         if let Some((name, address)) = &self.name {
             self.kernel
                 .part::<Registry>()
@@ -75,6 +80,7 @@ async fn live(supervisor: Supervisor, ready: Ready, mut cx: Context<Message>) ->
         dynamic: supervisor.dynamic,
         max_children: supervisor.max_children,
         window: RestartWindow::new(supervisor.max_restarts, supervisor.within),
+        told: Told::new(cx.pid()),
         children: Children::default(),
         pending: Pending::default(),
         unnamed: 0,
@@ -198,30 +204,20 @@ impl Server {
             child.last_panic = Some(reason.clone());
         }
         // One for one concerns no other child, so a dynamic supervisor with very many does not list them.
-        let (places, died) = if self.strategy == Strategy::OneForOne {
-            (vec![place], 0)
+        let (one, only) = ([place], [child.restart]);
+        let (all, each): (Vec<Place>, Vec<RestartType>);
+        let (places, types, died) = if self.strategy == Strategy::OneForOne {
+            (one.as_slice(), only.as_slice(), 0)
         } else {
-            let places = self.children.places();
-            let died = places
-                .iter()
-                .position(|other| *other == place)
-                .expect("the child is in the table");
-            (places, died)
+            all = self.children.places();
+            each = self.children.iter().map(|child| child.restart).collect();
+            let died = all.iter().position(|other| *other == place);
+            (&*all, &*each, died.expect("the child is in the table"))
         };
-        let types: Vec<RestartType> = places
-            .iter()
-            .filter_map(|place| self.children.get(*place))
-            .map(|child| child.restart)
-            .collect();
-        let decision = plan(
-            self.strategy,
-            &types,
-            died,
-            reason,
-            &mut self.window,
-            self.kernel.clock().now(),
-        );
-        self.report(place, reason, &decision);
+        let now = self.kernel.clock().now();
+        let window = &mut self.window;
+        let decision = plan(self.strategy, types, died, reason, window, now);
+        self.report(place, reason, &decision, now);
         let over = matches!(decision, Plan::Rest | Plan::Forget) && self.is_work_done(place);
         match decision {
             Plan::Rest if !self.dynamic => {
@@ -236,6 +232,7 @@ impl Server {
                 forget,
                 start,
             } => {
+                let waits = !stop.is_empty();
                 for index in stop {
                     self.stop_child(cx, places[index]).await;
                 }
@@ -243,7 +240,11 @@ impl Server {
                     drop(self.children.remove(places[index]));
                 }
                 let start: Vec<Place> = start.into_iter().map(|index| places[index]).collect();
-                let now = self.kernel.clock().now();
+                let now = if waits {
+                    self.kernel.clock().now()
+                } else {
+                    now
+                };
                 // Those that waited already wait on, together.
                 let due = self
                     .pending
@@ -285,15 +286,14 @@ impl Server {
 
     /// How long the child's back-off wants to wait.
     fn pause(&mut self, place: Place, now: Duration) -> Duration {
-        let chance = self.kernel.entropy().next_u64();
         let Some(child) = self.children.get_mut(place) else {
             return Duration::ZERO;
         };
+        let Some(back_off) = &mut child.back_off else {
+            return Duration::ZERO;
+        };
         let lived = now.saturating_sub(child.started);
-        child
-            .back_off
-            .as_mut()
-            .map_or(Duration::ZERO, |back_off| back_off.pause(lived, chance))
+        back_off.pause(lived, self.kernel.entropy().next_u64())
     }
 
     /// Starts those that do not run, in order; one that does not start is tried again, and the rest after it.
@@ -314,7 +314,7 @@ impl Server {
         }
     }
 
-    fn report(&self, place: Place, reason: &ExitReason, decision: &Plan) {
+    fn report(&self, place: Place, reason: &ExitReason, decision: &Plan, now: Duration) {
         let id = self
             .children
             .get(place)
@@ -324,9 +324,14 @@ impl Server {
                 tracing::debug!(target: SUPERVISOR, { supervisor.child = id, exit.reason = %reason }, "child ended");
             }
             Plan::Restart { .. } => {
-                tracing::warn!(target: SUPERVISOR, { supervisor.child = id, exit.reason = %reason }, "child ended and is restarted");
+                let keep = |last: &mut Restarted| last.keep(id, reason);
+                if self.told.admits(self.kernel.timers(), now, keep) {
+                    tracing::warn!(target: SUPERVISOR, { supervisor.child = id, exit.reason = %reason }, "child ended and is restarted");
+                }
             }
             Plan::GiveUp => {
+                // What came before is told before.
+                self.told.settle();
                 tracing::error!(
                     target: SUPERVISOR,
                     { supervisor.child = id, exit.reason = %reason },

@@ -84,6 +84,41 @@ fn each_comes_once(early: &'static [u64], late: &'static [u64]) {
     assert_eq!(timers.len(), 0);
 }
 
+/// A list gets hot, and is put more into, which reads no clock, while the driver stamps it and lets it cool.
+fn each_comes_to_a_hot_list() {
+    let clock = Hands::at(0);
+    let timers = Arc::new(Timers::new(clock.clone(), Arc::new(Counters::default())));
+    let put = |timers: &Arc<Timers>, how_many: usize| -> Vec<Arc<Patient>> {
+        let put = |_| {
+            let patient = Arc::new(Patient::default());
+            timers.expect_within(Duration::from_millis(30), patient.clone());
+            patient
+        };
+        (0..how_many).map(put).collect()
+    };
+    let mut patients = put(&timers, 3);
+    let theirs = timers.clone();
+    let others = thread::spawn(move || put(&theirs, 2));
+    clock.set(15);
+    fire_all(&timers);
+    patients.extend(others.join().unwrap());
+    for now in [29, 100, 200, 300] {
+        clock.set(now);
+        fire_all(&timers);
+        let expired = |patient: &Arc<Patient>| patient.0.load(Ordering::Relaxed) > 0;
+        assert!(now > 29 || !patients.iter().any(expired), "early");
+    }
+    for patient in patients {
+        assert_eq!(patient.0.load(Ordering::Relaxed), 1);
+    }
+    assert_eq!(timers.len(), 0);
+}
+
+#[test]
+fn every_order_of_awaiting_and_stamping_a_hot_list_lets_each_deadline_come() {
+    loom::model(each_comes_to_a_hot_list);
+}
+
 #[test]
 fn every_order_of_awaiting_and_looking_through_lets_each_deadline_come() {
     loom::model(|| each_comes_once(&[10], &[20]));

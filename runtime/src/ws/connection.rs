@@ -18,6 +18,7 @@ use super::outgoing::{Outgoing, text};
 use super::side::{Side, Told};
 use super::wire::{Ending, Wire};
 use super::{Close, Next, Options, Socket};
+use crate::http::stopping::Stopping;
 use crate::limits::REDUCTIONS_PER_MESSAGE;
 use crate::process::run::isolate;
 use crate::telemetry::count;
@@ -220,11 +221,12 @@ async fn converse<H: Socket>(
     handler: &mut H,
     cx: &mut Connection<H::Message>,
     side: &mut Side,
-    mut draining: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
 ) -> Over {
+    let mut stopping = Stopping::new(draining);
     let mut inside_first = false;
     loop {
-        let happened = wait(&mut cx.context, side, &mut draining, inside_first).await;
+        let happened = wait(&mut cx.context, side, &mut stopping, inside_first).await;
         inside_first = matches!(happened, Happened::Peer(_));
         let next = match happened {
             Happened::Peer(Told::Frame(frame)) => {
@@ -290,11 +292,10 @@ fn too_slow<M: Send + 'static>(cx: &Connection<M>, reason: ExitReason) -> Over {
 async fn wait<M: Send + 'static>(
     context: &mut Context<M>,
     side: &mut Side,
-    draining: &mut watch::Receiver<bool>,
+    stopping: &mut Stopping,
     inside_first: bool,
 ) -> Happened<M> {
     let mut inside = pin!(context.receive_event());
-    let mut drained = pin!(draining.wait_for(|draining| *draining));
     poll_fn(|task| {
         if inside_first && let Poll::Ready(event) = inside.as_mut().poll(task) {
             return Poll::Ready(Happened::Inside(event));
@@ -305,8 +306,7 @@ async fn wait<M: Send + 'static>(
         if !inside_first && let Poll::Ready(event) = inside.as_mut().poll(task) {
             return Poll::Ready(Happened::Inside(event));
         }
-        // A server that is gone altogether is stopping too.
-        drained.as_mut().poll(task).map(|_| Happened::Draining)
+        stopping.poll(task).map(|()| Happened::Draining)
     })
     .await
 }

@@ -32,22 +32,27 @@ impl Heartbeat {
         }
     }
 
-    /// The peer sent something: a pong, or anything else, shows that it lives.
-    pub(super) fn heard(&mut self, now: Duration) {
+    /// The peer sent something: a pong, or anything else, shows that it lives. Asks for the time when that matters.
+    pub(super) fn heard(&mut self, now: impl FnOnce() -> Duration) {
         if self.pinged {
             self.pinged = false;
-            self.last = now;
+            self.last = now();
         }
     }
 
-    /// What is due at `now`. After [`Beat::Ping`] the peer has the timeout to answer.
-    pub(super) fn beat(&mut self, now: Duration) -> Beat {
+    /// When something is due next.
+    pub(super) fn due(&self) -> Duration {
         let wait = if self.pinged {
             self.timeout
         } else {
             self.interval
         };
-        let due = self.last.saturating_add(wait);
+        self.last.saturating_add(wait)
+    }
+
+    /// What is due at `now`. After [`Beat::Ping`] the peer has the timeout to answer.
+    pub(super) fn beat(&mut self, now: Duration) -> Beat {
+        let due = self.due();
         if now < due {
             return Beat::Wait(due);
         }
@@ -72,7 +77,7 @@ mod tests {
     fn pings_hears_and_gives_up() {
         let mut heart = Heartbeat::new(at(0), at(30), at(10));
         assert_eq!(heart.beat(at(0)), Beat::Wait(at(30)));
-        heart.heard(at(5));
+        heart.heard(|| at(5));
         assert_eq!(
             heart.beat(at(29)),
             Beat::Wait(at(30)),
@@ -80,7 +85,7 @@ mod tests {
         );
         assert_eq!(heart.beat(at(30)), Beat::Ping);
         assert_eq!(heart.beat(at(31)), Beat::Wait(at(40)));
-        heart.heard(at(35));
+        heart.heard(|| at(35));
         assert_eq!(heart.beat(at(40)), Beat::Wait(at(65)));
         assert_eq!(heart.beat(at(65)), Beat::Ping);
         assert_eq!(heart.beat(at(75)), Beat::Dead);

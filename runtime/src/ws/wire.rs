@@ -16,7 +16,7 @@ use super::heartbeat::{Beat, Heartbeat};
 use super::outgoing::Outgoing;
 use super::{Options, PINGS_MAX};
 use crate::System;
-use crate::http::activity::Armed;
+use crate::http::alarm::Alarm;
 
 /// Bytes read at a time while what a closed peer still sends is thrown away.
 const DISCARD_BYTES: usize = 4 * 1024;
@@ -40,7 +40,7 @@ pub(super) struct Ending {
 pub(super) struct Wire {
     socket: WebSocketStream<TokioIo<Upgraded>>,
     heartbeat: Heartbeat,
-    timer: Option<Armed>,
+    alarm: Option<Alarm>,
     system: System,
     close_timeout: Duration,
     /// Pings since the socket last took what was queued in it: as many answers may wait there, where nobody else counts them.
@@ -56,7 +56,7 @@ impl Wire {
                 .limits(limits)
                 .serve(TokioIo::new(stream)),
             heartbeat: Heartbeat::new(now, options.ping_interval, options.pong_timeout),
-            timer: None,
+            alarm: None,
             system,
             close_timeout: options.close_timeout,
             pings: 0,
@@ -89,7 +89,7 @@ impl Wire {
                     return Poll::Ready(over(close, ours));
                 }
                 Poll::Ready(Some(Ok(message))) => {
-                    self.heartbeat.heard(self.system.clock().now());
+                    self.heartbeat.heard(|| self.system.clock().now());
                     if message.is_ping() {
                         self.pings += 1;
                     }
@@ -181,6 +181,13 @@ impl Wire {
         outgoing: &mut Outgoing,
     ) -> Poll<Result<(), tokio_websockets::Error>> {
         loop {
+            let due = self.heartbeat.due();
+            if let Some(alarm) = self.alarm.as_mut().filter(|alarm| alarm.at <= due) {
+                if alarm.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.alarm = None;
+            }
             let now = self.system.clock().now();
             match self.heartbeat.beat(now) {
                 Beat::Dead => return Poll::Ready(Ok(())),
@@ -191,17 +198,7 @@ impl Wire {
                         return Poll::Ready(Err(error));
                     }
                 }
-                Beat::Wait(due) => {
-                    if self.timer.as_ref().is_none_or(|timer| due < timer.at) {
-                        self.timer = Some(Armed::new(&self.system, due, now));
-                    }
-                    if let Some(timer) = &mut self.timer
-                        && timer.poll(now, cx).is_pending()
-                    {
-                        return Poll::Pending;
-                    }
-                    self.timer = None;
-                }
+                Beat::Wait(due) => self.alarm = Some(Alarm::new(&self.system, due, now)),
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Mailboxes: order, lanes, bounds, selective receive, fairness.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mesh_runtime::{
-    Capacity, Context, Event, ExitKind, ExitReason, Overflow, SendError, Signal, System,
+    Capacity, Context, Event, ExitKind, ExitReason, Overflow, ReplyTo, SendError, Signal, System,
 };
 
 use crate::support::{PATIENCE, journal, soon, until};
@@ -190,6 +190,45 @@ async fn hog_does_not_starve_others_on_its_worker() {
     assert!(hog.is_alive());
     stop.store(true, Ordering::Relaxed);
     soon(&system, system.wait_for_exit(hog.pid())).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_an_answer_does_not_wait_for_hogs_too() {
+    const ROUND_TRIPS: u64 = 200;
+    let system = System::new();
+    let slices = Arc::new(AtomicU64::new(0));
+    for _ in 0..2 {
+        let slices = slices.clone();
+        system.spawn(async move |cx: Context<()>| -> ExitReason {
+            loop {
+                slices.fetch_add(1, Ordering::Relaxed);
+                // A whole slice.
+                cx.consume_budget(u32::MAX).await;
+            }
+        });
+    }
+    let echo = system.spawn(async move |mut cx: Context<ReplyTo<()>>| -> ExitReason {
+        loop {
+            cx.receive().await.reply(());
+        }
+    });
+    let (sender, mut seen) = journal();
+    let hogged = slices.clone();
+    system.spawn(move |_cx: Context<()>| async move {
+        let before = hogged.load(Ordering::Relaxed);
+        for _ in 0..ROUND_TRIPS {
+            echo.call(|to| to).await.expect("it answers");
+        }
+        let _ = sender.send(hogged.load(Ordering::Relaxed) - before);
+    });
+    let meanwhile = seen.next(&system).await;
+    assert!(
+        meanwhile < ROUND_TRIPS,
+        "{meanwhile} slices of hogs: two for each round trip, as if they waited for each other"
+    );
+    // And the hogs go on.
+    let before = slices.load(Ordering::Relaxed);
+    until(&system, || slices.load(Ordering::Relaxed) > before + 10).await;
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod sim_check;
 #[cfg(feature = "sim")]
 mod sim_network;
 mod states;
+mod storms;
 mod stuck;
 mod supervisor_back_off;
 mod supervisor_intensity;

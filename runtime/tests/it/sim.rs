@@ -203,6 +203,23 @@ fn clock_jumps_when_nobody_can_run() {
 }
 
 #[test]
+fn longest_times_are_as_good_as_never() {
+    let sim = Sim::new(1);
+    let forever = sim.try_run(sim.sleep(Duration::MAX));
+    assert!(
+        matches!(forever, Err(SimError::Deadlock { .. })),
+        "{forever:?}"
+    );
+    let sim = Sim::new(1);
+    let slept = sim.try_run(async {
+        sim.suspend(Duration::MAX);
+        sim.suspend(Duration::MAX);
+        sim.sleep(Duration::MAX).await;
+    });
+    assert!(matches!(slept, Err(SimError::Deadlock { .. })), "{slept:?}");
+}
+
+#[test]
 fn deadlock_is_an_error_that_names_who_waits() {
     let sim = Sim::new(1);
     let system = sim.system("lab");

@@ -1,6 +1,8 @@
 //! What the tests share: a deadline for every wait, and a process that reports what it sees.
 
 use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use mesh_runtime::{
@@ -28,6 +30,55 @@ pub(crate) async fn until(system: &System, mut condition: impl FnMut() -> bool) 
         }
     })
     .await;
+}
+
+/// The log of this program, whichever test writes to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// For all threads: a subscriber of one thread may miss an event that another thread was the first to reach.
+    pub(crate) fn of_all() -> Log {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let install = || {
+            let log = Log::default();
+            let sink = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_max_level(tracing::Level::DEBUG)
+                .with_writer(move || sink.clone())
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("nobody else sets one");
+            log
+        };
+        LOG.get_or_init(install).clone()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let bytes = self.0.lock().expect("no writer panics").clone();
+        String::from_utf8(bytes).expect("lines are text")
+    }
+
+    /// The lines in which all of this stands.
+    pub(crate) fn lines(&self, words: &[&str]) -> Vec<String> {
+        let text = self.text();
+        let fits = |line: &&str| words.iter().all(|word| line.contains(word));
+        text.lines().filter(fits).map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .expect("no writer panics")
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// More than any test writes.

@@ -9,8 +9,14 @@
 //!   have a torn tail;
 //! * a spool that is opened rewrites and syncs what it believed of that tail and stamps a new
 //!   life behind it, so records of an unfinished group can never rise again later;
+//! * each event tells where its group began, and a group is begun only when all before it is durable, so
+//!   damage before it can be told from a torn tail, and what lies behind damage is read;
+//! * the sequences of a life are provisional until the database has told its position, so a spool that
+//!   remembers less than the database gives no number twice;
 //! * a failed write or sync poisons the log: it is opened anew, never synced again.
 
+mod aside;
+mod confirm;
 mod recover;
 
 use std::collections::VecDeque;
@@ -111,6 +117,10 @@ pub(super) struct Log {
     generation: u64,
     next_sequence: u64,
     released: u64,
+    /// The first sequence that was given since the database last told its position; `None` when it has told this life.
+    provisional_from: Option<u64>,
+    /// Marks the next segment begins with, since the last one had no room for them.
+    marks_due: Vec<Kind>,
     buffer: Vec<u8>,
     /// Whether it was said that nothing fits, so that it is said once.
     is_refusing: bool,
@@ -136,7 +146,7 @@ impl Log {
         limits: LogLimits,
         fresh_id: Uuid,
     ) -> Result<Log, OpenError> {
-        let smallest = DATA_OFFSET + (HEADER_BYTES + limits.payload_bytes_max) as u64;
+        let smallest = DATA_OFFSET + (3 * HEADER_BYTES + limits.payload_bytes_max) as u64;
         if limits.segment_bytes < smallest {
             return Err(OpenError::Limits(smallest));
         }
@@ -151,6 +161,8 @@ impl Log {
             generation: 0,
             next_sequence: 0,
             released: 0,
+            provisional_from: None,
+            marks_due: Vec::new(),
             buffer: Vec::new(),
             is_refusing: false,
             _lock: LockHolder(lock),
@@ -193,6 +205,7 @@ impl Log {
     pub(super) fn append(&mut self, payloads: &[Bytes]) -> io::Result<Appended> {
         let first = self.next_sequence;
         let mut count = 0;
+        let mut index = 0;
         self.buffer.clear();
         for payload in payloads {
             debug_assert!(payload.len() <= self.limits.payload_bytes_max);
@@ -204,6 +217,7 @@ impl Log {
                 .is_some_and(|active| buffered + needed <= active.room_bytes());
             if !fits {
                 self.flush(first + count as u64)?;
+                index = 0;
                 if !self.roll()? {
                     break;
                 }
@@ -213,10 +227,11 @@ impl Log {
                 &mut self.buffer,
                 stamp,
                 first + count as u64,
-                Kind::Event,
+                Kind::event(index),
                 payload,
             );
             count += 1;
+            index += 1;
         }
         self.flush(first + count as u64)?;
         Ok(Appended { first, count })
@@ -261,16 +276,6 @@ impl Log {
         self.free = kept;
     }
 
-    /// Takes the released position the database tells. Where the database is further on than this
-    /// log (its directory was restored from an older copy), the log goes on from there.
-    pub(super) fn skip_to(&mut self, released: u64) {
-        if released > self.next_sequence {
-            self.next_sequence = released;
-            self.active().is_sealed = true;
-        }
-        self.release(released);
-    }
-
     fn active(&mut self) -> &mut Segment {
         self.segments
             .back_mut()
@@ -294,7 +299,7 @@ impl Log {
         Ok(())
     }
 
-    /// Begins the next segment; `false` when the bound or the disk has no room for one.
+    /// Begins the next segment, with the marks that are due in the buffer; `false` when the bound or the disk has no room for one.
     fn roll(&mut self) -> io::Result<bool> {
         let released = self.released;
         self.release(released);
@@ -323,7 +328,21 @@ impl Log {
             end_offset: DATA_OFFSET,
             is_sealed: false,
         });
+        for mark in std::mem::take(&mut self.marks_due) {
+            self.push_mark(mark);
+        }
         Ok(true)
+    }
+
+    /// Puts a mark into the buffer.
+    fn push_mark(&mut self, mark: Kind) {
+        let sequence = self.next_sequence;
+        let active = self.active();
+        if let Kind::Resume { .. } = mark {
+            active.stamp.life += 1;
+        }
+        let stamp = active.stamp;
+        encode(&mut self.buffer, stamp, sequence, mark, &[]);
     }
 
     /// A segment's file to write to; `None`, said once, when the bound or the disk has no room.

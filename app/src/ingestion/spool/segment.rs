@@ -3,11 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use super::file::SpoolFile;
-use super::record::{HEADER_BYTES, Header, Kind, Stamp, fixed};
+use super::record::{Stamp, fixed};
 
 /// Where the records begin: the header has a block of its own, so that no write of a record
 /// touches it.
@@ -15,8 +14,6 @@ pub(super) const DATA_OFFSET: u64 = 4096;
 
 const MAGIC: [u8; 8] = *b"MESHSPL1";
 const HEADER_LEN: usize = 52;
-/// How much is read from the file at once while walking over records.
-const WINDOW_BYTES: usize = 256 * 1024;
 
 /// What stands at the front of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,108 +84,6 @@ impl Segment {
             return 0;
         }
         self.len_bytes.saturating_sub(self.end_offset)
-    }
-}
-
-/// Walks over the records of a segment from an offset, believing only what carries the right
-/// generation, life, sequence and checksum.
-#[derive(Debug)]
-pub(super) struct Walk<'a> {
-    file: &'a dyn SpoolFile,
-    limit: u64,
-    /// Stamp the next record must carry.
-    pub(super) stamp: Stamp,
-    /// Sequence the next record must carry.
-    pub(super) sequence: u64,
-    /// Where the next record must begin.
-    pub(super) offset: u64,
-    window: Bytes,
-    window_offset: u64,
-}
-
-impl<'a> Walk<'a> {
-    /// Starts at `offset`, where a record `sequence` of `stamp` is expected; `limit` is the offset
-    /// at which the walk ends at the latest.
-    pub(super) fn new(
-        file: &'a dyn SpoolFile,
-        limit: u64,
-        stamp: Stamp,
-        sequence: u64,
-        offset: u64,
-    ) -> Walk<'a> {
-        Walk {
-            file,
-            limit,
-            stamp,
-            sequence,
-            offset,
-            window: Bytes::new(),
-            window_offset: 0,
-        }
-    }
-
-    /// The next event and its sequence; `None` where the believable records end.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Bytes)>> {
-        loop {
-            let Some((header, payload)) = self.peek()? else {
-                return Ok(None);
-            };
-            match header.kind {
-                Kind::Event => {
-                    let sequence = self.sequence;
-                    self.offset += header.record_bytes();
-                    self.sequence += 1;
-                    return Ok(Some((sequence, payload)));
-                }
-                Kind::Resume => {
-                    self.offset += header.record_bytes();
-                    self.stamp = header.stamp;
-                }
-            }
-        }
-    }
-
-    fn peek(&mut self) -> io::Result<Option<(Header, Bytes)>> {
-        let Some(head) = self.take(self.offset, HEADER_BYTES)? else {
-            return Ok(None);
-        };
-        let head: [u8; HEADER_BYTES] = fixed(&head, 0);
-        let Some(header) = Header::decode(&head) else {
-            return Ok(None);
-        };
-        let expected_life = match header.kind {
-            Kind::Event => self.stamp.life,
-            Kind::Resume => self.stamp.life + 1,
-        };
-        if header.stamp.generation != self.stamp.generation
-            || header.stamp.life != expected_life
-            || header.sequence != self.sequence
-        {
-            return Ok(None);
-        }
-        let payload_offset = self.offset + HEADER_BYTES as u64;
-        let Some(payload) = self.take(payload_offset, header.payload_bytes as usize)? else {
-            return Ok(None);
-        };
-        Ok(header.covers(&head, &payload).then_some((header, payload)))
-    }
-
-    /// `len` bytes from `offset`, `None` when they reach beyond the limit.
-    fn take(&mut self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
-        if offset + len as u64 > self.limit {
-            return Ok(None);
-        }
-        let window_end = self.window_offset + self.window.len() as u64;
-        if offset < self.window_offset || offset + len as u64 > window_end {
-            let left = usize::try_from(self.limit - offset).unwrap_or(usize::MAX);
-            let mut window = vec![0; left.min(WINDOW_BYTES).max(len)];
-            self.file.read_at(offset, &mut window)?;
-            self.window = window.into();
-            self.window_offset = offset;
-        }
-        let start = usize::try_from(offset - self.window_offset)
-            .expect("an offset within a window fits usize");
-        Ok(Some(self.window.slice(start..start + len)))
     }
 }
 

@@ -287,7 +287,16 @@ impl Spool {
             Request::ReadDue => self.serve_reader(true, cx).await,
             Request::Released(released, reply) => {
                 let used_bytes = self.status.used_bytes;
-                self.with_log(cx, move |log| log.skip_to(released)).await?;
+                let is_noted = self
+                    .with_log(cx, move |log| log.confirm(released))
+                    .await?
+                    .map_err(|error| {
+                        ExitReason::error(format!("the spool could not note its position: {error}"))
+                    })?;
+                if !is_noted {
+                    // Without an answer the router tells it again.
+                    return Ok(());
+                }
                 if self.status.used_bytes < used_bytes {
                     self.is_full = false;
                     self.tell_pressure();

@@ -178,9 +178,11 @@ async fn a_killed_life_is_followed_by_one_that_knows_everything() {
     let status = spool.status().await.unwrap();
     assert_eq!(status.spool_id, id);
     assert_eq!(status.waiting(), None, "the database has told it nothing");
-    spool.released(status.end).await.unwrap();
-    assert_eq!(spool.status().await.unwrap().waiting(), Some(0));
+    spool.released(0).await.unwrap();
+    assert_eq!(spool.status().await.unwrap().waiting(), Some(status.end));
     let read = spool.read(0, PATIENCE).await.unwrap();
+    spool.released(read.next).await.unwrap();
+    assert_eq!(spool.status().await.unwrap().waiting(), Some(0));
     let texts: Vec<&[u8]> = read.records.iter().map(|(_, bytes)| &bytes[..]).collect();
     assert_eq!(texts.first(), Some(&&b"kept"[..]));
     assert_eq!(texts.last(), Some(&&b"after"[..]));

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::record::Stamp;
-use super::segment::{DATA_OFFSET, Segment, Walk};
+use super::segment::{DATA_OFFSET, Segment};
+use super::walk::Walk;
 
 /// How much one read may return.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,9 @@ impl View {
                     offset: walk.offset,
                 };
                 let Some((sequence, payload)) = walk.next()? else {
+                    if walk.sequence < segment.end && walk.skip_damage()? {
+                        continue;
+                    }
                     out.lost += segment.end - out.next;
                     out.next = segment.end;
                     break;
@@ -113,6 +117,7 @@ impl View {
                     return Ok(out);
                 }
                 bytes += payload.len();
+                out.lost += sequence - out.next;
                 out.next = sequence + 1;
                 out.records.push((sequence, payload));
             }

@@ -39,6 +39,11 @@ impl Binaries {
         self.version.split('.').next().unwrap_or(&self.version)
     }
 
+    /// Whether it can serve a cluster of this major version; a new one any can.
+    fn fits(&self, cluster: Option<&str>) -> bool {
+        cluster.is_none_or(|major| self.major() == major)
+    }
+
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -54,8 +59,14 @@ impl Binaries {
     }
 }
 
-/// Every server found, those of `PATH` first, then the newest first.
-pub(super) fn find(options: &Options) -> Result<Vec<Binaries>, EmbeddedError> {
+/// The server for the cluster in `data` of major version `cluster`, or for a new one: of those of `PATH` the first that fits, then the newest.
+///
+/// Each server is asked for its version, which takes a start of that program: no more are asked than need be.
+pub(super) fn find(
+    options: &Options,
+    cluster: Option<&str>,
+    data: &Path,
+) -> Result<Binaries, EmbeddedError> {
     let from_path: Vec<PathBuf> = options
         .search_path
         .as_deref()
@@ -65,7 +76,13 @@ pub(super) fn find(options: &Options) -> Result<Vec<Binaries>, EmbeddedError> {
         .binary_dirs
         .clone()
         .unwrap_or_else(distribution_dirs);
-    let mut found: Vec<Binaries> = from_path.iter().filter_map(|dir| inspect(dir)).collect();
+    let mut found = Vec::new();
+    for binaries in from_path.iter().filter_map(|dir| inspect(dir)) {
+        if binaries.fits(cluster) {
+            return Ok(binaries);
+        }
+        found.push(binaries);
+    }
     let mut others: Vec<Binaries> = rest.iter().filter_map(|dir| inspect(dir)).collect();
     others.sort_by_key(|binaries| std::cmp::Reverse(numbers(&binaries.version)));
     found.extend(others);
@@ -74,18 +91,18 @@ pub(super) fn find(options: &Options) -> Result<Vec<Binaries>, EmbeddedError> {
             searched: searched(from_path, options),
         });
     }
-    Ok(found)
+    choose(&found, cluster, data)
 }
 
 /// The server for a cluster of major version `cluster`, or the first of all when there is no cluster yet.
-pub(super) fn choose(
+fn choose(
     found: &[Binaries],
     cluster: Option<&str>,
     data: &Path,
 ) -> Result<Binaries, EmbeddedError> {
     found
         .iter()
-        .find(|binaries| cluster.is_none_or(|major| binaries.major() == major))
+        .find(|binaries| binaries.fits(cluster))
         .cloned()
         .ok_or_else(|| {
             let mut majors: Vec<String> =

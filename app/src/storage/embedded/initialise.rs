@@ -1,7 +1,7 @@
 //! Makes a new cluster aside and renames it into place, so that a crash leaves nothing half-made.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -13,9 +13,12 @@ use super::settings;
 /// The start of the names of unfinished clusters.
 const ASIDE: &str = "data.new-";
 
-/// Runs `initdb` and creates the database. The caller holds the start lock.
-pub(super) fn run(layout: &Layout, binaries: &Binaries) -> Result<(), EmbeddedError> {
-    remove_leftovers(layout)?;
+/// Runs `initdb` and creates the database; `false` while the programs of an attempt that was killed still write. The caller holds the start
+/// lock.
+pub(super) fn run(layout: &Layout, binaries: &Binaries) -> Result<bool, EmbeddedError> {
+    if !remove_leftovers(&layout.root)? {
+        return Ok(false);
+    }
     let aside = layout.root.join(format!("{ASIDE}{}", std::process::id()));
     tracing::info!(
         cluster.dir = %layout.data.display(),
@@ -32,7 +35,8 @@ pub(super) fn run(layout: &Layout, binaries: &Binaries) -> Result<(), EmbeddedEr
     create_database(layout, binaries, &aside)?;
     write_settings(layout, &aside)?;
     fs::rename(&aside, &layout.data).map_err(EmbeddedError::io("move into place", &layout.data))?;
-    sync_dir(&layout.root)
+    sync_dir(&layout.root)?;
+    Ok(true)
 }
 
 /// Writes the configuration files, each aside and renamed.
@@ -84,14 +88,28 @@ fn create_database(layout: &Layout, binaries: &Binaries, data: &Path) -> Result<
     check("postgres --single", output)
 }
 
-fn remove_leftovers(layout: &Layout) -> Result<(), EmbeddedError> {
-    let entries = fs::read_dir(&layout.root).map_err(EmbeddedError::io("list", &layout.root))?;
+/// Removes unfinished clusters. The `initdb` of an instance that was killed lives on until it wants to print, and may write into what is being
+/// removed; `false`: try again shortly.
+fn remove_leftovers(root: &Path) -> Result<bool, EmbeddedError> {
+    let entries = fs::read_dir(root).map_err(EmbeddedError::io("list", root))?;
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(ASIDE) {
-            fs::remove_dir_all(entry.path()).map_err(EmbeddedError::io("remove", entry.path()))?;
+        if !entry.file_name().to_string_lossy().starts_with(ASIDE) {
+            continue;
+        }
+        match fs::remove_dir_all(entry.path()) {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                ) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(EmbeddedError::io("remove", entry.path())(error)),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn sync_dir(dir: &Path) -> Result<(), EmbeddedError> {
@@ -123,4 +141,38 @@ pub(super) fn last_lines(text: &str, count: usize) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     lines[lines.len().saturating_sub(count)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::{ASIDE, remove_leftovers};
+
+    #[test]
+    fn what_is_still_written_to_is_removed_when_that_ends() {
+        let root = tempfile::tempdir().unwrap();
+        let aside = root.path().join(format!("{ASIDE}1"));
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0.. {
+                    let folder = aside.join(format!("{}", number % 7));
+                    let _ = fs::create_dir_all(&folder);
+                    let _ = fs::write(folder.join("file"), "");
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            for _ in 0..300 {
+                assert!(remove_leftovers(root.path()).is_ok());
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(remove_leftovers(root.path()).unwrap());
+        assert!(!aside.exists());
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
 
 use parking_lot::Mutex;
 
@@ -34,7 +34,88 @@ enum Found {
     Nothing,
 }
 
+/// What the first half of an attempt came to.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// Nothing is left to wait for.
+    Settled(Attempt),
+    /// `pg_ctl` brings a server up.
+    Starting(Starting),
+}
+
+/// A server that `pg_ctl` brings up, and the locks that are held meanwhile.
+#[derive(Debug)]
+pub(super) struct Starting {
+    layout: Layout,
+    binaries: Binaries,
+    users: File,
+    start: File,
+    pg_ctl: Child,
+}
+
+/// The whole of an attempt.
 pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
+    match begin(options)? {
+        Begun::Settled(attempt) => Ok(attempt),
+        Begun::Starting(mut starting) => {
+            let ended = starting.pg_ctl.wait();
+            let status = ended.map_err(EmbeddedError::io("wait for", &starting.layout.data))?;
+            starting.ended(status)
+        }
+    }
+}
+
+impl Starting {
+    /// Looks whether the server is up. `pg_ctl` itself looks ten times a second, and would be waited for longer than the server.
+    pub(super) fn look(self) -> Result<Begun, EmbeddedError> {
+        let mut starting = self;
+        let ended = starting.pg_ctl.try_wait();
+        match ended.map_err(EmbeddedError::io("wait for", &starting.layout.data))? {
+            Some(status) => starting.ended(status).map(Begun::Settled),
+            None if is_ready(&starting.layout) => Ok(Begun::Settled(starting.ready(true))),
+            None => Ok(Begun::Starting(starting)),
+        }
+    }
+
+    fn ended(self, status: ExitStatus) -> Result<Attempt, EmbeddedError> {
+        if started(&self.layout, status)? {
+            Ok(self.ready(false))
+        } else {
+            Ok(Attempt::Busy("the server is recovering"))
+        }
+    }
+
+    fn ready(self, pg_ctl_runs: bool) -> Attempt {
+        let starter = pg_ctl_runs.then_some(self.pg_ctl);
+        let attempt = in_use(self.layout, self.binaries, self.users, starter, false);
+        // Held until the server has its watcher.
+        drop(self.start);
+        attempt
+    }
+}
+
+/// The server is up: it is used from now on.
+fn in_use(
+    layout: Layout,
+    binaries: Binaries,
+    users: File,
+    starter: Option<Child>,
+    adopted: bool,
+) -> Attempt {
+    let watcher = watch(&layout, &binaries);
+    Attempt::Ready(Box::new(Cluster {
+        layout,
+        binaries,
+        usage: Mutex::new(Some(Usage {
+            lock: users,
+            watcher,
+        })),
+        starter,
+        adopted,
+    }))
+}
+
+pub(super) fn begin(options: &Options) -> Result<Begun, EmbeddedError> {
     let account = Account::current()?;
     let layout = Layout::resolve(&options.data_dir, &account)?;
     layout.create()?;
@@ -43,40 +124,40 @@ pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
     layout.create()?;
     let users = open_lock(&layout, &layout.users_lock)?;
     if !try_shared(&users, &layout.users_lock)? {
-        return Ok(Attempt::Busy(
+        return Ok(Begun::Settled(Attempt::Busy(
             "the last server of this directory is stopping",
-        ));
+        )));
     }
     let start = open_lock(&layout, &layout.start_lock)?;
     if !try_exclusive(&start, &layout.start_lock)? {
-        return Ok(Attempt::Busy("another instance is starting the server"));
+        return Ok(Begun::Settled(Attempt::Busy(
+            "another instance is starting the server",
+        )));
     }
-    let found = binaries::find(options)?;
     let cluster = cluster_version(&layout.data)?;
-    let binaries = binaries::choose(&found, cluster.as_deref(), &layout.data)?;
-    if cluster.is_none() {
-        initialise::run(&layout, &binaries)?;
+    let binaries = binaries::find(options, cluster.as_deref(), &layout.data)?;
+    if cluster.is_none() && !initialise::run(&layout, &binaries)? {
+        return Ok(Begun::Settled(Attempt::Busy(
+            "a start that was cut is still ending",
+        )));
     }
-    let adopted = match look(&layout)? {
-        Found::Busy(what) => return Ok(Attempt::Busy(what)),
-        Found::Ready => true,
-        Found::Nothing => {
-            if !start_server(&layout, &binaries)? {
-                return Ok(Attempt::Busy("the server is recovering"));
-            }
-            false
+    match look(&layout)? {
+        Found::Busy(what) => Ok(Begun::Settled(Attempt::Busy(what))),
+        Found::Ready => {
+            let attempt = in_use(layout, binaries, users, None, true);
+            Ok(Begun::Settled(attempt))
         }
-    };
-    let watcher = watch(&layout, &binaries);
-    Ok(Attempt::Ready(Box::new(Cluster {
-        layout,
-        binaries,
-        usage: Mutex::new(Some(Usage {
-            lock: users,
-            watcher,
-        })),
-        adopted,
-    })))
+        Found::Nothing => {
+            let pg_ctl = start_server(&layout, &binaries)?;
+            Ok(Begun::Starting(Starting {
+                layout,
+                binaries,
+                users,
+                start,
+                pg_ctl,
+            }))
+        }
+    }
 }
 
 /// Starts a server that went away under an instance that still holds its share of `users.lock`.
@@ -88,7 +169,13 @@ pub(super) fn revive(layout: &Layout, binaries: &Binaries) -> Result<bool, Embed
     match look(layout)? {
         Found::Ready => Ok(true),
         Found::Busy(_) => Ok(false),
-        Found::Nothing => start_server(layout, binaries),
+        Found::Nothing => {
+            let ended = start_server(layout, binaries)?.wait();
+            started(
+                layout,
+                ended.map_err(EmbeddedError::io("wait for", &layout.data))?,
+            )
+        }
     }
 }
 
@@ -164,11 +251,11 @@ fn look(layout: &Layout) -> Result<Found, EmbeddedError> {
     Ok(Found::Nothing)
 }
 
-/// Starts the server; `false` when it is still recovering.
-fn start_server(layout: &Layout, binaries: &Binaries) -> Result<bool, EmbeddedError> {
+/// Starts the server: the process that brings it up, and ends when it is.
+fn start_server(layout: &Layout, binaries: &Binaries) -> Result<Child, EmbeddedError> {
     remove_stale_locks(layout)?;
     initialise::write_settings(layout, &layout.data)?;
-    let first_words = layout.log.join("start.log");
+    let first_words = first_words(layout);
     let log = OpenOptions::new()
         .create(true)
         .write(true)
@@ -184,16 +271,25 @@ fn start_server(layout: &Layout, binaries: &Binaries) -> Result<bool, EmbeddedEr
         .args(["--wait", "--silent", "--timeout", STEP_WAIT_SECONDS])
         .stdout(to_log(&log).map_err(EmbeddedError::io("write", &first_words))?)
         .stderr(to_log(&log).map_err(EmbeddedError::io("write", &first_words))?);
-    let status = pg_ctl
-        .status()
-        .map_err(EmbeddedError::io("run", binaries.program("pg_ctl")))?;
+    pg_ctl
+        .spawn()
+        .map_err(EmbeddedError::io("run", binaries.program("pg_ctl")))
+}
+
+/// Where a server writes before it has its log.
+fn first_words(layout: &Layout) -> PathBuf {
+    layout.log.join("start.log")
+}
+
+/// Whether the server is up when `pg_ctl` has ended; `false` when it is still recovering.
+fn started(layout: &Layout, status: ExitStatus) -> Result<bool, EmbeddedError> {
     if status.success() {
         return Ok(true);
     }
     if matches!(look(layout)?, Found::Ready | Found::Busy(_)) {
         return Ok(false);
     }
-    let said = fs::read_to_string(&first_words).unwrap_or_default();
+    let said = fs::read_to_string(first_words(layout)).unwrap_or_default();
     if said.contains("pre-existing shared memory block") {
         // The last server's workers are still leaving.
         return Ok(false);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::types::Json;
-use tokio_postgres::{Error, GenericClient, Row};
+use tokio_postgres::{Error, GenericClient, Row, ToStatement};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -12,22 +12,25 @@ use crate::domain::{
 
 pub(crate) const STATEMENTS: &[&str] = &[LOAD, INSERT, UPDATE];
 
-const LOAD: &str = "SELECT id, project_id, number, fingerprint, fingerprint_version, title, culprit, type, value, platform, \
+pub(crate) const LOAD: &str = "SELECT id, project_id, number, fingerprint, fingerprint_version, title, culprit, type, value, platform, \
      level, status, regressed, resolved_at, archived_until_time, archived_until_count, event_count, merged_event_count, \
      first_seen, last_seen, first_release, last_release, latest_event_id, merged_into \
      FROM issues WHERE id = ANY($1::uuid[])";
-const INSERT: &str = "INSERT INTO issues (id, project_id, number, fingerprint, fingerprint_version, grouping, title, culprit, \
+pub(crate) const INSERT: &str = "INSERT INTO issues (id, project_id, number, fingerprint, fingerprint_version, grouping, title, culprit, \
      type, value, platform, level, status, regressed, resolved_at, archived_until_time, archived_until_count, event_count, \
      merged_event_count, first_seen, last_seen, first_release, last_release, latest_event_id, merged_into) \
      SELECT id, project_id, number, fingerprint, fingerprint_version, grouping, title, culprit, \
      type, value, platform, level, status, regressed, resolved_at, archived_until_time, archived_until_count, event_count, \
      merged_event_count, first_seen, last_seen, first_release, last_release, latest_event_id, merged_into \
      FROM jsonb_populate_recordset(NULL::issues, $1)";
-const UPDATE: &str = "UPDATE issues i SET level = n.level, status = n.status, regressed = n.regressed, resolved_at = n.resolved_at, \
+pub(crate) const UPDATE: &str = "UPDATE issues i SET level = n.level, status = n.status, regressed = n.regressed, resolved_at = n.resolved_at, \
      archived_until_time = n.archived_until_time, archived_until_count = n.archived_until_count, event_count = n.event_count, \
      merged_event_count = n.merged_event_count, first_seen = n.first_seen, last_seen = n.last_seen, \
      first_release = n.first_release, last_release = n.last_release, latest_event_id = n.latest_event_id \
-     FROM jsonb_populate_recordset(NULL::issues, $1) n WHERE i.id = n.id";
+     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::timestamptz[], $6::timestamptz[], $7::int8[], $8::int8[], \
+     $9::int8[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::uuid[]) \
+     AS n (id, level, status, regressed, resolved_at, archived_until_time, archived_until_count, event_count, \
+     merged_event_count, first_seen, last_seen, first_release, last_release, latest_event_id) WHERE i.id = n.id";
 
 /// One row of `issues`; the names are the columns'.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -178,36 +181,65 @@ impl IssueRecord {
     }
 }
 
-/// The rows of `ids` that exist, in no order.
+/// The rows of `ids` that exist, in no order; `statement` is [`LOAD`].
 pub(crate) async fn load(
     client: &impl GenericClient,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
     ids: &[Uuid],
 ) -> Result<Vec<IssueRecord>, Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = client.query(LOAD, &[&ids]).await?;
+    let rows = client.query(statement, &[&ids]).await?;
     Ok(rows.iter().map(IssueRecord::from_row).collect())
 }
 
-/// Inserts rows; their project must be locked.
+/// Inserts rows by [`INSERT`]; their project must be locked.
 pub(crate) async fn insert(
     client: &impl GenericClient,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
     records: &[&IssueRecord],
 ) -> Result<(), Error> {
     if !records.is_empty() {
-        client.execute(INSERT, &[&Json(records)]).await?;
+        client.execute(statement, &[&Json(records)]).await?;
     }
     Ok(())
 }
 
-/// Writes back what may have changed; their project must be locked.
+/// Writes back what may have changed, by [`UPDATE`]; their project must be locked.
 pub(crate) async fn update(
     client: &impl GenericClient,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
     records: &[&IssueRecord],
 ) -> Result<(), Error> {
-    if !records.is_empty() {
-        client.execute(UPDATE, &[&Json(records)]).await?;
+    if records.is_empty() {
+        return Ok(());
     }
+    // Columns of plain types: to take rows of JSON apart costs the server more than to change them.
+    client
+        .execute(
+            statement,
+            &[
+                &column(records, |record| record.id),
+                &column(records, |record| record.level.as_str()),
+                &column(records, |record| record.status.as_str()),
+                &column(records, |record| record.regressed),
+                &column(records, |record| record.resolved_at),
+                &column(records, |record| record.archived_until_time),
+                &column(records, |record| record.archived_until_count),
+                &column(records, |record| record.event_count),
+                &column(records, |record| record.merged_event_count),
+                &column(records, |record| record.first_seen),
+                &column(records, |record| record.last_seen),
+                &column(records, |record| record.first_release.as_deref()),
+                &column(records, |record| record.last_release.as_deref()),
+                &column(records, |record| record.latest_event_id),
+            ],
+        )
+        .await?;
     Ok(())
+}
+
+fn column<'a, T>(records: &[&'a IssueRecord], value: impl Fn(&'a IssueRecord) -> T) -> Vec<T> {
+    records.iter().map(|record| value(record)).collect()
 }

@@ -7,9 +7,12 @@ use mesh_runtime::postgres::Pool;
 use mesh_runtime::{
     Actor, Address, CallError, ChildSpec, Context, ExitReason, Flow, NameError, ReplyTo, System,
 };
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Chunk, Committed, WriteError, write_chunk};
+use super::statements::Statements;
+use super::{Chunk, Committed, WriteError, write_chunk, write_prepared};
 use crate::storage::pool;
 
 /// The name of the process.
@@ -88,7 +91,14 @@ impl StorageWriter {
             .get()
             .await
             .map_err(|error| WriteError::Unavailable(error.to_string()))?;
-        write_chunk(&mut client, chunk).await
+        let statements = Statements::prepare(|sql| client.prepare_cached(sql)).await?;
+        match write_prepared(&mut client, Some(&statements), chunk).await {
+            Err(WriteError::Database(error)) if is_forgotten(&error) => {
+                tracing::debug!(%error, "the connection's statements are no longer good");
+                write_chunk(&mut client, chunk).await
+            }
+            settled => settled,
+        }
     }
 
     /// An unanswered commit of this very chunk is known to have happened when the spool stands behind it.
@@ -111,6 +121,14 @@ impl StorageWriter {
             }
         }
     }
+}
+
+/// Whether the server knows a prepared statement no longer, or by other types: somebody between us and it hands out connections by turns,
+/// or a later version of Mesher changed a table. Nothing was stored.
+fn is_forgotten(error: &Error) -> bool {
+    error.code().is_some_and(|code| {
+        *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::FEATURE_NOT_SUPPORTED
+    })
 }
 
 impl Unknown {

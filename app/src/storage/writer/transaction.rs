@@ -1,50 +1,35 @@
 //! The statements of the one transaction that stores a chunk, in their order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
-use tokio_postgres::{Client, Error, Transaction};
+use futures_util::future::{join, join5};
+use tokio_postgres::{Client, Error, Statement, Transaction};
 use uuid::Uuid;
 
 use super::bisect::Culprit;
-use super::plan::{Known, Plan, ProjectFacts, believed, plan};
+use super::plan::{Plan, plan};
+use super::read::{self, Projects};
+use super::statements::Statements;
 use super::{Chunk, Committed, EventKind, IssueChange, Quarantined, StoredEvent, WriteError};
 use crate::domain::{GroupedEvent, Outcome, ProjectId, RawEvent};
 use crate::storage::copy::{self, EventRow};
+use crate::storage::issues::IssueRow;
 use crate::storage::issues::record::{self, IssueRecord};
-use crate::storage::issues::{IssueRow, lock_projects};
 use crate::storage::outcomes::{self, OutcomeCount};
 use crate::storage::{partitions, spools};
 
-pub(super) const STATEMENTS: &[&str] =
-    &[PROJECTS, COUNTERS, DUPLICATES, COUNT, CHANGES, QUARANTINE];
+pub(super) const STATEMENTS: &[&str] = &[COUNT, CHANGES, QUARANTINE];
 
-/// Plans are made for the tables as they are now; a partition that was empty when a plan was cached is not any more.
-/// Sequential and bitmap scans are off so that the search for duplicates stays on the primary key.
-const SETTINGS: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; \
-     SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL client_min_messages = warning";
-const PROJECTS: &str =
-    "SELECT id, number, slug, retention_days FROM projects WHERE id = ANY($1::uuid[])";
-const COUNTERS: &str = "SELECT p.id, coalesce(c.last_issue_number, 0), coalesce(c.last_change, 0), now() \
-     FROM projects p LEFT JOIN project_counters c ON c.project_id = p.id WHERE p.id = ANY($1::uuid[])";
-/// LIMIT in the lateral part keeps it one index probe for each event; the constant bounds leave out partitions.
-pub(crate) const DUPLICATES: &str = "SELECT k.seq FROM unnest($1::int4[], $2::uuid[], $3::uuid[], $4::timestamptz[]) \
-     AS k (seq, project_id, id, received_at) CROSS JOIN LATERAL (SELECT 1 FROM events e \
-     WHERE e.project_id = k.project_id AND e.id = k.id AND e.received_at >= $5 AND e.received_at <= $6 \
-     AND e.received_at >= k.received_at - interval '24 hours' AND e.received_at <= k.received_at + interval '24 hours' \
-     LIMIT 1) found";
-const COUNT: &str = "INSERT INTO project_counters (project_id, last_issue_number, last_change, event_count) \
+pub(super) const COUNT: &str = "INSERT INTO project_counters (project_id, last_issue_number, last_change, event_count) \
      SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int8[]) \
      ON CONFLICT (project_id) DO UPDATE SET last_issue_number = excluded.last_issue_number, \
      last_change = excluded.last_change, event_count = project_counters.event_count + excluded.event_count";
-const CHANGES: &str = "INSERT INTO outbox (project_id, sequence, issue_id, kind, event_id, quantity) \
+pub(super) const CHANGES: &str = "INSERT INTO outbox (project_id, sequence, issue_id, kind, event_id, quantity) \
      SELECT * FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[], $5::uuid[], $6::int8[])";
 const QUARANTINE: &str = "INSERT INTO quarantine (project_id, event_id, received_at, reason, payload) \
      VALUES ($1, $2, $3, $4, $5)";
-
-/// How far apart two copies of an event may come and still be one.
-const DUPLICATE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// The longest reason kept with a quarantined event, in characters.
 const REASON_CHARS_MAX: usize = 500;
@@ -52,32 +37,33 @@ const REASON_CHARS_MAX: usize = 500;
 /// Stores the events at `places`, quarantines `culprits`, moves the spool, commits.
 pub(super) async fn store(
     client: &mut Client,
+    prepared: Option<&Statements>,
     chunk: &Chunk,
     places: &[usize],
     culprits: &[Culprit],
 ) -> Result<Committed, WriteError> {
     let transaction = client.transaction().await?;
-    if !spools::release(
-        &transaction,
-        chunk.spool_id,
-        chunk.epoch,
-        chunk.released,
-        chunk.next,
+    let statements = in_transaction(&transaction, prepared).await?;
+    let events = at(chunk, places);
+    let (moved, projects) = join(
+        spools::release(
+            &transaction,
+            statements.get(spools::RELEASE),
+            chunk.spool_id,
+            chunk.epoch,
+            chunk.released,
+            chunk.next,
+        ),
+        read::projects(&transaction, &statements, &events),
     )
-    .await?
-    {
+    .await;
+    if !moved? {
         return Err(refusal(&transaction, chunk).await?);
     }
-    let (events, plan, slugs) = fill(&transaction, chunk, places).await?;
-    let outcomes = put_aside(&transaction, chunk, culprits).await?;
-    let all: Vec<OutcomeCount> = plan
-        .outcomes
-        .iter()
-        .chain(&outcomes)
-        .chain(&chunk.outcomes)
-        .cloned()
-        .collect();
-    outcomes::add(&transaction, &all).await?;
+    let projects = projects?;
+    let mut outcomes = put_aside(&transaction, chunk, culprits).await?;
+    outcomes.extend_from_slice(&chunk.outcomes);
+    let (plan, slugs) = fill(&transaction, &statements, &events, projects, outcomes).await?;
     let committed = committed(&events, &plan, &slugs, places, culprits);
     match transaction.commit().await {
         Ok(()) => Ok(committed),
@@ -86,6 +72,21 @@ pub(super) async fn store(
         Err(error) if refused(&error) => Err(WriteError::Database(error)),
         Err(_) => Err(WriteError::CommitUnknown(Box::new(committed))),
     }
+}
+
+/// The statements of the connection, or such as live no longer than the transaction needs them.
+async fn in_transaction<'a>(
+    transaction: &Transaction<'_>,
+    prepared: Option<&'a Statements>,
+) -> Result<Cow<'a, Statements>, Error> {
+    Ok(match prepared {
+        Some(statements) => Cow::Borrowed(statements),
+        None => Cow::Owned(Statements::prepare(|sql| transaction.prepare(sql)).await?),
+    })
+}
+
+fn at<'a>(chunk: &'a Chunk, places: &[usize]) -> Vec<&'a GroupedEvent> {
+    places.iter().map(|place| &chunk.events[*place]).collect()
 }
 
 /// Whether the answer to a commit says for certain that nothing was committed: SQLSTATE classes 23 and 40.
@@ -102,8 +103,10 @@ pub(super) async fn rehearse(
     places: &[usize],
 ) -> Result<(), WriteError> {
     let transaction = client.transaction().await?;
-    let (_, plan, _) = fill(&transaction, chunk, places).await?;
-    outcomes::add(&transaction, &plan.outcomes).await?;
+    let statements = in_transaction(&transaction, None).await?;
+    let events = at(chunk, places);
+    let projects = read::projects(&transaction, &statements, &events).await?;
+    fill(&transaction, &statements, &events, projects, Vec::new()).await?;
     transaction.rollback().await?;
     Ok(())
 }
@@ -121,142 +124,39 @@ async fn refusal(transaction: &Transaction<'_>, chunk: &Chunk) -> Result<WriteEr
 
 type Slugs = HashMap<ProjectId, String>;
 
-/// Everything between moving the spool and the commit that depends on the events.
-async fn fill<'a>(
+/// Everything between moving the spool and the commit that depends on the events; `outcomes` are counted with theirs.
+async fn fill(
     transaction: &Transaction<'_>,
-    chunk: &'a Chunk,
-    places: &[usize],
-) -> Result<(Vec<&'a GroupedEvent>, Plan, Slugs), Error> {
-    let events: Vec<&GroupedEvent> = places.iter().map(|place| &chunk.events[*place]).collect();
-    transaction.batch_execute(SETTINGS).await?;
-    let known = read(transaction, &events).await?;
+    statements: &Statements,
+    events: &[&GroupedEvent],
+    projects: Projects,
+    mut outcomes: Vec<OutcomeCount>,
+) -> Result<(Plan, Slugs), Error> {
+    let (known, missing) = read::known(transaction, statements, events, projects).await?;
     let slugs = known
         .projects
         .iter()
         .map(|(id, facts)| (*id, facts.slug.clone()))
         .collect();
-    let plan = plan(&events, known);
-    write(transaction, &events, &plan).await?;
-    Ok((events, plan, slugs))
-}
-
-/// Locks the projects and reads what the plan needs.
-async fn read(transaction: &Transaction<'_>, events: &[&GroupedEvent]) -> Result<Known, Error> {
-    let ids: BTreeSet<Uuid> = events
-        .iter()
-        .map(|event| event.project_id.into_uuid())
-        .collect();
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    let mut projects = HashMap::new();
-    let mut numbers = Vec::new();
-    for row in transaction.query(PROJECTS, &[&ids]).await? {
-        numbers.push(row.get(1));
-        projects.insert(
-            ProjectId::from_uuid(row.get(0)),
-            ProjectFacts {
-                slug: row.get(2),
-                retention: SignedDuration::from_hours(24 * i64::from(row.get::<_, i32>(3))),
-                last_issue_number: 0,
-                last_change: 0,
-            },
-        );
-    }
-    lock_projects(transaction, &numbers).await?;
-    // From here on every statement sees what the holders of the locks before us committed.
-    let mut now = Timestamp::UNIX_EPOCH;
-    let mut known = HashMap::new();
-    for row in transaction.query(COUNTERS, &[&ids]).await? {
-        let id = ProjectId::from_uuid(row.get(0));
-        now = row.get(3);
-        if let Some(mut facts) = projects.remove(&id) {
-            facts.last_issue_number = row.get(1);
-            facts.last_change = row.get(2);
-            known.insert(id, facts);
-        }
-    }
-    Ok(Known {
-        now,
-        projects: known,
-        issues: read_issues(transaction, events).await?,
-        duplicates: read_duplicates(transaction, events, now).await?,
-    })
-}
-
-async fn read_issues(
-    transaction: &Transaction<'_>,
-    events: &[&GroupedEvent],
-) -> Result<HashMap<Uuid, IssueRecord>, Error> {
-    let candidates: BTreeSet<Uuid> = events
-        .iter()
-        .flat_map(|event| event.candidates.iter().map(|id| id.into_uuid()))
-        .collect();
-    let candidates: Vec<Uuid> = candidates.into_iter().collect();
-    let mut issues: HashMap<Uuid, IssueRecord> = record::load(transaction, &candidates)
-        .await?
-        .into_iter()
-        .map(|record| (record.id, record))
-        .collect();
-    let canonical: Vec<Uuid> = issues
-        .values()
-        .filter_map(|record| record.merged_into)
-        .filter(|id| !issues.contains_key(id))
-        .collect();
-    let canonical = record::load(transaction, &canonical).await?;
-    issues.extend(canonical.into_iter().map(|record| (record.id, record)));
-    Ok(issues)
-}
-
-async fn read_duplicates(
-    transaction: &Transaction<'_>,
-    events: &[&GroupedEvent],
-    now: Timestamp,
-) -> Result<HashSet<usize>, Error> {
-    // The times that a first copy was, or would be, stored with.
-    let received: Vec<Timestamp> = events
-        .iter()
-        .map(|event| believed(event.received_at, now))
-        .collect();
-    let (Some(first), Some(last)) = (received.iter().min(), received.iter().max()) else {
-        return Ok(HashSet::new());
-    };
-    let places: Vec<i32> = places(events.len());
-    let projects: Vec<Uuid> = events
-        .iter()
-        .map(|event| event.project_id.into_uuid())
-        .collect();
-    let ids: Vec<Uuid> = events
-        .iter()
-        .map(|event| event.event_id.into_uuid())
-        .collect();
-    let from = *first - DUPLICATE_WINDOW;
-    let until = *last + DUPLICATE_WINDOW;
-    let rows = transaction
-        .query(
-            DUPLICATES,
-            &[&places, &projects, &ids, &received, &from, &until],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .filter_map(|row| usize::try_from(row.get::<_, i32>(0)).ok())
-        .collect())
-}
-
-/// Writes what was decided; outcomes come last, with those of the quarantine.
-async fn write(
-    transaction: &Transaction<'_>,
-    events: &[&GroupedEvent],
-    plan: &Plan,
-) -> Result<(), Error> {
-    let mut days: Vec<_> = plan
-        .rows
-        .iter()
-        .map(|row| partitions::day(row.received_at))
-        .collect();
-    days.dedup();
-    if !days.is_empty() {
+    let plan = plan(events, known);
+    // Of events that expired nothing is stored, and their days stay as they are.
+    let days = partitions::days(plan.rows.iter().map(|row| row.received_at));
+    if days.iter().any(|day| missing.contains(day)) {
         partitions::ensure(transaction, &days).await?;
     }
+    outcomes.extend_from_slice(&plan.outcomes);
+    write(transaction, statements, events, &plan, &outcomes).await?;
+    Ok((plan, slugs))
+}
+
+/// Writes what was decided. All of it goes out at once, the rows first.
+async fn write(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    events: &[&GroupedEvent],
+    plan: &Plan,
+    outcomes: &[OutcomeCount],
+) -> Result<(), Error> {
     let rows: Vec<EventRow<'_>> = plan
         .rows
         .iter()
@@ -266,17 +166,31 @@ async fn write(
             received_at: row.received_at,
         })
         .collect();
-    copy::insert(transaction, &rows).await?;
     let (new, old): (Vec<_>, Vec<_>) = plan.touched.values().partition(|touched| touched.is_new);
     let new: Vec<&IssueRecord> = new.into_iter().map(|touched| &touched.record).collect();
     let old: Vec<&IssueRecord> = old.into_iter().map(|touched| &touched.record).collect();
-    record::insert(transaction, &new).await?;
-    record::update(transaction, &old).await?;
-    write_counters(transaction, plan).await?;
-    write_changes(transaction, plan).await
+    let of = |sql| statements.get(sql);
+    let (copied, inserted, updated, counted, (changed, added)) = join5(
+        copy::insert(transaction, of(copy::COPY), &rows),
+        record::insert(transaction, of(record::INSERT), &new),
+        record::update(transaction, of(record::UPDATE), &old),
+        write_counters(transaction, of(COUNT), plan),
+        join(
+            write_changes(transaction, of(CHANGES), plan),
+            outcomes::add(transaction, of(outcomes::ADD), outcomes),
+        ),
+    )
+    .await;
+    // In the order in which they were sent: those behind one that failed only say that it did.
+    copied.and(inserted).and(updated)?;
+    counted.and(changed).and(added)
 }
 
-async fn write_counters(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Error> {
+async fn write_counters(
+    transaction: &Transaction<'_>,
+    statement: &Statement,
+    plan: &Plan,
+) -> Result<(), Error> {
     if plan.counters.is_empty() {
         return Ok(());
     }
@@ -288,12 +202,16 @@ async fn write_counters(transaction: &Transaction<'_>, plan: &Plan) -> Result<()
     let changes: Vec<i64> = counters().map(|counter| counter.last_change).collect();
     let stored: Vec<i64> = counters().map(|counter| counter.stored).collect();
     transaction
-        .execute(COUNT, &[&projects, &numbers, &changes, &stored])
+        .execute(statement, &[&projects, &numbers, &changes, &stored])
         .await?;
     Ok(())
 }
 
-async fn write_changes(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Error> {
+async fn write_changes(
+    transaction: &Transaction<'_>,
+    statement: &Statement,
+    plan: &Plan,
+) -> Result<(), Error> {
     if plan.changes.is_empty() {
         return Ok(());
     }
@@ -310,7 +228,7 @@ async fn write_changes(transaction: &Transaction<'_>, plan: &Plan) -> Result<(),
     let quantities: Vec<i64> = changes().map(|change| change.quantity).collect();
     transaction
         .execute(
-            CHANGES,
+            statement,
             &[&projects, &sequences, &issues, &kinds, &events, &quantities],
         )
         .await?;
@@ -428,10 +346,4 @@ fn committed(
         events: fates.into_values().collect(),
         issues,
     }
-}
-
-fn places(count: usize) -> Vec<i32> {
-    (0..count)
-        .map(|place| i32::try_from(place).expect("a chunk has at most thousands of events"))
-        .collect()
 }

@@ -1,17 +1,22 @@
 //! Opening a log that is there already: which segments hold what, where the last one ends, a new life behind it.
 
 use std::io;
+use std::ops::Range;
 
 use super::{FreeSlot, Log, OpenError, segment_name};
-use crate::ingestion::spool::record::{
-    GENERATION_OFFSET, HEADER_BYTES, Header, Kind, Stamp, encode,
-};
-use crate::ingestion::spool::segment::{DATA_OFFSET, Segment, SegmentHeader, Walk};
+use crate::ingestion::spool::file::SpoolFile;
+use crate::ingestion::spool::record::{HEADER_BYTES, Header, Kind, Stamp, encode};
+use crate::ingestion::spool::segment::{DATA_OFFSET, Segment, SegmentHeader};
+use crate::ingestion::spool::walk::{Behind, Walk};
+
+/// What to do about damage, for the log.
+const ADVICE: &str = "the disk should be looked after";
 
 impl Log {
-    /// Opens every segment file: those with a header, by generation, and the free ones.
-    pub(super) fn find_segments(&mut self) -> Result<Vec<(SegmentHeader, FreeSlot)>, OpenError> {
+    /// Opens every segment file: those in use, by generation, and the free ones.
+    pub(super) fn find_segments(&mut self) -> Result<Vec<Found>, OpenError> {
         let mut found = Vec::new();
+        let mut headless = Vec::new();
         let mut slots: Vec<u32> = self
             .directory
             .names()?
@@ -23,81 +28,89 @@ impl Log {
             let file = self.directory.open(&segment_name(slot))?;
             let len_bytes = file.len_bytes()?;
             self.next_slot = self.next_slot.max(slot + 1);
-            // A file that a crash or a full disk left short never had a header.
-            let header = if len_bytes < DATA_OFFSET {
-                None
-            } else {
-                SegmentHeader::read(&*file)?
-            };
-            let free = FreeSlot {
+            let slot = FreeSlot {
                 slot,
                 file,
                 len_bytes,
             };
-            match header {
-                Some(header) => found.push((header, free)),
-                None => self.free.push_back(free),
+            // A file that a crash or a full disk left short never had a header.
+            if len_bytes < DATA_OFFSET {
+                self.free.push_back(slot);
+            } else if let Some(header) = SegmentHeader::read(&*slot.file)? {
+                found.push(Found {
+                    header,
+                    slot,
+                    is_damaged: false,
+                });
+            } else if let Some(first) = first_record(&*slot.file, len_bytes)? {
+                headless.push((first, slot));
+            } else {
+                self.free.push_back(slot);
             }
         }
-        found.sort_by_key(|(header, _)| header.generation);
+        let spool_id = found.first().map(|found| found.header.spool_id);
+        for (first, slot) in headless {
+            let Some(spool_id) = spool_id else {
+                self.tell_lost_identity(&first, &slot);
+                self.free.push_back(slot);
+                continue;
+            };
+            let header = SegmentHeader {
+                spool_id,
+                generation: first.stamp.generation,
+                first: first.sequence,
+                released: 0,
+            };
+            found.push(Found {
+                header,
+                slot,
+                is_damaged: true,
+            });
+        }
+        found.sort_by_key(|found| found.header.generation);
         let twins = found
             .windows(2)
-            .find(|pair| pair[0].0.generation == pair[1].0.generation);
+            .find(|pair| pair[0].header.generation == pair[1].header.generation);
         if let Some(pair) = twins {
             return Err(OpenError::Corrupt(format!(
                 "segments {} and {} both claim generation {}; one of them is a copy",
-                pair[0].1.slot, pair[1].1.slot, pair[0].0.generation
+                pair[0].slot.slot, pair[1].slot.slot, pair[0].header.generation
             )));
         }
         Ok(found)
     }
 
     /// Finds the end of every segment.
-    pub(super) fn recover(
-        &mut self,
-        found: Vec<(SegmentHeader, FreeSlot)>,
-    ) -> Result<(), OpenError> {
-        if let Some((last, slot)) = found.last() {
-            self.spool_id = last.spool_id;
-            if found.iter().any(|(h, _)| h.spool_id != last.spool_id) {
+    pub(super) fn recover(&mut self, found: Vec<Found>) -> Result<(), OpenError> {
+        if let Some(last) = found.last() {
+            self.spool_id = last.header.spool_id;
+            if found
+                .iter()
+                .any(|found| found.header.spool_id != self.spool_id)
+            {
                 return Err(OpenError::Corrupt(format!(
                     "segment {} and others belong to different spools",
-                    slot.slot
+                    last.slot.slot
                 )));
             }
         }
-        self.released = found.iter().map(|(h, _)| h.released).max().unwrap_or(0);
-        let firsts: Vec<u64> = found.iter().map(|(h, _)| h.first).collect();
-        for (index, (header, slot)) in found.into_iter().enumerate() {
-            self.generation = header.generation;
+        let released = found.iter().map(|found| found.header.released);
+        self.released = released.max().unwrap_or(0);
+        let firsts: Vec<u64> = found.iter().map(|found| found.header.first).collect();
+        let reach_bytes =
+            self.limits.group_bytes_max + (HEADER_BYTES + self.limits.payload_bytes_max) as u64;
+        for (index, found) in found.into_iter().enumerate() {
+            self.generation = found.header.generation;
             let next_first = firsts.get(index + 1).copied();
             if next_first.is_some_and(|next| next <= self.released) {
-                self.free.push_back(slot);
+                self.free.push_back(found.slot);
                 continue;
             }
-            let segment = recover_segment(header, slot, next_first)?;
-            if let Some(next) = next_first.filter(|&next| segment.end < next) {
-                tracing::error!(
-                    spool.directory = %self.directory.place(),
-                    spool.segment = segment.slot,
-                    spool.lost_from = segment.end,
-                    spool.lost_to = next,
-                    "a spool segment is damaged in its middle; these records cannot be read"
-                );
-            }
-            if next_first.is_none()
-                && has_whole_records_behind(&segment, self.limits.group_bytes_max)?
-            {
-                tracing::error!(
-                    spool.directory = %self.directory.place(),
-                    spool.segment = segment.slot,
-                    spool.end = segment.end,
-                    "a record of the newest spool segment is damaged and whole ones lie behind it; all from there on are given up: \
-                     either a group that a power cut left unfinished, of which nothing was acknowledged, or damage of the disk"
-                );
-            }
-            self.next_sequence = segment.end;
-            self.segments.push_back(segment);
+            let recovered = Recovered::of(found, next_first, reach_bytes, self.provisional_from)?;
+            self.tell_damage(&recovered);
+            self.provisional_from = recovered.provisional_from;
+            self.next_sequence = recovered.segment.end;
+            self.segments.push_back(recovered.segment);
         }
         self.next_sequence = self.next_sequence.max(self.released);
         let released = self.released;
@@ -105,15 +118,84 @@ impl Log {
         Ok(())
     }
 
+    fn tell_lost_identity(&self, first: &Header, slot: &FreeSlot) {
+        let generation = first.stamp.generation;
+        let copy = self.keep_aside(&*slot.file, generation, first.sequence, slot.len_bytes);
+        tracing::error!(
+            spool.directory = %self.directory.place(),
+            spool.segment = slot.slot,
+            spool.copy = copy,
+            "the header of the spool's only segment is damaged, and with it the name under which the database knows the spool; \
+             a new spool is begun, and what the database had not yet taken of this one is lost without being counted; {ADVICE}"
+        );
+    }
+
+    /// Keeps a copy of what is damaged, and says what is lost.
+    fn tell_damage(&self, recovered: &Recovered) {
+        let segment = &recovered.segment;
+        let keep = |missing_from, until| {
+            let generation = segment.stamp.generation;
+            self.keep_aside(&*segment.file, generation, missing_from, until)
+        };
+        if recovered.is_header_damaged {
+            let copy = keep(segment.first, segment.end_offset);
+            tracing::error!(
+                spool.directory = %self.directory.place(),
+                spool.segment = segment.slot,
+                spool.copy = copy,
+                "the header of a spool segment is damaged; its records are read all the same; {ADVICE}"
+            );
+        }
+        // What the database has already is not missed.
+        let missing: u64 = recovered
+            .holes
+            .iter()
+            .map(|hole| hole.end.saturating_sub(hole.start.max(self.released)))
+            .sum();
+        if let Some(hole) = recovered.holes.first().filter(|_| missing > 0) {
+            let copy = keep(hole.start, segment.end_offset);
+            tracing::error!(
+                spool.directory = %self.directory.place(),
+                spool.segment = segment.slot,
+                spool.lost_from = hole.start,
+                spool.lost_max = missing,
+                spool.copy = copy,
+                "a spool segment is damaged; these records cannot be read, those around them can; as many of them as the database \
+                 does not have yet are counted as lost; {ADVICE}"
+            );
+        }
+        if let Some(until) = recovered.given_up_until {
+            let copy = keep(segment.end, until);
+            tracing::error!(
+                spool.directory = %self.directory.place(),
+                spool.segment = segment.slot,
+                spool.end = segment.end,
+                spool.copy = copy,
+                "the newest group of the spool is not whole, and what is there of it is given up from the first gap on: \
+                 a power cut left it unfinished, then nothing of it was acknowledged; or the disk damaged it, then {ADVICE}"
+            );
+        }
+    }
+
     /// Makes what was believed of the last segment durable, and stamps a new life behind it.
     ///
     /// What was read may have come from memory whose sync failed in an earlier life; writing it
-    /// again makes it dirty again, so that this sync is about it. Only the last group can be such,
-    /// since a failure ends a life.
+    /// again makes it dirty again, so that this sync is about it. Only the last group can be such, and the
+    /// header, since a failure ends a life.
     pub(super) fn begin_life(&mut self) -> Result<(), OpenError> {
         let next_sequence = self.next_sequence;
         let Some(active) = self.segments.back_mut() else {
             return Ok(());
+        };
+        self.provisional_from.get_or_insert(next_sequence);
+        let header = SegmentHeader {
+            spool_id: self.spool_id,
+            generation: active.stamp.generation,
+            first: active.first,
+            released: self.released,
+        };
+        let mark = Kind::Resume {
+            is_provisional: true,
         };
         let start = active
             .end_offset
@@ -129,8 +211,9 @@ impl Log {
         };
         let fits = active.room_bytes() >= HEADER_BYTES as u64 && active.end == next_sequence;
         if fits {
-            encode(&mut bytes, stamp, active.end, Kind::Resume, &[]);
+            encode(&mut bytes, stamp, active.end, mark, &[]);
         }
+        active.file.write_at(0, &header.encode())?;
         active.file.write_at(start, &bytes)?;
         active.file.sync()?;
         if fits {
@@ -138,68 +221,116 @@ impl Log {
             active.end_offset += HEADER_BYTES as u64;
         } else {
             active.is_sealed = true;
+            self.marks_due.push(mark);
         }
         Ok(())
     }
 }
 
-fn recover_segment(
+/// A file that is, or was, in use.
+#[derive(Debug)]
+pub(super) struct Found {
     header: SegmentHeader,
     slot: FreeSlot,
-    next_first: Option<u64>,
-) -> io::Result<Segment> {
-    let stamp = Stamp {
-        generation: header.generation,
-        life: 0,
-    };
-    let (stamp, end, end_offset) = {
-        let mut walk = Walk::new(
-            &*slot.file,
-            slot.len_bytes,
-            stamp,
-            header.first,
-            DATA_OFFSET,
-        );
-        while next_first.is_none_or(|next| walk.sequence < next) && walk.next()?.is_some() {}
-        // A resume mark may be the last thing in the segment: `next` steps over it.
-        (walk.stamp, walk.sequence, walk.offset)
-    };
-    Ok(Segment {
-        slot: slot.slot,
-        file: slot.file,
-        len_bytes: slot.len_bytes,
-        stamp,
-        first: header.first,
-        end,
-        end_offset,
-        is_sealed: false,
-    })
+    /// Whether the header had to be guessed from the first record.
+    is_damaged: bool,
 }
 
-/// Whether a whole record of this use of the segment lies behind its end, within the reach of one group: then the end is no mere torn tail.
-fn has_whole_records_behind(segment: &Segment, reach_bytes: u64) -> io::Result<bool> {
-    let reach = segment.room_bytes().min(reach_bytes);
-    let len = usize::try_from(reach).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
-    segment.file.read_at(segment.end_offset, &mut bytes)?;
-    let generation = segment.stamp.generation.to_le_bytes();
-    let mut found = memchr::memmem::find_iter(&bytes, &generation);
-    Ok(found.any(|place| {
-        let head = place
-            .checked_sub(GENERATION_OFFSET)
-            .and_then(|at| bytes[at..].split_first_chunk::<HEADER_BYTES>());
-        let Some((head, rest)) = head else {
-            return false;
+/// A segment, and what was found on the way to its end.
+#[derive(Debug)]
+struct Recovered {
+    segment: Segment,
+    is_header_damaged: bool,
+    provisional_from: Option<u64>,
+    /// Sequences that were durable once and cannot be read.
+    holes: Vec<Range<u64>>,
+    /// Where whole records end that were given up, for nothing proves that what is missing before them was ever durable.
+    given_up_until: Option<u64>,
+}
+
+impl Recovered {
+    /// Walks over a segment to its end, and over damage. `next_first` is the first sequence of the next one: what is before that was
+    /// durable. In the last one it takes a proof.
+    fn of(
+        Found {
+            header,
+            slot,
+            is_damaged,
+        }: Found,
+        next_first: Option<u64>,
+        reach_bytes: u64,
+        provisional_from: Option<u64>,
+    ) -> io::Result<Recovered> {
+        let stamp = Stamp {
+            generation: header.generation,
+            life: 0,
         };
-        let Some(header) = Header::decode(head) else {
-            return false;
-        };
-        header.stamp == segment.stamp
-            && header.sequence > segment.end
-            && rest
-                .get(..header.payload_bytes as usize)
-                .is_some_and(|payload| header.covers(head, payload))
-    }))
+        let file = slot.file.clone();
+        let mut walk = Walk::new(&*file, slot.len_bytes, stamp, header.first, DATA_OFFSET);
+        walk.provisional_from = provisional_from;
+        let mut holes = Vec::new();
+        let mut given_up_until = None;
+        loop {
+            while next_first.is_none_or(|next| walk.sequence < next) && walk.next()?.is_some() {}
+            walk.pass_marks()?;
+            let missing_from = walk.sequence;
+            match next_first {
+                Some(next) if missing_from >= next => break,
+                Some(next) => {
+                    let is_found = walk.skip_damage()?;
+                    holes.push(missing_from..if is_found { walk.sequence } else { next });
+                    if !is_found {
+                        break;
+                    }
+                }
+                None => match walk.behind(reach_bytes)? {
+                    Behind::Damage(further) => {
+                        walk = further;
+                        holes.push(missing_from..walk.sequence);
+                    }
+                    Behind::Unproven(until) => {
+                        given_up_until = Some(until);
+                        break;
+                    }
+                    Behind::Nothing => break,
+                },
+            }
+        }
+        Ok(Recovered {
+            segment: Segment {
+                slot: slot.slot,
+                file: slot.file,
+                len_bytes: slot.len_bytes,
+                stamp: walk.stamp,
+                first: header.first,
+                end: walk.sequence,
+                end_offset: walk.offset,
+                is_sealed: false,
+            },
+            is_header_damaged: is_damaged,
+            provisional_from: walk.provisional_from,
+            holes,
+            given_up_until,
+        })
+    }
+}
+
+/// The record a segment begins with, if it is whole.
+fn first_record(file: &dyn SpoolFile, len_bytes: u64) -> io::Result<Option<Header>> {
+    if len_bytes < DATA_OFFSET + HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; HEADER_BYTES];
+    file.read_at(DATA_OFFSET, &mut head)?;
+    let Some(header) = Header::decode(&head) else {
+        return Ok(None);
+    };
+    if DATA_OFFSET + header.record_bytes() > len_bytes {
+        return Ok(None);
+    }
+    let mut payload = vec![0; header.payload_bytes as usize];
+    file.read_at(DATA_OFFSET + HEADER_BYTES as u64, &mut payload)?;
+    Ok(header.covers(&head, &payload).then_some(header))
 }
 
 fn segment_slot(name: &str) -> Option<u32> {
