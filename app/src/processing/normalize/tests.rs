@@ -253,6 +253,23 @@ fn secrets_are_gone_wherever_they_were() {
     );
 }
 
+/// Beside a key that tells of a secret nothing is let through as it stands; where none does, the texts themselves must be searched.
+#[test]
+fn secrets_that_no_key_tells_of_are_gone() {
+    for text in [
+        "postgres://app:hunter2@db/x",
+        "{'token': 'hunter2'}",
+        "{\"password\": \"hunter2\"}",
+        "Authorization: Bearer hunter2hunter2hunter2",
+    ] {
+        let event = normal(&json!({
+            "extra": { "a": text }, "contexts": { "app": { "a": [text] } }, "modules": { "a": text },
+            "stacktrace": { "frames": [{ "function": "f", "vars": { "a": { "b": text } } }] },
+        }));
+        assert!(!event.to_string().contains("hunter2"), "{event:#}");
+    }
+}
+
 #[test]
 fn the_address_of_the_connection_is_the_users_if_asked_for() {
     assert_eq!(
