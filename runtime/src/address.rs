@@ -132,6 +132,20 @@ impl<M: Send + 'static> Address<M> {
 }
 
 impl<M: Send + 'static> Target for Home<M> {
+    fn look(self: Arc<Self>, look: TimerRef, tick: u64) -> bool {
+        // Read before: a message is there only as long as the life it was for.
+        let life = self.pid();
+        let timers = self.kernel().timers();
+        let mut due = Vec::new();
+        let deliver = |place, tick| timers.deliver(tick, self.clone(), place);
+        let more = self.mailbox.unlist(look, tick, deliver, &mut due);
+        for message in due {
+            let pushed = self.mailbox.push_if(message, || self.is_life(life));
+            settle(&self, life, pushed);
+        }
+        more
+    }
+
     fn fire(self: Arc<Self>, place: u32, timer: TimerRef) {
         // Read before: the message is there only as long as the life it was for.
         let life = self.pid();
@@ -208,11 +222,26 @@ pub(crate) fn send_after<N: Send + 'static>(
     delay: Duration,
     message: N,
 ) -> TimerRef {
-    let timers = target.kernel().timers();
-    let deadline = timers.now().saturating_add(delay);
-    set_for(target, target.pid(), Some(message), |home, place| {
-        timers.deliver(deadline, home, place)
-    })
+    let home = &target.0;
+    let life = home.pid();
+    let timers = home.kernel().timers();
+    let tick = timers.tick_after(delay);
+    let look = |later| timers.look_for(tick, || home.clone(), later);
+    match home
+        .mailbox
+        .hold(message, tick, || home.is_life(life), look)
+    {
+        Ok((held, first)) => {
+            if first {
+                timers.wake_driver();
+            }
+            TimerRef::held(life, held)
+        }
+        Err(message) => {
+            run::discard(life, message);
+            TimerRef::none()
+        }
+    }
 }
 
 /// Sends a copy of `message` every `period`; see [`send_after`].
@@ -230,39 +259,23 @@ pub(crate) fn send_interval<N: Clone + Send + 'static>(
         life,
         message: Some(message),
     });
-    set_for(target, life, None, |home, place| {
-        timers.every(beat, repeated, home, place)
-    })
-}
-
-/// Sets a timer for a life, whose mailbox keeps the message; for one that has ended there is none.
-fn set_for<N: Send + 'static>(
-    target: &Address<N>,
-    life: Pid,
-    message: Option<N>,
-    set: impl FnOnce(Arc<Home<N>>, u32) -> (TimerRef, bool),
-) -> TimerRef {
     let home = &target.0;
-    let held = home.mailbox.hold(
-        message,
+    let set = home.mailbox.hold_interval(
         || home.is_life(life),
-        |place| {
-            let (timer, first) = set(home.clone(), place);
-            (timer.to_raw(), first)
-        },
+        |place, tick| timers.deliver(tick, home.clone(), place),
+        |place| timers.every(beat, repeated, home.clone(), place),
     );
-    match held {
-        Ok((timer, first)) => {
-            if first {
-                home.kernel().timers().wake_driver();
-            }
-            TimerRef::from_raw(timer)
-        }
-        Err(message) => {
-            run::discard(life, message);
-            TimerRef::none()
-        }
+    // For a life that has ended there is none.
+    let Some(((timer, first), look)) = set else {
+        return TimerRef::none();
+    };
+    if let Some(look) = look {
+        timers.forget(look);
     }
+    if first {
+        timers.wake_driver();
+    }
+    timer
 }
 
 impl<M: Send + 'static> Context<M> {

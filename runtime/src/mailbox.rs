@@ -74,6 +74,8 @@ pub(crate) struct MailboxNumbers {
     pub(crate) len: usize,
     pub(crate) high_water: usize,
     pub(crate) dropped: u64,
+    /// Timers that the wheel does not know, and those of the wheel that stand for them.
+    pub(crate) timers: (usize, usize),
 }
 
 /// Whether a queue's buffer is larger than is worth keeping. Messages without a size need none.
@@ -441,10 +443,12 @@ impl<M> Mailbox<M> {
     }
 
     pub(crate) fn numbers(&self) -> MailboxNumbers {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let len = state.inbound.len() + self.batched() + state.frames.len();
+        let pending = state.frames.known_pending();
         MailboxNumbers {
             len,
+            timers: pending.map_or((0, 0), |pending| pending.listed()),
             high_water: state.high_water as usize,
             dropped: state.frames.lost(),
         }

@@ -17,6 +17,7 @@ use crate::reference::Ref;
 use crate::scheduler::Task;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crate::telemetry::{PROCESS_PANICKED, count};
+use crate::timer::Held;
 
 pub(crate) mod context;
 pub(crate) mod current;
@@ -69,6 +70,8 @@ pub(crate) struct Process {
 pub(crate) trait MailboxView: Send + Sync {
     fn numbers(&self) -> MailboxNumbers;
     fn message_type(&self) -> &'static str;
+    /// Cancels a timer that was set for this life, and drops its message; when it would have been due, `None` when it has fired.
+    fn cancel_timer(&self, life: Pid, held: Held) -> Option<u64>;
 }
 
 /// Everything about a process that others touch, under one lock.
@@ -185,8 +188,9 @@ where
     let process = Arc::new(Process::new(&birth, kernel.clock().now(), home.clone()));
     let pid = process.pid;
     count(&kernel.counters().spawned);
-    let first = home.begin_life(pid);
+    // Who learns of the life finds it.
     kernel.table().insert(process.clone());
+    let first = home.begin_life(pid);
     if birth.witness.is_some() || birth.restarts > 0 || birth.last_panic.is_some() {
         let mut inner = process.inner.lock();
         let ties = inner.ties();

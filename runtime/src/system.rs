@@ -360,7 +360,7 @@ impl System {
         reason = "an act; its answer may be ignored"
     )]
     pub fn cancel(&self, timer: TimerRef) -> Option<Duration> {
-        self.kernel.timers().cancel(timer)
+        self.kernel.cancel_timer(timer)
     }
 
     /// Where this system reads the time.

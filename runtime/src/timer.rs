@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::limits::TIMER_TICK;
+use crate::pid::Pid;
 use crate::sync::Mutex;
 use crate::telemetry::Counters;
 
@@ -23,27 +24,74 @@ use wheel::{Key, Wheel};
 
 /// Names one timer; stays valid, and harmless, after it has fired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TimerRef(Key);
+pub struct TimerRef(Named);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Named {
+    /// An entry of the wheel.
+    Wheel(Key),
+    /// A place in the mailbox of a life, and which of those that have had it.
+    Mailbox(Pid, Held),
+}
+
+/// A place in a mailbox that keeps the message of a timer, and the number of the timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    pub(crate) place: u32,
+    pub(crate) number: u32,
+}
 
 impl TimerRef {
     /// Of a timer that is over.
     pub(crate) fn none() -> TimerRef {
-        TimerRef(Key::none())
+        TimerRef(Named::Wheel(Key::none()))
     }
 
-    /// As a number, for whoever keeps it and knows no timers.
+    /// Of the message that waits in the mailbox of this life.
+    pub(crate) fn held(life: Pid, held: Held) -> TimerRef {
+        TimerRef(Named::Mailbox(life, held))
+    }
+
+    fn wheel(key: Key) -> TimerRef {
+        TimerRef(Named::Wheel(key))
+    }
+
+    /// The life in whose mailbox its message waits, and where, unless it is one of the wheel alone.
+    pub(crate) fn at(self) -> Option<(Pid, Held)> {
+        match self.0 {
+            Named::Wheel(_) => None,
+            Named::Mailbox(life, held) => Some((life, held)),
+        }
+    }
+
+    /// A timer of the wheel as a number, for whoever keeps it and knows no timers.
     pub(crate) fn to_raw(self) -> u64 {
-        self.0.to_raw()
+        match self.0 {
+            Named::Wheel(key) => key.to_raw(),
+            Named::Mailbox(..) => Key::none().to_raw(),
+        }
     }
 
     pub(crate) fn from_raw(raw: u64) -> TimerRef {
-        TimerRef(Key::from_raw(raw))
+        TimerRef::wheel(Key::from_raw(raw))
+    }
+
+    fn key(self) -> Key {
+        match self.0 {
+            Named::Wheel(key) => key,
+            Named::Mailbox(..) => Key::none(),
+        }
     }
 }
 
 impl fmt::Debug for TimerRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "TimerRef({:?})", self.0)
+        match self.0 {
+            Named::Wheel(key) => write!(formatter, "TimerRef({key:?})"),
+            Named::Mailbox(life, held) => {
+                write!(formatter, "TimerRef({life} {}/{})", held.place, held.number)
+            }
+        }
     }
 }
 
@@ -72,6 +120,9 @@ pub(crate) trait Repeat: Send {
 
 /// A mailbox that keeps the messages of the timers that are set for the life behind it.
 pub(crate) trait Target: Send + Sync {
+    /// The first deadline of those that the mailbox alone knows has come: delivers what is due by this tick, and gives others to the wheel.
+    /// `true` when it has not done with all.
+    fn look(self: Arc<Self>, look: TimerRef, tick: u64) -> bool;
     /// The timer is due: its message is delivered, if it is still there.
     fn fire(self: Arc<Self>, place: u32, timer: TimerRef);
     /// The timer is cancelled: its message is dropped, if it is still there.
@@ -83,6 +134,8 @@ pub(crate) enum Payload {
     Once(Box<dyn Fire>),
     /// A message, which waits in its mailbox at this place.
     Deliver(Arc<dyn Target>, u32),
+    /// A mailbox with deadlines of its own, at the first of them.
+    Look(Arc<dyn Target>),
     /// Due again a period after it was due, whenever it was fired; missed turns are skipped.
     Every(Box<Interval>),
 }
@@ -101,7 +154,7 @@ impl Payload {
         match self {
             Payload::Deliver(target, place) => target.forget(place, timer),
             Payload::Every(interval) => interval.target.forget(interval.place, timer),
-            Payload::Wake(_) | Payload::Once(_) => {}
+            Payload::Wake(_) | Payload::Once(_) | Payload::Look(_) => {}
         }
     }
 }
@@ -138,6 +191,11 @@ fn time_of(tick: u64) -> Duration {
     Duration::from_millis(tick)
 }
 
+/// How long it is until a tick is over.
+pub(crate) fn left(tick: u64, now: Duration) -> Duration {
+    time_of(tick).saturating_sub(now)
+}
+
 impl Timers {
     pub(crate) fn new(clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Timers {
         let start = tick_before(clock.now());
@@ -164,9 +222,7 @@ impl Timers {
 
     /// Sets a timer. Also tells whether the driver must be woken for it, which the caller does once it holds no lock.
     fn set(&self, deadline: Duration, payload: Payload) -> (TimerRef, bool) {
-        let tick = tick_at_or_after(deadline);
-        let (key, first) = self.wheel.lock().insert(tick, payload);
-        (TimerRef(key), first)
+        self.set_at(tick_at_or_after(deadline), payload)
     }
 
     /// Sets a timer that nobody cancels.
@@ -174,14 +230,36 @@ impl Timers {
         self.insert(deadline, Payload::Once(fire));
     }
 
-    /// Sets a timer for a message that waits at a place of its mailbox; see [`Timers::set`].
-    pub(crate) fn deliver(
+    fn set_at(&self, tick: u64, payload: Payload) -> (TimerRef, bool) {
+        let (key, first) = self.wheel.lock().insert(tick, payload);
+        (TimerRef::wheel(key), first)
+    }
+
+    /// The tick at which something may happen after `delay`. Reads the clock.
+    pub(crate) fn tick_after(&self, delay: Duration) -> u64 {
+        tick_at_or_after(self.now().saturating_add(delay))
+    }
+
+    /// Sets a timer for a message that waits at a place of its mailbox.
+    pub(crate) fn deliver(&self, tick: u64, target: Arc<dyn Target>, place: u32) -> TimerRef {
+        self.set_at(tick, Payload::Deliver(target, place)).0
+    }
+
+    /// Sets the one timer of a mailbox with deadlines of its own, in place of a later one; see [`Timers::set`].
+    pub(crate) fn look_for(
         &self,
-        deadline: Duration,
-        target: Arc<dyn Target>,
-        place: u32,
+        tick: u64,
+        target: impl FnOnce() -> Arc<dyn Target>,
+        later: Option<TimerRef>,
     ) -> (TimerRef, bool) {
-        self.set(deadline, Payload::Deliver(target, place))
+        let mut wheel = self.wheel.lock();
+        let known = later.and_then(|later| wheel.remove(later.key()));
+        let payload = match known {
+            Some((_, Some(payload))) => payload,
+            _ => Payload::Look(target()),
+        };
+        let (key, first) = wheel.insert(tick, payload);
+        (TimerRef::wheel(key), first)
     }
 
     /// The period of an interval, no shorter than a tick, and when it is due for the first time.
@@ -219,17 +297,17 @@ impl Timers {
         if let Some(payload) = payload {
             payload.forget(timer);
         }
-        Some(time_of(tick).saturating_sub(self.clock.now()))
+        Some(left(tick, self.clock.now()))
     }
 
-    /// Cancels a timer whose place is gone from its mailbox.
-    pub(crate) fn forget(&self, timer: TimerRef) {
-        drop(self.remove(timer));
+    /// Cancels a timer whose place is gone from its mailbox; when it was due, unless it has fired.
+    pub(crate) fn forget(&self, timer: TimerRef) -> Option<u64> {
+        self.remove(timer).map(|(tick, _)| tick)
     }
 
     /// Takes a timer out of the wheel: its tick and, unless it is being fired just now, its payload.
     fn remove(&self, timer: TimerRef) -> Option<(u64, Option<Payload>)> {
-        self.wheel.lock().remove(timer.0)
+        self.wheel.lock().remove(timer.key())
     }
 
     /// Timers that are pending.
@@ -273,7 +351,7 @@ impl Future for Sleep {
             Some(timer) => {
                 let fresh = context.waker().clone();
                 let mut wheel = self.timers.wheel.lock();
-                let old = match wheel.get_mut(timer.0) {
+                let old = match wheel.get_mut(timer.key()) {
                     Some(Payload::Wake(waker)) => Some(std::mem::replace(waker, fresh)),
                     _ => None,
                 };

@@ -179,7 +179,11 @@ impl Door {
             project_id,
         };
         let mut stream = std::pin::pin!(stream);
-        let body = match body::read(stream.as_mut(), bytes_max, &self.budget).await {
+        let announced = request
+            .header("content-length")
+            .and_then(|len| len.parse().ok());
+        let read = body::read(stream.as_mut(), announced, bytes_max, &self.budget);
+        let body = match read.await {
             Ok(body) => body,
             Err(refusal) => {
                 body::discard(stream, limits.compressed_bytes_max).await;

@@ -108,39 +108,66 @@ fn finish(given: Map<'_>, context: &EventContext) -> Result<RawEvent, InvalidEve
         ..context.clone()
     };
     let (event_id, event) = event::normalize(given, &context);
-    let mut json = Vec::with_capacity(JSON_BYTES_GUESS);
-    event.write(&mut json);
-    let payload = compress(&json).map_err(|error| InvalidEvent::Compression(error.to_string()))?;
-    json.clear();
-    facts::write(&event, &mut json);
-    // Where there are too many, only the payload tells.
-    if json.len() > bounds::FACTS_BYTES_MAX {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let Scratch {
+            compressor,
+            json,
+            packed,
+        } = scratch;
         json.clear();
-    }
-    Ok(RawEvent {
-        event_id,
-        project_id: context.project_id,
-        received_at,
-        facts: Bytes::copy_from_slice(&json),
-        payload: payload.into(),
+        event.write(json);
+        pack(compressor, json, packed)
+            .map_err(|error| InvalidEvent::Compression(error.to_string()))?;
+        json.clear();
+        facts::write(&event, json);
+        // Where there are too many, only the payload tells.
+        if json.len() > bounds::FACTS_BYTES_MAX {
+            json.clear();
+        }
+        let raw = RawEvent {
+            event_id,
+            project_id: context.project_id,
+            received_at,
+            facts: Bytes::copy_from_slice(json),
+            payload: Bytes::copy_from_slice(packed),
+        };
+        // A large event is rare; what it took is not kept for it.
+        for buffer in [json, packed] {
+            buffer.clear();
+            buffer.shrink_to(SCRATCH_BYTES_MAX);
+        }
+        Ok(raw)
     })
 }
 
-/// Room for the JSON of most events, so that it is not moved while it grows.
-const JSON_BYTES_GUESS: usize = 32 * 1024;
+/// What a thread keeps from one event for the next: making it costs more than compressing an event, and memory just used is near.
+#[derive(Default)]
+struct Scratch {
+    compressor: Option<Compressor<'static>>,
+    json: Vec<u8>,
+    packed: Vec<u8>,
+}
 
-/// Compresses with a context kept for each thread: making one costs more than compressing an event.
-fn compress(json: &[u8]) -> std::io::Result<Vec<u8>> {
-    thread_local! {
-        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    }
-    COMPRESSOR.with_borrow_mut(|kept| {
-        let compressor = match kept {
-            Some(compressor) => compressor,
-            None => kept.insert(Compressor::new(ZSTD_LEVEL)?),
-        };
-        compressor.compress(json)
-    })
+/// The most bytes that a thread keeps of each of its buffers: those of most events.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Compresses `json` into `packed`.
+fn pack(
+    kept: &mut Option<Compressor<'static>>,
+    json: &[u8],
+    packed: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    let compressor = match kept {
+        Some(compressor) => compressor,
+        None => kept.insert(Compressor::new(ZSTD_LEVEL)?),
+    };
+    packed.clear();
+    packed.reserve(zstd::zstd_safe::compress_bound(json.len()));
+    compressor.compress_to_buffer(json, packed).map(|_| ())
 }
 
 #[cfg(test)]

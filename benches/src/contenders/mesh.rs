@@ -243,6 +243,60 @@ impl Spawns for Mesh {
 
 impl Timers for Mesh {
     async fn set_and_cancel(&self, delays: Vec<Duration>) -> TimerCost {
+        let (done, cost) = oneshot::channel();
+        let body = move |mut cx: Context<u64>| async move {
+            let own = cx.address();
+            let mut timers = Vec::with_capacity(delays.len());
+            let blank = cx.send_after(&own, Duration::from_secs(3_600), 0);
+            timers.resize(delays.len(), blank);
+            let before = resident_bytes();
+            let start = Instant::now();
+            for (timer, delay) in timers.iter_mut().zip(delays) {
+                *timer = cx.send_after(&own, delay, 7);
+            }
+            let insert = start.elapsed();
+            let bytes = resident_bytes().saturating_sub(before);
+            let start = Instant::now();
+            let cancelled = timers.iter().filter(|timer| cx.cancel(**timer).is_some());
+            assert_eq!(cancelled.count(), timers.len());
+            let cancel = start.elapsed();
+            let told = done.send(TimerCost {
+                insert,
+                cancel,
+                bytes,
+            });
+            assert!(told.is_ok(), "the row waits");
+        };
+        self.0.spawn(body);
+        cost.await.expect("the process lives")
+    }
+
+    async fn lateness(&self, delays: Vec<Duration>) -> Vec<Duration> {
+        let (done, seen) = oneshot::channel();
+        let mut lateness = Lateness::new(delays.len(), done);
+        let target = self.0.spawn(move |mut cx: Context<Instant>| async move {
+            while !lateness.note(cx.receive().await) {}
+        });
+        for delay in delays {
+            let due = Instant::now() + delay;
+            self.0.send_after(&target, delay, due);
+        }
+        seen.await.expect("all timers fire")
+    }
+}
+
+/// The same timers, set and cancelled by somebody outside any process.
+#[derive(Clone)]
+pub(crate) struct MeshOutside(System);
+
+impl Library for MeshOutside {
+    fn new() -> MeshOutside {
+        MeshOutside(System::new())
+    }
+}
+
+impl Timers for MeshOutside {
+    async fn set_and_cancel(&self, delays: Vec<Duration>) -> TimerCost {
         let target = self.0.spawn(|mut cx: Context<u64>| async move {
             let early = cx.receive().await;
             assert_eq!(early, 0, "no timer was to fire");
@@ -270,16 +324,7 @@ impl Timers for Mesh {
     }
 
     async fn lateness(&self, delays: Vec<Duration>) -> Vec<Duration> {
-        let (done, seen) = oneshot::channel();
-        let mut lateness = Lateness::new(delays.len(), done);
-        let target = self.0.spawn(move |mut cx: Context<Instant>| async move {
-            while !lateness.note(cx.receive().await) {}
-        });
-        for delay in delays {
-            let due = Instant::now() + delay;
-            self.0.send_after(&target, delay, due);
-        }
-        seen.await.expect("all timers fire")
+        Mesh(self.0.clone()).lateness(delays).await
     }
 }
 

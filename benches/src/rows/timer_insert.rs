@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::contender::{TimerCost, Timers};
 use crate::contenders::actix::Actix;
 use crate::contenders::kameo::Kameo;
-use crate::contenders::mesh::Mesh;
+use crate::contenders::mesh::{Mesh, MeshOutside};
 use crate::contenders::ractor::Ractor;
 use crate::contenders::tokio_raw::Tokio;
 use crate::contenders::tokio_raw::delay_queue::Queue;
@@ -23,6 +23,7 @@ pub(crate) const ROW: Row = Row {
     seconds: 1.2,
     contenders: &[
         Contender::run("mesh", run::<Mesh>),
+        Contender::run("mesh outside", run::<MeshOutside>),
         Contender::run("DelayQueue", run::<Queue>),
         Contender::run("tokio task + sleep", run::<Tokio>),
         Contender::run("ractor", run::<Ractor>),

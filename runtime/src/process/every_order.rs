@@ -129,8 +129,18 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: Into<ExitReason>,
 {
+    born_at(Hands::at(0), body)
+}
+
+/// As [`born`], by this clock.
+pub(crate) fn born_at<F, Fut>(clock: Arc<Hands>, body: F) -> Born
+where
+    F: FnOnce(Context<u64>) -> Fut + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<ExitReason>,
+{
     let hand = Arc::new(Hand::default());
-    let kernel = kernel(Hands::at(0), hand.clone());
+    let kernel = kernel(clock, hand.clone());
     let home = Home::new(&kernel, Capacity::unbounded());
     let (witness, end) = oneshot::channel();
     let birth = Birth {

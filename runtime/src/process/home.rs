@@ -10,7 +10,7 @@ use crate::pid::Pid;
 use crate::reply_to;
 use crate::sync::{AtomicBool, AtomicU64};
 use crate::telemetry::LostTo;
-use crate::timer::TimerRef;
+use crate::timer::{Held, TimerRef};
 
 use super::kernel::Kernel;
 use super::{MailboxView, run};
@@ -71,15 +71,21 @@ impl<M: Send + 'static> Home<M> {
     }
 
     /// Ends the timers of a life, and drops their messages: calls in them end as `Exited(reason)`.
-    pub(crate) fn cancel(&self, pending: Pending<M>, reason: &ExitReason) {
+    pub(crate) fn cancel(&self, mut pending: Pending<M>, reason: &ExitReason) {
         if pending.is_empty() {
             return;
         }
         reply_to::settling(CallError::Exited(reason.clone()), || {
-            for (timer, message) in pending.into_held() {
-                self.kernel.timers().forget(TimerRef::from_raw(timer));
+            if let Some(look) = pending.take_look() {
+                self.kernel.timers().forget(look);
+            }
+            for taken in pending.into_held() {
+                if taken.tick.is_none() {
+                    let timer = TimerRef::from_raw(taken.timer);
+                    self.kernel.timers().forget(timer);
+                }
                 // Its drop is the user's.
-                run::discard(self.pid(), message);
+                run::discard(self.pid(), taken.message);
             }
         });
     }
@@ -102,5 +108,19 @@ impl<M: Send + 'static> MailboxView for Home<M> {
 
     fn message_type(&self) -> &'static str {
         std::any::type_name::<M>()
+    }
+
+    fn cancel_timer(&self, life: Pid, held: Held) -> Option<u64> {
+        let taken = self.mailbox.cancel_held(held, || self.is_life(life))?;
+        // The wheel does not know it any more when it is being fired just now.
+        let tick = taken.tick.unwrap_or_else(|| {
+            let timer = TimerRef::from_raw(taken.timer);
+            self.kernel.timers().forget(timer).unwrap_or_default()
+        });
+        // Dropped by whoever is at hand, which may be another process.
+        if std::mem::needs_drop::<M>() {
+            run::discard(life, taken.message);
+        }
+        Some(tick)
     }
 }

@@ -18,7 +18,7 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::blocking::Blocking;
 use crate::signal::Signal;
 use crate::telemetry::{Counters, count};
-use crate::timer::{Timers, driver};
+use crate::timer::{self, TimerRef, Timers, driver};
 
 use super::storms::Panics;
 use super::table::Table;
@@ -254,6 +254,27 @@ impl Kernel {
                 }
             }
         }
+    }
+
+    /// Cancels a timer; the time that was left, or `None` when it has fired.
+    pub(crate) fn cancel_timer(&self, timer: TimerRef) -> Option<Duration> {
+        let Some((life, held)) = timer.at() else {
+            return self.timers.cancel(timer);
+        };
+        let process = self.table.get(life)?;
+        let tick = process.mailbox.cancel_timer(life, held)?;
+        Some(timer::left(tick, self.clock.now()))
+    }
+
+    /// Timers that are pending, those that only a mailbox knows with them.
+    pub(crate) fn timers_len(&self) -> usize {
+        let (mut listed, mut looks) = (0, 0);
+        self.table.each(|process| {
+            let timers = process.mailbox.numbers().timers;
+            listed += timers.0;
+            looks += timers.1;
+        });
+        (self.timers.len() + listed).saturating_sub(looks)
     }
 
     /// Time left of a deadline.

@@ -13,6 +13,9 @@ use crate::limits::{REDUCTIONS_PER_MESSAGE, REDUCTIONS_PER_SLICE, SLICE_TIME_MAX
 /// Most messages between two looks at the clock.
 const STRIDE_MAX: u32 = 16;
 
+/// How many may have one reading of the clock, who do not need it to the tick.
+const READERS: u32 = 32;
+
 /// The slice of the process this thread is running. Cells of their own, so that a message costs a subtraction or two.
 struct Slice {
     left: Cell<u32>,
@@ -27,6 +30,9 @@ struct Slice {
     overdrawn: Cell<u64>,
     /// Whether there is a slice just now.
     open: Cell<bool>,
+    /// A reading of the clock, whose it was, and how many more may have it. None from before the slice is handed out in it.
+    read: Cell<(Duration, usize)>,
+    readers: Cell<u32>,
     /// Messages of a slice that are not timed: the first, unless the laboratory's clock is to be read at once.
     untimed: Cell<u32>,
 }
@@ -41,6 +47,8 @@ thread_local! {
             late: Cell::new(false),
             overdrawn: Cell::new(0),
             open: Cell::new(false),
+            read: Cell::new((Duration::ZERO, 0)),
+            readers: Cell::new(0),
             untimed: Cell::new(1),
         }
     };
@@ -59,6 +67,7 @@ pub(crate) fn begin() -> Outer {
         slice.started.set(None);
         slice.late.set(false);
         slice.overdrawn.set(0);
+        slice.readers.set(0);
         Outer(held)
     })
 }
@@ -110,6 +119,25 @@ pub(crate) fn is_untouched() -> bool {
 #[inline]
 pub(crate) fn is_spent() -> bool {
     SLICE.with(|slice| slice.left.get() < REDUCTIONS_PER_MESSAGE || slice.late.get())
+}
+
+/// The time, for one who may do with that of a little before in this slice. A reading is good for so many.
+pub(crate) fn recently(clock: &dyn Clock) -> Duration {
+    let whose = std::ptr::from_ref(clock).addr();
+    SLICE.with(|slice| {
+        let (now, read) = slice.read.get();
+        if let Some(readers) = slice.readers.get().checked_sub(1)
+            && read == whose
+            && slice.open.get()
+        {
+            slice.readers.set(readers);
+            return now;
+        }
+        let now = clock.now();
+        slice.read.set((now, whose));
+        slice.readers.set(READERS - 1);
+        now
+    })
 }
 
 /// Charges one message that was taken. The first of a slice is not timed, so that a process which takes one and waits reads no clock.

@@ -104,7 +104,7 @@ pub(super) fn inspect(kernel: &Kernel) -> Inspection {
         room_frames_missed: counters.room_frames_missed.load(Ordering::Relaxed),
         room_members_disconnected: counters.room_members_disconnected.load(Ordering::Relaxed),
         stuck: counters.stuck.load(Ordering::Relaxed),
-        timers: kernel.timers().len() as u64,
+        timers: kernel.timers_len() as u64,
     };
     let uptime_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     Inspection {

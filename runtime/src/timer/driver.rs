@@ -58,14 +58,41 @@ pub(crate) async fn yield_by(wake: impl FnOnce(&Waker)) {
 impl Timers {
     /// Fires one batch; how long the driver may sleep, zero when there is more to fire, `None` when there is no timer.
     pub(super) fn fire_due(&self) -> Option<Duration> {
+        let now = tick_before(self.clock.now());
         let mut due = Vec::new();
+        let mut left = BATCH;
+        loop {
+            // What a mailbox gives to the wheel comes before what is due later.
+            let is_look = |payload: &Payload| matches!(payload, Payload::Look(_));
+            self.wheel.lock().advance(now, left, is_look, &mut due);
+            left -= due.len();
+            if due.is_empty() || !self.fire(&mut due) {
+                break;
+            }
+        }
         let mut wheel = self.wheel.lock();
-        wheel.advance(tick_before(self.clock.now()), BATCH, &mut due);
+        let next = wheel.sleep_until();
         drop(wheel);
-        for Due { key, payload } in due {
+        Some(time_of(next?).saturating_sub(self.clock.now()))
+    }
+
+    /// Fires a batch. `false` when that has led to as much work as is good for one turn of the driver.
+    fn fire(&self, due: &mut Vec<Due<Payload>>) -> bool {
+        let mut goes_on = true;
+        for Due { key, tick, payload } in due.drain(..) {
             match payload {
+                Payload::Look(target) => {
+                    if target.clone().look(TimerRef::wheel(key), tick) {
+                        let look = Payload::Look(target);
+                        let cancelled = self.wheel.lock().put_back(key, tick, look);
+                        drop(cancelled);
+                        goes_on = false;
+                    } else {
+                        self.wheel.lock().finish(key);
+                    }
+                }
                 Payload::Deliver(target, place) => {
-                    let timer = TimerRef(key);
+                    let timer = TimerRef::wheel(key);
                     if self.wheel.lock().finish(key) {
                         target.fire(place, timer);
                     } else {
@@ -82,7 +109,7 @@ impl Timers {
                     }
                 }
                 Payload::Every(mut interval) => {
-                    let (place, timer) = (interval.place, TimerRef(key));
+                    let (place, timer) = (interval.place, TimerRef::wheel(key));
                     // Whoever cancels it meanwhile finds its place in the mailbox through this, and takes it.
                     let found = Payload::Deliver(interval.target.clone(), place);
                     if !self.wheel.lock().hold(key, found) {
@@ -106,10 +133,7 @@ impl Timers {
                 }
             }
         }
-        let mut wheel = self.wheel.lock();
-        let next = wheel.sleep_until();
-        drop(wheel);
-        Some(time_of(next?).saturating_sub(self.clock.now()))
+        goes_on
     }
 }
 
@@ -152,6 +176,10 @@ mod tests {
     struct Nowhere;
 
     impl Target for Nowhere {
+        fn look(self: Arc<Self>, _look: TimerRef, _tick: u64) -> bool {
+            false
+        }
+
         fn fire(self: Arc<Self>, _place: u32, _timer: TimerRef) {}
 
         fn forget(&self, _place: u32, _timer: TimerRef) {}

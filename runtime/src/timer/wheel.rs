@@ -63,6 +63,7 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Due<T> {
     pub(super) key: Key,
+    pub(super) tick: u64,
     pub(super) payload: T,
 }
 
@@ -161,8 +162,15 @@ impl<T> Wheel<T> {
         (self.overflow.head != NIL).then(|| ((self.now >> WHEEL_BITS) + 1) << WHEEL_BITS)
     }
 
-    /// Moves time to `now` and takes out up to `count` due entries, earliest first and those of one tick in the order they came. They stay known, so that they can be cancelled or put back.
-    pub(super) fn advance(&mut self, now: u64, count: usize, due: &mut Vec<Due<T>>) {
+    /// Moves time to `now` and takes out up to `count` due entries, earliest first and those of one tick in the order they came, and none
+    /// behind one that is `last`: time stands where that was due. They stay known, so that they can be cancelled or put back.
+    pub(super) fn advance(
+        &mut self,
+        now: u64,
+        count: usize,
+        last: impl Fn(&T) -> bool,
+        due: &mut Vec<Due<T>>,
+    ) {
         while due.len() < count {
             let Some(tick) = self.next_tick().filter(|tick| *tick <= now) else {
                 if self.next_tick().is_none_or(|tick| tick > now) && self.now < now {
@@ -184,13 +192,18 @@ impl<T> Wheel<T> {
                     .payload
                     .take()
                     .expect("a linked entry has its payload");
+                let stops = last(&payload);
                 due.push(Due {
                     key: Key {
                         index,
                         generation: entry.generation,
                     },
+                    tick: entry.tick,
                     payload,
                 });
+                if stops {
+                    return;
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Timers: never early, cancelled with the time left, dead with their target.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -197,6 +198,90 @@ async fn interval_cancelled_while_it_fires_is_not_delivered() {
     system.send_after(&process, Duration::ZERO, None);
     assert!(seen.next(&system).await, "it came though it was cancelled");
     assert!(cancelled.rest().is_empty(), "it was fired again");
+}
+
+/// Stands still until it is set, and counts who reads it.
+#[derive(Debug, Default)]
+struct Standing {
+    ms: AtomicU64,
+    read: AtomicU64,
+}
+
+impl Clock for Standing {
+    fn now(&self) -> Duration {
+        self.read.fetch_add(1, Ordering::Relaxed);
+        Duration::from_millis(self.ms.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+}
+
+#[tokio::test]
+async fn interval_takes_its_turn_among_timers_of_one_deadline() {
+    let clock = Arc::new(Standing::default());
+    let system = System::builder().clock(clock.clone()).build();
+    let (sender, mut seen) = journal();
+    system.spawn(move |mut cx: Context<u32>| async move {
+        let me = cx.address();
+        let far = cx.send_after(&me, SHORT * 2, 9);
+        cx.send_after(&me, SHORT, 0);
+        cx.send_after(&me, SHORT, 1);
+        let interval = cx.send_interval(&me, SHORT, 2).unwrap();
+        cx.send_after(&me, SHORT, 3);
+        cx.send_after(&me, SHORT, 4);
+        clock.ms.store(4, Ordering::Relaxed);
+        for _ in 0..5 {
+            let _ = sender.send(cx.receive().await);
+        }
+        let left = cx.cancel(far).map(|left| left.as_millis());
+        assert_eq!(left, Some(2), "what the wheel has got is found there");
+        assert!(cx.cancel(interval).is_some());
+        let _ = sender.send(5);
+    });
+    // Of another system: time stands in this one.
+    let patient = System::new();
+    for due in 0..6 {
+        assert_eq!(seen.next(&patient).await, due);
+    }
+    assert_eq!(system.inspect().counts.timers, 0);
+}
+
+#[tokio::test]
+async fn cancels_in_a_row_share_a_reading_of_the_clock_and_those_of_another_slice_do_not() {
+    const CANCELS: u64 = 64;
+    let clock = Arc::new(Standing::default());
+    let system = System::builder().clock(clock.clone()).build();
+    let (sender, mut seen) = journal();
+    system.spawn(move |mut cx: Context<()>| async move {
+        let me = cx.address();
+        for now in [0, 10] {
+            clock.ms.store(now, Ordering::Relaxed);
+            // The end of a slice is the end of its readings.
+            tokio::task::yield_now().await;
+            let set = |_| cx.send_after(&me, PATIENCE, ());
+            let timers: Vec<_> = (0..CANCELS).map(set).collect();
+            let before = clock.read.load(Ordering::Relaxed);
+            for timer in timers {
+                assert_eq!(cx.cancel(timer), Some(PATIENCE));
+            }
+            let _ = sender.send(clock.read.load(Ordering::Relaxed) - before);
+            let [timer, other] = [(); 2].map(|()| cx.send_after(&me, PATIENCE, ()));
+            assert_eq!(cx.cancel(other), Some(PATIENCE));
+            clock.ms.store(now + 1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            let left = cx.cancel(timer).unwrap();
+            assert_eq!(left, PATIENCE - Duration::from_millis(1));
+        }
+    });
+    let patient = System::new();
+    for _ in 0..2 {
+        let readings = seen.next(&patient).await;
+        assert!(readings <= CANCELS / 32 + 1, "{readings} readings");
+    }
+    until(&patient, || system.inspect().processes.is_empty()).await;
+    assert_eq!(system.inspect().counts.panicked, 0);
 }
 
 /// Looks into a mailbox whenever it is asked.

@@ -50,9 +50,10 @@ pub(super) struct Body {
     pub(super) share: Share,
 }
 
-/// Reads a body of at most `bytes_max` bytes.
+/// Reads a body of at most `bytes_max` bytes, and of `announced` if the client said so.
 pub(super) async fn read<B: Buf>(
     stream: impl Stream<Item = Result<B, warp::Error>>,
+    announced: Option<usize>,
     bytes_max: usize,
     budget: &Budget,
 ) -> Result<Body, Refusal> {
@@ -72,7 +73,7 @@ pub(super) async fn read<B: Buf>(
             return Err(Refusal::Full);
         }
         share.bytes += len;
-        body.add(piece.copy_to_bytes(len));
+        body.add(piece.copy_to_bytes(len), announced);
     }
     Ok(Body {
         bytes: body.finish(),
@@ -96,11 +97,14 @@ impl Growing {
         }
     }
 
-    fn add(&mut self, piece: Bytes) {
+    fn add(&mut self, piece: Bytes, announced: Option<usize>) {
         *self = match std::mem::replace(self, Growing::Empty) {
             Growing::Empty => Growing::Whole(piece),
             Growing::Whole(first) => {
-                let mut pieces = BytesMut::with_capacity(4 * first.len().max(piece.len()));
+                // What is announced and does not come must not take memory.
+                let guess = 4 * first.len().max(piece.len());
+                let capacity = announced.map_or(guess, |announced| announced.min(guess));
+                let mut pieces = BytesMut::with_capacity(capacity);
                 pieces.extend_from_slice(&first);
                 pieces.extend_from_slice(&piece);
                 Growing::Joined(pieces)
@@ -152,7 +156,12 @@ mod tests {
     #[test]
     fn both_bounds_hold_and_the_budget_comes_back() {
         let budget = Budget::new(100);
-        let read = |lens: &[usize], max| read(pieces(lens), max, &budget).now_or_never().unwrap();
+        let read = |lens: &[usize], max| {
+            let announced = lens.first().copied();
+            read(pieces(lens), announced, max, &budget)
+                .now_or_never()
+                .unwrap()
+        };
         let first = read(&[30, 30], 60).unwrap();
         assert_eq!(first.bytes.len(), 60);
         assert_eq!(read(&[30, 31], 60).unwrap_err(), Refusal::TooLarge(60));

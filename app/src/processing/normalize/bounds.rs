@@ -166,11 +166,7 @@ pub(super) fn trim(value: &mut Value<'_>, bounds: Bounds) -> Note {
             }
             trim_object(map, bounds)
         }
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::Clean(_)
-        | Value::Frame(_) => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Clean(_) | Value::Frame(_) => None,
     }
 }
 

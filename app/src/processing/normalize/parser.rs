@@ -199,7 +199,6 @@ impl<'a> Parser<'a> {
         self.at += len;
         Some(Value::Number(number_of(token)?))
     }
-
 }
 
 /// The number that a token is; line numbers, which are most, are read by hand.

@@ -93,9 +93,10 @@ pub(super) fn time(value: Value<'_>) -> Option<Timestamp> {
     }
 }
 
-/// Takes an attribute out; null counts as none.
+/// Takes an attribute out and leaves null, which counts as none: what stands behind it need not move.
 pub(super) fn take<'a>(map: &mut Map<'a>, key: &str) -> Option<Value<'a>> {
-    map.remove(key).filter(|value| !value.is_null())
+    let value = std::mem::take(map.get_mut(key)?);
+    (!value.is_null()).then_some(value)
 }
 
 /// Pairs of a query or form, decoded.

@@ -10,6 +10,7 @@ use crate::mailbox::MailboxNumbers;
 use crate::pid::Pid;
 use crate::process::exit_signal::arrive_by_link;
 use crate::process::{Birth, MailboxView, Process};
+use crate::timer::Held;
 
 struct NoMailbox;
 
@@ -20,6 +21,10 @@ impl MailboxView for NoMailbox {
 
     fn message_type(&self) -> &'static str {
         "none"
+    }
+
+    fn cancel_timer(&self, _life: Pid, _held: Held) -> Option<u64> {
+        None
     }
 }
 

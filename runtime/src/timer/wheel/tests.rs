@@ -36,17 +36,30 @@ struct Pending {
     id: usize,
 }
 
+/// Some end a batch.
+fn is_last(id: &usize) -> bool {
+    id % 5 == 0
+}
+
 /// Fires everything due at `now` in batches, as the driver does.
 fn fire(wheel: &mut Wheel<usize>, model: &mut Vec<Pending>, now: u64, batch: usize, keep: bool) {
     let mut last = 0;
     loop {
         let mut due = Vec::new();
-        wheel.advance(now, batch, &mut due);
+        wheel.advance(now, batch, is_last, &mut due);
         assert!(due.len() <= batch);
+        let ends = due.iter().position(|due| is_last(&due.payload));
+        assert!(
+            ends.is_none_or(|at| at + 1 == due.len()),
+            "none comes with it that is due after it"
+        );
         if due.is_empty() {
             break;
         }
-        for Due { key, payload: id } in due {
+        for Due {
+            key, payload: id, ..
+        } in due
+        {
             let at = model
                 .iter()
                 .position(|pending| pending.key == key)
@@ -129,11 +142,12 @@ fn cancelled_while_firing_is_not_put_back() {
     let (key, first) = wheel.insert(5, "interval");
     assert!(first);
     let mut due = Vec::new();
-    wheel.advance(5, 10, &mut due);
+    wheel.advance(5, 10, |_| false, &mut due);
     let [
         Due {
             key: taken,
             payload,
+            ..
         },
     ] = &due[..]
     else {

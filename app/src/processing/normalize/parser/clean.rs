@@ -118,7 +118,8 @@ impl<'a> Parser<'a> {
             }
             if is_fact {
                 if facts.is_empty() {
-                    facts.reserve(FRAME_FACTS_BYTES_GUESS);
+                    // A frame that says little must not take a hundred times its size.
+                    facts.reserve(FRAME_FACTS_BYTES_GUESS.min(16 * (self.at - start)));
                 }
                 facts.push(if facts.is_empty() { '{' } else { ',' });
                 facts.push_str(self.text.get(key_at..self.at)?);
