@@ -81,7 +81,11 @@ impl StorageWriter {
             }
             answered => return self.resolve(chunk, answered),
         }
-        let second = self.attempt(chunk).await;
+        let mut second = self.attempt(chunk).await;
+        if matches!(&second, Err(WriteError::Database(error)) if error.is_closed()) {
+            // The connection that broke was lent out again before anybody had noticed.
+            second = self.attempt(chunk).await;
+        }
         self.resolve(chunk, second)
     }
 
