@@ -40,7 +40,7 @@ pub(super) enum Begun {
     /// Nothing is left to wait for.
     Settled(Attempt),
     /// `pg_ctl` brings a server up.
-    Starting(Starting),
+    Starting(Box<Starting>),
 }
 
 /// A server that `pg_ctl` brings up, and the locks that are held meanwhile.
@@ -67,7 +67,7 @@ pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
 
 impl Starting {
     /// Looks whether the server is up. `pg_ctl` itself looks ten times a second, and would be waited for longer than the server.
-    pub(super) fn look(self) -> Result<Begun, EmbeddedError> {
+    pub(super) fn look(self: Box<Self>) -> Result<Begun, EmbeddedError> {
         let mut starting = self;
         let ended = starting.pg_ctl.try_wait();
         match ended.map_err(EmbeddedError::io("wait for", &starting.layout.data))? {
@@ -149,13 +149,13 @@ pub(super) fn begin(options: &Options) -> Result<Begun, EmbeddedError> {
         }
         Found::Nothing => {
             let pg_ctl = start_server(&layout, &binaries)?;
-            Ok(Begun::Starting(Starting {
+            Ok(Begun::Starting(Box::new(Starting {
                 layout,
                 binaries,
                 users,
                 start,
                 pg_ctl,
-            }))
+            })))
         }
     }
 }
