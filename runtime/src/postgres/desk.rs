@@ -158,10 +158,13 @@ impl<L: Lender> Queued<'_, L> {
 impl<L: Lender> Drop for Place<'_, L> {
     fn drop(&mut self) {
         let Some((desk, number)) = self.0 else { return };
-        let queue = &mut desk.state.lock().queue;
-        if let Ok(at) = queue.binary_search_by_key(&number, |(number, _)| *number) {
-            queue.remove(at);
-        }
+        let mut state = desk.state.lock();
+        let queue = &mut state.queue;
+        let found = queue.binary_search_by_key(&number, |(number, _)| *number);
+        let left = found.ok().and_then(|at| queue.remove(at));
+        drop(state);
+        // Whoever it wakes may come to the desk.
+        drop(left);
     }
 }
 
@@ -240,6 +243,9 @@ fn give_back<L: Lender>(lender: &Arc<L>, connection: Option<L::Connection>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Wake, Waker};
+
     use super::*;
 
     /// Lends numbers; odd ones are not taken back.
@@ -349,6 +355,30 @@ mod tests {
         drop(seeking);
         drop(assigned);
         assert_eq!(number(&now(&shop)), None);
+    }
+
+    /// Looks whether the desk can be come to when it is woken.
+    struct Comes(Arc<Shop>, Mutex<Vec<bool>>);
+
+    impl Wake for Comes {
+        fn wake(self: Arc<Self>) {
+            let free = self.0.desk.state.try_lock().is_some();
+            self.1.lock().push(free);
+        }
+    }
+
+    #[test]
+    fn who_leaves_wakes_nobody_while_the_desk_is_locked() {
+        let shop = shop(1);
+        let loan = now(&shop);
+        let comes = Arc::new(Comes(shop.clone(), Mutex::default()));
+        let waker = Waker::from(comes.clone());
+        let mut queued = later(&shop);
+        let asked = Pin::new(&mut queued.assigned).poll(&mut Context::from_waker(&waker));
+        assert!(asked.is_pending());
+        drop(queued);
+        assert_eq!(*comes.1.lock(), [true]);
+        drop(loan);
     }
 
     #[test]
