@@ -17,6 +17,7 @@ use crate::telemetry::{PROCESS_PANICKED, count};
 use super::context::Context;
 use super::current::{self, Running};
 use super::home::Home;
+use super::kernel::Kernel;
 use super::{Process, info};
 
 /// How a life treats its mailbox when it ends.
@@ -239,13 +240,18 @@ impl<M: Send + 'static> Death<M> {
         let kernel = self.home.kernel();
         count(&kernel.counters().panicked);
         let pid = self.process.pid;
-        // A laboratory's clock panics once, where it is told to; one that always does leaves each panic told.
-        let now = || contain(pid, || kernel.clock().now());
-        let admits = |now| kernel.panics().admits(kernel.timers(), now, pid, reason);
-        if now().or_else(|_| now()).map_or(true, admits) {
+        if admits_panic(kernel, pid, reason) {
             log_panic(pid, &info::label_of(&self.process), reason);
         }
     }
+}
+
+/// Whether a caught panic is to be told by itself; if not it is counted, and told with others of its place.
+pub(crate) fn admits_panic(kernel: &Kernel, pid: Pid, reason: &ExitReason) -> bool {
+    // A laboratory's clock panics once, where it is told to; one that always does leaves each panic told.
+    let now = || contain(pid, || kernel.clock().now());
+    let admits = |now| kernel.panics().admits(kernel.timers(), now, pid, reason);
+    now().or_else(|_| now()).map_or(true, admits)
 }
 
 /// One poll of a future, and a panic in it as a value.

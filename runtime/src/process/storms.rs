@@ -97,7 +97,7 @@ impl Last for Panicked {
             tracing::error!(
                 target: PROCESS_PANICKED,
                 { panic.count = count, process.pid = %pid, panic.message = %message, panic.location = %location },
-                "processes panicked here too often to be told one by one; this was the last"
+                "so many more panicked here, too often to be told one by one; this was the last"
             );
         }
     }
