@@ -5,14 +5,14 @@
 //! | target | level | what happened | fields |
 //! |---|---|---|---|
 //! | [`PROCESS_PANICKED`] | error | a process panicked; logged once | `process.pid`, `process.label`, `panic.message`, `panic.location` |
-//! | [`PROCESS_PANICKED`] | error | so many more panicked at that place within a second; this was the last | `panic.count`, `process.pid`, `panic.message`, `panic.location` |
+//! | [`PROCESS_PANICKED`] | error | so many more, processes or handlers of requests, panicked at that place within a second; this was the last | `panic.count`, `process.pid`, `panic.message`, `panic.location` |
 //! | [`SUPERVISOR`] | error | a child ended once too often and its supervisor gives up | `supervisor.child`, `exit.reason` |
 //! | [`SUPERVISOR`] | warn | a child ended and is restarted | `supervisor.child`, `exit.reason` |
 //! | [`SUPERVISOR`] | warn | so many more of a supervisor's children were restarted within a second; this was the last | `restart.count`, `supervisor.child`, `exit.reason` |
 //! | [`SUPERVISOR`] | debug | a child ended and is not restarted | `supervisor.child`, `exit.reason` |
 //! | [`PROCESS_STUCK`] | warn | a process holds a worker or one message too long | `process.pid`, `process.label`, `message.type`, `stuck.on` (`worker` or `message`), `stuck.limit_ms` |
 //! | `mesh_runtime::http` and the modules below it | warn, debug | a connection could not be accepted, or was closed for its slowness | `http.error`, `http.overdue` |
-//! | `mesh_runtime::http` and the modules below it | error | the handler of a request panicked and 500 was answered | `http.panic` |
+//! | `mesh_runtime::http` and the modules below it | error | the handler of a request panicked and 500 was answered; in a storm the others are told by the line of [`PROCESS_PANICKED`] with their number | `http.panic` |
 //! | `mesh_runtime::postgres` and the modules below it | info, warn | the database answers, or does not | `postgres.error` |
 //!
 //! **A storm** does not bury the log: of the panics at one place, and of the restarts by one supervisor, the first

@@ -4,9 +4,10 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::alarm::Alarm;
@@ -60,11 +61,15 @@ const NEVER: u64 = u64::MAX;
 
 /// What one connection is doing; shared by its stream, its requests and its watchdog.
 ///
-/// A request takes one reading of the clock: what happens within a poll of the connection is timed by the watchdog, which is polled right
-/// after it. A stream of HTTP/2 ends in a process of its own, and tells the time itself.
+/// What happens within a poll of the connection reads no clock: it is timed by the watchdog, which is polled right after it. A stream of
+/// HTTP/2 ends in a process of its own, tells the time itself, and wakes the watchdog when it was the last.
 pub(super) struct Activity {
     system: System,
     requests: AtomicUsize,
+    /// Whether a request was in hand outside the polls of the connection.
+    apart: AtomicBool,
+    /// The connection's task, while its watchdog waits for such requests.
+    waits: Mutex<Option<Waker>>,
     /// Whether some of a request has come; else none.
     reading: AtomicBool,
     /// Since when, in nanoseconds of the system's clock.
@@ -78,6 +83,8 @@ impl Activity {
         let activity = Self {
             system,
             requests: AtomicUsize::new(0),
+            apart: AtomicBool::new(false),
+            waits: Mutex::default(),
             reading: AtomicBool::new(true),
             since: AtomicU64::new(NEVER),
             write_blocked_since: AtomicU64::new(NEVER),
@@ -120,8 +127,11 @@ impl Activity {
         }
     }
 
-    /// Notes a request in hand, until [`request_ended`](Self::request_ended).
-    pub(super) fn request_began(&self) {
+    /// Notes a request in hand, until [`request_ended`](Self::request_ended); it ends `within` a poll of the connection, or not.
+    pub(super) fn request_began(&self, within: bool) {
+        if !within {
+            self.apart.store(true, Ordering::Relaxed);
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -130,7 +140,27 @@ impl Activity {
         let since = if within { NEVER } else { self.now() };
         self.since.store(since, Ordering::Relaxed);
         self.reading.store(false, Ordering::Relaxed);
-        self.requests.fetch_sub(1, Ordering::Release);
+        if within {
+            self.requests.fetch_sub(1, Ordering::Release);
+        } else if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let waits = self.waits.lock().take();
+            if let Some(task) = waits {
+                task.wake();
+            }
+        }
+    }
+
+    /// Has the task woken when the last request ends outside a poll of the connection. `false` when there is none any more.
+    fn awaits_last(&self, task: &Waker) -> bool {
+        if !self.apart.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut waits = self.waits.lock();
+        if !waits.as_ref().is_some_and(|known| known.will_wake(task)) {
+            *waits = Some(task.clone());
+        }
+        drop(waits);
+        self.requests.load(Ordering::Acquire) > 0
     }
 
     fn read_some(&self) {
@@ -177,7 +207,11 @@ impl<'a> Watchdog<'a> {
     /// that moves the deadline.
     pub(super) fn poll_overdue(&mut self, cx: &Context<'_>) -> Poll<Overdue> {
         loop {
-            let Some((due, overdue)) = self.activity.phase().deadline(self.options) else {
+            let phase = self.activity.phase();
+            if phase.requests > 0 && !self.activity.awaits_last(cx.waker()) {
+                continue;
+            }
+            let Some((due, overdue)) = phase.deadline(self.options) else {
                 return Poll::Pending;
             };
             if let Some(alarm) = self.alarm.as_mut().filter(|alarm| alarm.at <= due) {
@@ -259,8 +293,7 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(feature = "http-tls")]
-    use std::task::Waker;
+    use std::task::Wake;
 
     use super::*;
 
@@ -311,6 +344,37 @@ mod tests {
         );
     }
 
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The watchdog of a connection with streams has no deadline to wait for; it begins to wait when the last of them ends.
+    #[tokio::test]
+    async fn the_last_stream_wakes_the_watchdog() {
+        let activity = Activity::new(System::new());
+        let options = options();
+        let mut watchdog = Watchdog::new(&activity, &options);
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(woken.clone());
+        let mut poll = || watchdog.poll_overdue(&Context::from_waker(&waker));
+        for turn in 1..3 {
+            activity.request_began(false);
+            activity.request_began(false);
+            assert!(poll().is_pending());
+            activity.request_ended(false);
+            assert_eq!(woken.0.load(Ordering::Relaxed), turn - 1, "one is left");
+            activity.request_ended(false);
+            assert_eq!(woken.0.load(Ordering::Relaxed), turn);
+            assert!(poll().is_pending());
+        }
+        assert!(watchdog.alarm.is_some(), "it waits for the idle timeout");
+    }
+
     /// The end of an answer lies in the buffer of the TLS session while the client takes nothing: every write was taken, only the
     /// flush waits. What the client takes of it counts, though the flush still waits.
     #[cfg(feature = "http-tls")]
@@ -323,7 +387,7 @@ mod tests {
         let permit = gate.admit(std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
         let mut stream = Stream::new(Io::Secure(Box::new(server)), activity.clone(), permit);
         let mut cx = Context::from_waker(Waker::noop());
-        activity.request_began();
+        activity.request_began(true);
         let blocked = || activity.phase().write_blocked_since;
         while Pin::new(&mut stream).poll_flush(&mut cx).is_ready() {
             assert_eq!(blocked(), None);

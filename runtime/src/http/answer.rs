@@ -14,11 +14,11 @@ use warp::reply::Response;
 use super::body::{RequestBody, ResponseBody};
 use super::connection::Line;
 use super::in_hand::{InHand, in_the_name};
-use super::limits::Options;
 #[cfg(feature = "metrics")]
 use super::route::Measured;
 use crate::ExitReason;
-use crate::process::run::attempt;
+use crate::process::current;
+use crate::process::run::{admits_panic, attempt};
 
 /// What a filter makes of a request.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -54,7 +54,7 @@ impl Answer {
             let request = request.map(|body| RequestBody::new(body, &line.activity, options));
             let begun = in_the_name(&mut in_hand, || attempt(|| (line.server.handler)(request)));
             begun.map_or_else(
-                |reason| Stage::Settled(panicked(options, &reason)),
+                |reason| Stage::Settled(panicked(&line, &reason)),
                 Stage::Running,
             )
         };
@@ -89,7 +89,7 @@ impl Answer {
         Poll::Ready(dropped.and(outcome).unwrap_or_else(|reason| {
             let line = self.in_hand.as_ref().map(InHand::line);
             let line = line.expect("it is not answered yet");
-            panicked(&line.server.options, &reason)
+            panicked(line, &reason)
         }))
     }
 }
@@ -130,11 +130,76 @@ fn bare(status: StatusCode) -> Response {
     response
 }
 
-fn panicked(options: &Options, reason: &ExitReason) -> Response {
-    tracing::error!(http.panic = %reason, "a request's handler panicked");
+fn panicked(line: &Line, reason: &ExitReason) -> Response {
+    let kernel = line.activity.system().kernel();
+    // Of the connection, or of the stream of HTTP/2.
+    let pid = current::pid().unwrap_or(kernel.root());
+    if admits_panic(kernel, pid, reason) {
+        tracing::error!(http.panic = %reason, "a request's handler panicked");
+    }
+    let options = &line.server.options;
     let mut response = Response::new(options.panic_body.clone().into());
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     let content_type = HeaderValue::from_static(options.panic_content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::{Duration, SystemTime};
+
+    use tokio::sync::watch;
+
+    use super::super::activity::Activity;
+    use super::super::connection::Server;
+    use super::super::gate::Gate;
+    use super::super::limits::Options;
+    use super::super::upgrade::Takeover;
+    use super::*;
+    use crate::limits::STORM_LINES_MAX;
+    use crate::{Clock, System};
+
+    #[derive(Debug)]
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_panics_is_told_as_that_of_processes_is() {
+        let system = System::builder().clock(Arc::new(Still)).build();
+        let server = Arc::new(Server {
+            #[cfg(feature = "metrics")]
+            id: "web".into(),
+            handler: Arc::new(|_| Box::pin(std::future::pending())),
+            options: Options::default(),
+            gate: Arc::new(Gate::new(1, 1)),
+            draining: watch::Sender::new(false),
+        });
+        let line = Line {
+            peer: (Ipv4Addr::LOCALHOST, 1).into(),
+            takeover: Takeover::default(),
+            server,
+            activity: Arc::new(Activity::new(system.clone())),
+        };
+        let (kernel, reason) = (system.kernel(), ExitReason::panic("fell", "here"));
+        for _ in 0..STORM_LINES_MAX {
+            assert_eq!(panicked(&line, &reason).status(), 500);
+        }
+        assert!(
+            !admits_panic(kernel, kernel.root(), &reason),
+            "they have been told"
+        );
+        let other = ExitReason::panic("fell", "there");
+        assert!(admits_panic(kernel, kernel.root(), &other));
+    }
 }

@@ -16,7 +16,7 @@ pub(super) struct InHand {
 
 impl InHand {
     pub(super) fn new(line: Arc<Line>, within: bool) -> Self {
-        line.activity.request_began();
+        line.activity.request_began(within);
         Self { line, within }
     }
 

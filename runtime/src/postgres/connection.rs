@@ -83,8 +83,8 @@ impl Connection {
         self.rests_since
     }
 
-    pub(super) fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.made)
+    pub(super) fn made(&self) -> Duration {
+        self.made
     }
 
     /// Marks the connection as not to be reused; the pool closes it when it comes back and makes another.

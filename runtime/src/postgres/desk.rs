@@ -34,8 +34,8 @@ pub(super) struct Desk<L: Lender> {
 }
 
 struct State<L: Lender> {
-    /// What may be lent at once; given back last, lent first.
-    free: Vec<L::Connection>,
+    /// What may be lent at once; given back first, lent first. What still runs on one that was just given back has time to end.
+    free: VecDeque<L::Connection>,
     /// Loans that may still be made.
     places: usize,
     /// Loans without a connection yet.
@@ -69,7 +69,7 @@ impl<L: Lender> Desk<L> {
     pub(super) fn new(places: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                free: Vec::new(),
+                free: VecDeque::new(),
                 places,
                 seeking: 0,
                 queue: VecDeque::new(),
@@ -131,7 +131,7 @@ pub(super) fn ask<'a, L: Lender>(
     }
     state.places -= 1;
     let connection = loop {
-        match state.free.pop() {
+        match state.free.pop_front() {
             Some(connection) if !fit(&connection) => unfit.push(connection),
             fit => break fit,
         }
@@ -158,10 +158,13 @@ impl<L: Lender> Queued<'_, L> {
 impl<L: Lender> Drop for Place<'_, L> {
     fn drop(&mut self) {
         let Some((desk, number)) = self.0 else { return };
-        let queue = &mut desk.state.lock().queue;
-        if let Ok(at) = queue.binary_search_by_key(&number, |(number, _)| *number) {
-            queue.remove(at);
-        }
+        let mut state = desk.state.lock();
+        let queue = &mut state.queue;
+        let found = queue.binary_search_by_key(&number, |(number, _)| *number);
+        let left = found.ok().and_then(|at| queue.remove(at));
+        drop(state);
+        // Whoever it wakes may come to the desk.
+        drop(left);
     }
 }
 
@@ -240,6 +243,9 @@ fn give_back<L: Lender>(lender: &Arc<L>, connection: Option<L::Connection>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Wake, Waker};
+
     use super::*;
 
     /// Lends numbers; odd ones are not taken back.
@@ -351,6 +357,30 @@ mod tests {
         assert_eq!(number(&now(&shop)), None);
     }
 
+    /// Looks whether the desk can be come to when it is woken.
+    struct Comes(Arc<Shop>, Mutex<Vec<bool>>);
+
+    impl Wake for Comes {
+        fn wake(self: Arc<Self>) {
+            let free = self.0.desk.state.try_lock().is_some();
+            self.1.lock().push(free);
+        }
+    }
+
+    #[test]
+    fn who_leaves_wakes_nobody_while_the_desk_is_locked() {
+        let shop = shop(1);
+        let loan = now(&shop);
+        let comes = Arc::new(Comes(shop.clone(), Mutex::default()));
+        let waker = Waker::from(comes.clone());
+        let mut queued = later(&shop);
+        let asked = Pin::new(&mut queued.assigned).poll(&mut Context::from_waker(&waker));
+        assert!(asked.is_pending());
+        drop(queued);
+        assert_eq!(*comes.1.lock(), [true]);
+        drop(loan);
+    }
+
     #[test]
     fn who_looks_behind_the_desk_was_there_first() {
         let shop = shop(2);
@@ -365,11 +395,28 @@ mod tests {
         assert!(shop.went_back().is_empty());
         assert_eq!(shop.desk.free(|free| free), 2);
         // Those that are not fit any more go behind, too.
-        let Turn::Now(loan) = ask(&shop, |number| number.0 == 2) else {
+        let Turn::Now(loan) = ask(&shop, |number| number.0 == 4) else {
             panic!("there is a place");
         };
-        assert_eq!(number(&loan), Some(2));
-        assert_eq!(shop.went_back(), [4]);
+        assert_eq!(number(&loan), Some(4));
+        assert_eq!(shop.went_back(), [2]);
+    }
+
+    /// A statement may still run on what was given back last.
+    #[test]
+    fn what_was_given_back_first_is_lent_first_and_swept_first() {
+        let shop = shop(3);
+        let mut loans = [now(&shop), now(&shop), now(&shop)];
+        for (loan, number) in loans.iter_mut().zip([2, 4, 6]) {
+            loan.found(shop.number(number));
+        }
+        drop(loans);
+        for expected in [2, 4, 6, 2] {
+            assert_eq!(number(&now(&shop)), Some(expected));
+        }
+        shop.desk.sweep(|number| number.0 != 2);
+        assert_eq!(shop.went_back(), [4, 6]);
+        assert_eq!(number(&now(&shop)), Some(2));
     }
 
     #[tokio::test]

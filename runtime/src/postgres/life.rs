@@ -73,7 +73,7 @@ impl Lender for Life {
     fn takes_back(&self, connection: &mut Self::Connection) -> bool {
         let now = self.system.clock().now();
         connection.rest(now);
-        connection.is_sound() && connection.age(now) < self.lifetime_max
+        connection.is_sound() && is_young(now, connection.made(), self.lifetime_max)
     }
 }
 
@@ -187,7 +187,7 @@ pub(super) async fn run(
             }
             None => {
                 let before = std::mem::replace(&mut looked, clock.now());
-                life.desk.sweep(|free| free.rests_since() <= before);
+                life.desk.sweep(|free| is_idle(free.rests_since(), before));
                 probe(&mut cx, &life, options.connect_timeout);
             }
         }
@@ -218,17 +218,33 @@ async fn stop(system: &System, connector: &Connector, session: &Session) {
     }
 }
 
-fn start(cx: &Context<Message>, connector: Connector, options: &Options) -> Life {
-    let system = cx.system();
-    let health = Arc::new(Health::default());
-    let manager = Manager::new(connector, system.clone(), options.connect_timeout);
+/// Whether what was made then may be lent again.
+fn is_young(now: Duration, made: Duration, lifetime_max: Duration) -> bool {
+    now.saturating_sub(made) < lifetime_max
+}
+
+/// Whether nobody has used between two looks what rests since then: it goes back to bb8, whose idle timeout begins.
+fn is_idle(rests_since: Duration, looked_before: Duration) -> bool {
+    rests_since <= looked_before
+}
+
+/// The bounds that bb8 keeps.
+fn bounded<M: bb8::ManageConnection>(options: &Options) -> bb8::Builder<M> {
     let size_max = options.size_max.max(1);
-    let bb8 = bb8::Pool::builder()
+    bb8::Pool::builder()
         .max_size(size_max)
         .min_idle(options.size_min.min(size_max))
         .connection_timeout(RETRY_WINDOW)
         .max_lifetime(options.lifetime_max)
         .idle_timeout(options.idle_timeout)
+}
+
+fn start(cx: &Context<Message>, connector: Connector, options: &Options) -> Life {
+    let system = cx.system();
+    let health = Arc::new(Health::default());
+    let manager = Manager::new(connector, system.clone(), options.connect_timeout);
+    let size_max = options.size_max.max(1);
+    let bb8 = bounded(options)
         .error_sink(Box::new(Sink(health.clone())))
         .build_unchecked(manager);
     Life {
@@ -351,5 +367,69 @@ impl bb8::ErrorSink<ConnectionError> for Sink {
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sink")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_is_too_old_is_not_lent_again() {
+        let made = 5 * SECOND;
+        assert!(is_young(made, made, SECOND));
+        assert!(is_young(10 * SECOND, made, 6 * SECOND));
+        assert!(!is_young(11 * SECOND, made, 6 * SECOND));
+    }
+
+    #[test]
+    fn what_nobody_used_between_two_looks_goes_back() {
+        let looked = 5 * SECOND;
+        assert!(is_idle(4 * SECOND, looked) && is_idle(looked, looked));
+        assert!(!is_idle(looked + SECOND / 2, looked));
+    }
+
+    /// Makes no connections. bb8 shows its bounds only as text.
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl bb8::ManageConnection for Nobody {
+        type Connection = ();
+        type Error = ();
+
+        async fn connect(&self) -> Result<(), ()> {
+            Err(())
+        }
+
+        async fn is_valid(&self, (): &mut ()) -> Result<(), ()> {
+            Err(())
+        }
+
+        fn has_broken(&self, (): &mut ()) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn bb8_is_told_every_bound() {
+        let options = Options {
+            size_max: 7,
+            size_min: 9,
+            idle_timeout: 11 * SECOND,
+            lifetime_max: 13 * SECOND,
+            ..Options::default()
+        };
+        let text = format!("{:?}", bounded::<Nobody>(&options));
+        for bound in [
+            "max_size: 7,",
+            "min_idle: Some(7),",
+            "max_lifetime: Some(13s),",
+            "idle_timeout: Some(11s),",
+            "connection_timeout: 1s,",
+        ] {
+            assert!(text.contains(bound), "{bound} {text}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::telemetry::{PROCESS_PANICKED, count};
 use super::context::Context;
 use super::current::{self, Running};
 use super::home::Home;
+use super::kernel::Kernel;
 use super::{Process, info};
 
 /// How a life treats its mailbox when it ends.
@@ -148,10 +149,13 @@ impl<M: Send + 'static> Death<M> {
         let process = &*self.process;
         let running = Running::enter(process.pid);
         let holder = Holder::enter(&mut self.kept);
+        let mut own = true;
         let begun = if process.is_interrupted()
             && let Some(reason) = process.interruption()
         {
-            Err(contain(process.pid, || drop(body)).err().unwrap_or(reason))
+            let dropped = contain(process.pid, || drop(body));
+            own = dropped.is_err();
+            Err(dropped.err().unwrap_or(reason))
         } else {
             process.turn_poll_phase();
             let context = Context::new(self.home.clone(), self.process.clone(), self.mode.first);
@@ -167,15 +171,15 @@ impl<M: Send + 'static> Death<M> {
             Err(reason) => {
                 holder.dead(&mut self.kept);
                 drop(running);
-                self.is_over(reason);
+                self.is_over(reason, own);
                 None
             }
         }
     }
 
-    /// The reason is known.
-    fn is_over(&mut self, reason: ExitReason) {
-        if reason.is_panic() {
+    /// The reason is known, and whether it is the process's `own`: who is taken along by another's panic has not panicked.
+    fn is_over(&mut self, reason: ExitReason, own: bool) {
+        if own && reason.is_panic() {
             self.tell_panic(&reason);
         }
         self.reason = reason;
@@ -202,7 +206,9 @@ impl<M: Send + 'static> Death<M> {
         }
         let running = Running::enter(process.pid);
         let holder = Holder::enter(&mut self.kept);
+        let mut own = true;
         let reason = if let Some(reason) = process.enter_poll(task.waker()) {
+            own = false;
             reason
         } else {
             let began = kernel.measures_busy().then(|| kernel.clock().now());
@@ -218,7 +224,10 @@ impl<M: Send + 'static> Death<M> {
                     holder.living(&mut self.kept);
                     return Poll::Pending;
                 }
-                (Ok(Poll::Pending), Some(reason)) => reason,
+                (Ok(Poll::Pending), Some(reason)) => {
+                    own = false;
+                    reason
+                }
                 (Ok(Poll::Ready(output)), _) => {
                     contain(process.pid, || output.into()).unwrap_or_else(|panic| panic)
                 }
@@ -227,10 +236,11 @@ impl<M: Send + 'static> Death<M> {
         };
         // The state goes while the reason is known but not yet told: a token dropped with it ends as this reason.
         let dropped = contain(process.pid, || stage.set(Stage::Over));
+        own |= dropped.is_err();
         let reason = dropped.err().unwrap_or(reason);
         holder.dead(&mut self.kept);
         drop(running);
-        self.is_over(reason);
+        self.is_over(reason, own);
         Poll::Ready(())
     }
 
@@ -239,12 +249,18 @@ impl<M: Send + 'static> Death<M> {
         let kernel = self.home.kernel();
         count(&kernel.counters().panicked);
         let pid = self.process.pid;
-        // A clock that panics is told of at once.
-        let admits = |now| kernel.panics().admits(kernel.timers(), now, pid, reason);
-        if contain(pid, || kernel.clock().now()).map_or(true, admits) {
+        if admits_panic(kernel, pid, reason) {
             log_panic(pid, &info::label_of(&self.process), reason);
         }
     }
+}
+
+/// Whether a caught panic is to be told by itself; if not it is counted, and told with others of its place.
+pub(crate) fn admits_panic(kernel: &Kernel, pid: Pid, reason: &ExitReason) -> bool {
+    // A laboratory's clock panics once, where it is told to; one that always does leaves each panic told.
+    let now = || contain(pid, || kernel.clock().now());
+    let admits = |now| kernel.panics().admits(kernel.timers(), now, pid, reason);
+    now().or_else(|_| now()).map_or(true, admits)
 }
 
 /// One poll of a future, and a panic in it as a value.

@@ -97,14 +97,17 @@ impl Last for Panicked {
             tracing::error!(
                 target: PROCESS_PANICKED,
                 { panic.count = count, process.pid = %pid, panic.message = %message, panic.location = %location },
-                "processes panicked here too often to be told one by one; this was the last"
+                "so many more panicked here, too often to be told one by one; this was the last"
             );
         }
     }
 }
 
-/// Places looked through for those that are calm when there are so many.
+/// Places that are kept. When there are so many, those that are calm make room; without room the rest share one.
 const PLACES_KEPT: usize = 64;
+
+/// The place of those for which there is no room.
+const ELSEWHERE: &str = "elsewhere";
 
 /// The panics of one system, by place.
 pub(crate) struct Panics {
@@ -138,9 +141,10 @@ impl Panics {
                 if places.len() >= PLACES_KEPT {
                     places.retain(|_, told| !told.is_calm(now));
                 }
-                let told = Told::new(self.teller);
-                places.insert(location.clone(), told.clone());
-                told
+                let has_room = places.len() < PLACES_KEPT;
+                let place = if has_room { location } else { ELSEWHERE };
+                let fresh = || Told::new(self.teller);
+                places.entry(place.into()).or_insert_with(fresh).clone()
             }
         };
         drop(places);
@@ -153,5 +157,32 @@ impl Panics {
         for told in places {
             told.settle();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{STORM_LINES_MAX, STORM_WITHIN};
+    use crate::system::System;
+
+    #[tokio::test]
+    async fn places_without_end_share_one_entry() {
+        let system = System::new();
+        let kernel = system.kernel();
+        let panics = Panics::new(kernel.root());
+        let start = Duration::from_secs(3_600);
+        let admits = |place: usize, now| {
+            let reason = ExitReason::panic("fell", place.to_string());
+            panics.admits(kernel.timers(), now, kernel.root(), &reason)
+        };
+        let told = (0..1_000).filter(|place| admits(*place, start)).count();
+        assert_eq!(told, PLACES_KEPT + STORM_LINES_MAX as usize);
+        assert_eq!(panics.places.lock().len(), PLACES_KEPT + 1);
+        assert!(admits(0, start), "a place that is known has its own count");
+        // When it is calm again, each has its own.
+        panics.settle();
+        assert!(admits(2_000, start + STORM_WITHIN));
+        assert_eq!(panics.places.lock().len(), 1);
     }
 }

@@ -202,6 +202,37 @@ async fn many_panics_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn who_is_taken_along_by_a_panic_has_not_panicked() {
+    let log = Log::of_all();
+    let system = System::new();
+    let panics = gated(&system, || panic!("fell with five others"));
+    let others: Vec<_> = (0..5)
+        .map(|_| {
+            let pid = panics.pid();
+            system.spawn(move |mut cx: Context<u8>| async move {
+                cx.link(pid);
+                while cx.receive().await == 0 {}
+            })
+        })
+        .collect();
+    for other in &others {
+        other.send(0).unwrap();
+    }
+    until(&system, || others.iter().all(Address::is_empty)).await;
+    let ends: Vec<_> = others
+        .iter()
+        .map(|other| system.wait_for_exit(other.pid()))
+        .collect();
+    assert!(ended(&system, &panics).await.is_panic());
+    for end in ends {
+        assert!(soon(&system, end).await.is_panic());
+    }
+    until(&system, || system.inspect().processes.is_empty()).await;
+    assert_eq!(log.lines(&["fell with five others"]).len(), 1);
+    assert_eq!(system.inspect().counts.panicked, 1);
+}
+
+#[tokio::test]
 async fn panic_is_logged_once_with_its_location() {
     let log = Log::of_all();
     let system = System::new();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mesh_runtime::sim::{Fault, Faults, Sim, SimError, Trace};
 use mesh_runtime::{
-    Actor, ChildSpec, Context, ExitReason, Flow, Job, Probe, ReplyTo, RestartType, RoomMessage,
-    Strategy, Supervisor, System,
+    Actor, Address, ChildSpec, Context, ExitKind, ExitReason, Flow, Job, Probe, ReplyTo,
+    RestartType, RoomMessage, Strategy, Supervisor, System,
 };
 
 enum Message {
@@ -321,6 +321,28 @@ fn faults_strike_whom_and_as_often_as_they_may() {
         ends[0].contains("killed") && ends[1].contains("a fault"),
         "{ends:?}"
     );
+}
+
+/// The clock that is to panic is first read when the panic of the process itself is told.
+#[test]
+fn a_process_that_panics_before_its_fault_strikes_ends_as_its_own_panic() {
+    let sim = Sim::new(6);
+    let system = sim.system("lab");
+    sim.set_faults(Faults::none().panic(1.0).only("Message"));
+    let reason = sim.run(async {
+        let process = falls(&system);
+        system.wait_for_exit(process.pid()).await
+    });
+    let ExitKind::Panic { message, .. } = reason.kind() else {
+        panic!("{reason:?}")
+    };
+    assert_eq!(&**message, "by itself");
+    assert_eq!(system.inspect().counts.panicked, 1);
+}
+
+fn falls(system: &System) -> Address<Message> {
+    let fall: fn() = || panic!("by itself");
+    system.spawn(move |_cx: Context<Message>| async move { fall() })
 }
 
 #[test]
