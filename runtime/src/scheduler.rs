@@ -74,8 +74,9 @@ impl Scheduler for TokioScheduler {
         drop(self.runtime.spawn(task));
     }
 
-    /// As tokio treats its own tasks whose budget is spent: they are woken when their worker has nothing else that is ready, or when it
-    /// next polls its I/O: after 61 turns by tokio's default, which the runtime's `event_interval` changes. At the back of the queue they would come before whoever answers whom they keep waiting.
+    /// As tokio treats its own tasks whose budget is spent: they are woken when their worker has nothing else that is ready, or when it next
+    /// polls its I/O: after 61 turns by tokio's default, which the runtime's `event_interval` changes. At the back of the queue they would come
+    /// before whoever answers whom they keep waiting.
     fn defer(&self, task: &Waker) {
         let turn = pin!(tokio::task::yield_now());
         if turn.poll(&mut Context::from_waker(task)).is_ready() {
