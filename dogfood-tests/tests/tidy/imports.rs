@@ -47,6 +47,8 @@ const RUNTIME: Table = &[
             "limits",
             "sync",
             "telemetry",
+            // The messages of timers wait in the mailbox; a timer knows mailboxes only as its targets.
+            "timer",
         ],
     ),
     (
