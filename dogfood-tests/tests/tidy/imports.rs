@@ -37,21 +37,6 @@ const RUNTIME: Table = &[
     ),
     // Layer 1: mechanisms.
     (
-        "mailbox",
-        &[
-            "pid",
-            "reference",
-            "exit",
-            "signal",
-            "error",
-            "limits",
-            "sync",
-            "telemetry",
-            // The messages of timers wait in the mailbox; a timer knows mailboxes only as its targets.
-            "timer",
-        ],
-    ),
-    (
         "scheduler",
         &["pid", "exit", "clock", "limits", "telemetry"],
     ),
@@ -65,6 +50,21 @@ const RUNTIME: Table = &[
             "scheduler",
             "sync",
             "telemetry",
+        ],
+    ),
+    (
+        "mailbox",
+        &[
+            "pid",
+            "reference",
+            "exit",
+            "signal",
+            "error",
+            "limits",
+            "sync",
+            "telemetry",
+            // The messages of timers wait in the mailbox; a timer knows mailboxes only as its targets.
+            "timer",
         ],
     ),
     // Layer 2: processes.
