@@ -14,12 +14,13 @@ pub use crate::mailbox::lanes::{RoomMessage, RoomPolicy};
 use crate::name::Name;
 use crate::pid::Pid;
 use crate::process::home::Home;
-use crate::process::kernel::Part;
+use crate::process::kernel::{Kernel, Part};
 use crate::telemetry::{Counters, count_by};
 
 mod broadcast;
 mod members;
 
+pub(crate) use broadcast::Letter;
 use members::Members;
 
 /// The rooms of one system.
@@ -48,7 +49,7 @@ pub struct BroadcastReport {
 
 /// A member without its message type.
 pub(crate) trait Member: Send + Sync {
-    fn deliver(&self, room: &Arc<str>, payload: &Bytes) -> FramePush;
+    fn deliver(&self, letter: &Letter<'_>) -> FramePush;
     /// Tells it that it was put out of a room.
     fn disconnect(&self);
 }
@@ -61,7 +62,8 @@ struct RoomMember<M> {
 }
 
 impl<M: Send + 'static> Member for RoomMember<M> {
-    fn deliver(&self, room: &Arc<str>, payload: &Bytes) -> FramePush {
+    fn deliver(&self, letter: &Letter<'_>) -> FramePush {
+        let (room, payload) = (letter.room, letter.payload);
         self.home
             .mailbox
             .push_frame(room, payload, self.wrap, self.policy, || {
@@ -118,20 +120,33 @@ impl Rooms {
         policy: RoomPolicy,
         wrap: fn(RoomMessage) -> M,
     ) -> Result<(), NameError> {
-        if Name::new(room).is_none() {
-            return Err(NameError::Invalid);
-        }
-        self.counters
-            .get_or_init(|| member.kernel().counters().clone());
         let life = member.pid();
-        let entry = Arc::new(RoomMember {
+        let entry = RoomMember {
             home: member.home().clone(),
             life,
             policy,
             wrap,
-        });
-        self.members.lock().join(room, life, entry);
-        if !member.kernel().hold_for(life) {
+        };
+        self.admit(room, member.kernel(), life, || Arc::new(entry))
+    }
+
+    /// Adds a life to a room, as whatever takes its frames.
+    ///
+    /// # Errors
+    /// As [`Rooms::join`].
+    pub(crate) fn admit(
+        &self,
+        room: &str,
+        kernel: &Kernel,
+        life: Pid,
+        member: impl FnOnce() -> Arc<dyn Member>,
+    ) -> Result<(), NameError> {
+        if Name::new(room).is_none() {
+            return Err(NameError::Invalid);
+        }
+        self.counters.get_or_init(|| kernel.counters().clone());
+        self.members.lock().join(room, life, member());
+        if !kernel.hold_for(life) {
             self.process_exited(life);
             return Err(NameError::Gone);
         }

@@ -42,12 +42,13 @@
 //! ```
 
 mod connection;
-mod ear;
 mod frame;
 mod handshake;
 mod heartbeat;
+mod outbox;
 mod outgoing;
 mod side;
+mod stream;
 mod wire;
 
 use std::fmt;

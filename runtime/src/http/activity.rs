@@ -234,7 +234,7 @@ impl<'a> Watchdog<'a> {
 pub(super) struct Stream {
     io: Io,
     activity: Arc<Activity>,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Stream {
@@ -242,8 +242,13 @@ impl Stream {
         Self {
             io,
             activity,
-            _permit: permit,
+            permit,
         }
+    }
+
+    /// The bytes under it, of which nobody asks any more what they are doing, and its place.
+    pub(super) fn into_parts(self) -> (Io, Permit) {
+        (self.io.bare(), self.permit)
     }
 }
 

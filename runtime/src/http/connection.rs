@@ -20,7 +20,7 @@ use super::gate::{Gate, Permit};
 use super::io::{Io, Socket};
 use super::limits::{HEADER_BYTES_MIN, HEADER_COUNT_MAX, Options, STREAMS_MAX};
 use super::stopping::Stopping;
-use super::upgrade::Takeover;
+use super::upgrade::{Taken, Takeover};
 use crate::{ChildSpec, Context, RestartType, ShutdownType, SupervisorHandle, System};
 
 /// What the requests of one connection share.
@@ -134,8 +134,9 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     }
     if let Some((upgrade, successor)) = line.takeover.take()
         && let Ok(upgraded) = upgrade.await
+        && let Some(taken) = Taken::of(upgraded)
     {
-        let spec = successor(upgraded, server.draining.subscribe());
+        let spec = successor(taken, server.draining.subscribe());
         if let Err(error) = connections.start_child(spec).await {
             tracing::warn!(http.error = %error, "an upgraded connection found nobody to take it over");
         }

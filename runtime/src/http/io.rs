@@ -13,8 +13,10 @@ use tokio_rustls::server::TlsStream;
 use super::activity::Activity;
 
 /// A connection's stream of bytes.
-pub(super) enum Io {
+pub(crate) enum Io {
     Plain(Socket),
+    /// A socket that is no longer watched.
+    Bare(TcpStream),
     /// Boxed: its state is a hundred times that of a socket.
     #[cfg(feature = "http-tls")]
     Secure(Box<TlsStream<Socket>>),
@@ -24,10 +26,21 @@ macro_rules! either {
     ($io:expr, $stream:ident => $call:expr) => {
         match $io {
             Io::Plain($stream) => $call,
+            Io::Bare($stream) => $call,
             #[cfg(feature = "http-tls")]
             Io::Secure($stream) => $call,
         }
     };
+}
+
+impl Io {
+    /// The same bytes, of which nobody asks whether the client takes them.
+    pub(super) fn bare(self) -> Io {
+        match self {
+            Io::Plain(socket) => Io::Bare(socket.tcp),
+            other => other,
+        }
+    }
 }
 
 impl AsyncRead for Io {
@@ -72,7 +85,7 @@ impl AsyncWrite for Io {
 
 /// A connection's socket. It tells whether the client takes what is written: above TLS that cannot be seen, where a buffer takes what the
 /// client does not, and one flush goes on for as long as a slow client needs.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     tcp: TcpStream,
     activity: Arc<Activity>,
 }

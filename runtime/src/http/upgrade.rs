@@ -2,14 +2,46 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::activity::Stream;
+use super::gate::Permit;
+use super::io::Io;
 use crate::ChildSpec;
 
 /// Makes the child that takes the stream over.
-type Successor = Box<dyn FnOnce(Upgraded, watch::Receiver<bool>) -> ChildSpec + Send>;
+type Successor = Box<dyn FnOnce(Taken, watch::Receiver<bool>) -> ChildSpec + Send>;
+
+/// A connection's stream without the layers of HTTP.
+#[cfg_attr(
+    not(feature = "ws"),
+    expect(dead_code, reason = "nobody takes one over")
+)]
+pub(crate) struct Taken {
+    pub(crate) io: Io,
+    /// What was read behind the request.
+    pub(crate) ahead: Bytes,
+    /// It still counts as a connection of the server.
+    _permit: Permit,
+}
+
+impl Taken {
+    /// Out of what hyper gives back. `None` when that is not a connection of ours, on which nobody can be asked to speak anything else.
+    pub(super) fn of(upgraded: Upgraded) -> Option<Taken> {
+        let parts = downcast::<TokioIo<Stream>>(upgraded).ok()?;
+        let (io, permit) = parts.io.into_inner().into_parts();
+        Some(Taken {
+            io,
+            ahead: parts.read_buf,
+            _permit: permit,
+        })
+    }
+}
 
 /// The slot of a connection where a handler leaves who takes it over, once hyper has let go of it.
 #[derive(Clone, Default)]
@@ -24,7 +56,7 @@ impl Takeover {
     pub(crate) fn leave(
         &self,
         upgrade: OnUpgrade,
-        successor: impl FnOnce(Upgraded, watch::Receiver<bool>) -> ChildSpec + Send + 'static,
+        successor: impl FnOnce(Taken, watch::Receiver<bool>) -> ChildSpec + Send + 'static,
     ) {
         *self.slot.lock() = Some((upgrade, Box::new(successor)));
     }

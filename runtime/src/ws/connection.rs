@@ -8,32 +8,31 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::upgrade::Upgraded;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_websockets::Message;
 
-use super::ear::Ear;
-use super::outgoing::{Outgoing, text};
+use super::outbox::Outbox;
+use super::outgoing::text;
 use super::side::{Side, Told};
 use super::wire::{Ending, Wire};
 use super::{Close, Next, Options, Socket};
 use crate::http::stopping::Stopping;
+use crate::http::upgrade::Taken;
 use crate::limits::REDUCTIONS_PER_MESSAGE;
 use crate::process::run::isolate;
+use crate::room::Member;
 use crate::telemetry::count;
 use crate::{
     Address, ChildSpec, Context, Event, ExitKind, ExitReason, NameError, Pid, RestartType,
-    RoomMessage, RoomPolicy, ShutdownType, Signal, System, TimerRef,
+    ShutdownType, Signal, System, TimerRef,
 };
 
 /// What a callback may do: send to the peer, join rooms, set timers, tell others its address.
 pub struct Connection<M: Send + 'static> {
     context: Context<M>,
-    /// Shared with the peer's side, which sends while a callback runs.
-    outgoing: Arc<Mutex<Outgoing>>,
-    member: Address<RoomMessage>,
-    slow_peer: RoomPolicy,
+    /// Shared with the peer's side, which sends while a callback runs, and with the rooms.
+    outbox: Arc<Outbox>,
     protocol: Option<Box<str>>,
 }
 
@@ -64,25 +63,25 @@ impl<M: Send + 'static> Connection<M> {
 
     /// Queues a text frame for the peer; never waits. `payload` must be UTF-8.
     pub fn send_text(&mut self, payload: impl Into<Bytes>) {
-        self.outgoing.lock().push(text(payload.into()), 0);
+        self.outbox.send(text(payload.into()));
     }
 
     /// Queues a binary frame for the peer; never waits.
     pub fn send_binary(&mut self, payload: impl Into<Bytes>) {
-        self.outgoing
-            .lock()
-            .push(Message::binary(payload.into()), 0);
+        self.outbox.send(Message::binary(payload.into()));
     }
 
-    /// Joins a room: each broadcast there goes to the peer as a text frame, without a copy and past the handler. Left when the
+    /// Joins a room: each broadcast there goes to the peer as a text frame, made once for all peers, past the handler. Left when the
     /// connection ends.
     ///
     /// # Errors
     /// As [`Rooms::join`](crate::Rooms::join).
     pub fn join(&mut self, room: &str) -> Result<(), NameError> {
+        let kernel = self.context.home().kernel();
+        let member = || -> Arc<dyn Member> { self.outbox.clone() };
         self.system()
             .rooms()
-            .join_with(room, &self.member, self.slow_peer, |message| message)
+            .admit(room, kernel, self.pid(), member)
     }
 
     /// Leaves a room. Whether it was joined.
@@ -112,7 +111,7 @@ impl<M: Send + 'static> fmt::Debug for Connection<M> {
 
 /// The child that runs `H` on an upgraded stream. Temporary: a stream that ended cannot be restarted.
 pub(super) fn child<H: Socket>(
-    stream: Upgraded,
+    stream: Taken,
     draining: watch::Receiver<bool>,
     args: H::Args,
     options: Options,
@@ -154,7 +153,7 @@ impl Over {
 
 async fn run<H: Socket>(
     mut context: Context<H::Message>,
-    stream: Upgraded,
+    stream: Taken,
     draining: watch::Receiver<bool>,
     args: H::Args,
     options: Options,
@@ -162,18 +161,14 @@ async fn run<H: Socket>(
 ) -> ExitReason {
     context.trap_exit(true);
     context.set_label("websocket");
-    let wire = Wire::new(stream, &options, context.system());
-    let outgoing = Outgoing::new(options.queue_max, options.queue_bytes_max);
-    let outgoing = Arc::new(Mutex::new(outgoing));
-    let ear = Ear::of(&context);
+    let outbox = Outbox::new(context.home().kernel().clone(), context.pid(), &options);
+    let wire = Wire::new(stream, &options, context.system(), outbox.clone());
+    let mut side = Side::new(wire, outbox.clone());
     let mut cx = Connection {
         context,
-        outgoing: outgoing.clone(),
-        member: ear.address(),
-        slow_peer: options.slow_peer,
+        outbox,
         protocol,
     };
-    let mut side = Side::new(wire, ear, outgoing, options.slow_peer);
     let admitted = side
         .during(isolate(pin!(Some(H::on_connect(args, &mut cx)))))
         .await;
@@ -189,7 +184,7 @@ async fn run<H: Socket>(
         Over::Closed(ending, reason) => {
             // What is broadcast from here on is not for this peer. The handler hears of the end before the peer has answered, which
             // may take as long as the close timeout.
-            side.close_ear();
+            side.hear_no_more();
             let heard = async { handler.on_close(ending.close.code, &ending.close.reason) };
             let heard = isolate(pin!(Some(heard))).await;
             drop(handler);
@@ -197,7 +192,7 @@ async fn run<H: Socket>(
             heard.err().unwrap_or(reason)
         }
         Over::Crashed(panic) => {
-            side.close_ear();
+            side.hear_no_more();
             crash(&mut side, panic).await
         }
     }
@@ -282,7 +277,7 @@ fn going_away(reason: ExitReason) -> Over {
 
 /// The close frame goes before all that waits: it would wait behind what the peer does not take.
 fn too_slow<M: Send + 'static>(cx: &Connection<M>, reason: ExitReason) -> Over {
-    cx.outgoing.lock().clear();
+    cx.outbox.clear();
     let close = Close::new(Close::TRY_AGAIN_LATER, "too slow for a room");
     Over::by_us(close, reason)
 }

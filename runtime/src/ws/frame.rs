@@ -9,6 +9,15 @@ use tokio_websockets::{CloseCode, Error, Message};
 /// Bytes a close reason may have, by the protocol.
 const REASON_BYTES_MAX: usize = 123;
 
+/// The first byte of a text frame that is the whole message.
+const FINAL_TEXT: u8 = 0x81;
+/// In place of a length: it follows, in two bytes.
+const LEN_IN_TWO: u8 = 126;
+/// In place of a length: it follows, in eight bytes.
+const LEN_IN_EIGHT: u8 = 127;
+/// Bytes before the payload of an unmasked frame.
+const HEADER_BYTES_MAX: usize = 10;
+
 /// A message from the peer, whole: fragments are put together before the handler sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -85,6 +94,42 @@ pub(super) fn close_message(close: &Close) -> Option<Message> {
     Some(Message::close(Some(code), &close.reason[..end]))
 }
 
+/// A text frame as it travels from a server: whole and unmasked, its header before the payload. `payload` must be UTF-8.
+///
+/// Source: RFC 6455, section 5.2.
+pub(super) fn framed(payload: &Bytes) -> Bytes {
+    debug_assert!(
+        std::str::from_utf8(payload).is_ok(),
+        "a text frame must be UTF-8"
+    );
+    let len = payload.len();
+    let mut frame = Vec::with_capacity(HEADER_BYTES_MAX + len);
+    frame.push(FINAL_TEXT);
+    if let Ok(short) = u8::try_from(len)
+        && short < LEN_IN_TWO
+    {
+        frame.push(short);
+    } else if let Ok(len) = u16::try_from(len) {
+        frame.push(LEN_IN_TWO);
+        frame.extend_from_slice(&len.to_be_bytes());
+    } else {
+        frame.push(LEN_IN_EIGHT);
+        frame.extend_from_slice(&(len as u64).to_be_bytes());
+    }
+    frame.extend_from_slice(payload);
+    frame.into()
+}
+
+/// The payload of what [`framed`] made.
+pub(super) fn unframed(frame: &[u8]) -> &[u8] {
+    let header_len = match frame[1] {
+        LEN_IN_TWO => 4,
+        LEN_IN_EIGHT => HEADER_BYTES_MAX,
+        _ => 2,
+    };
+    &frame[header_len..]
+}
+
 /// What a failed read or write means.
 pub(super) fn verdict(error: &Error) -> Close {
     match error {
@@ -109,6 +154,24 @@ mod tests {
         assert!(close_message(&Close::new(Close::GOING_AWAY, "bye")).is_some());
         for code in [0, 999, Close::NO_STATUS, Close::ABNORMAL, 1015, 2000, 5000] {
             assert!(close_message(&Close::new(code, "")).is_none(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_frame_says_how_long_it_is() {
+        let heads: [(usize, &[u8]); 6] = [
+            (0, &[0x81, 0]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (70_000, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]),
+        ];
+        for (len, head) in heads {
+            let payload = Bytes::from(vec![b'x'; len]);
+            let frame = framed(&payload);
+            assert_eq!(frame[..head.len()], *head);
+            assert_eq!(unframed(&frame), payload);
         }
     }
 

@@ -5,13 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
-use parking_lot::Mutex;
-
-use super::ear::Ear;
 use super::frame::Frame;
-use super::outgoing::Outgoing;
+use super::outbox::{Hold, Outbox};
 use super::wire::{Ending, Incoming, Wire};
-use crate::RoomPolicy;
 
 /// What the peer's side has to tell.
 pub(super) enum Told {
@@ -23,28 +19,19 @@ pub(super) enum Told {
     TooSlow,
 }
 
-/// Stream, rooms and the queue between them and the peer.
+/// The stream, and the queue between it and those who send.
 pub(super) struct Side {
     wire: Wire,
-    ear: Ear,
-    outgoing: Arc<Mutex<Outgoing>>,
-    slow_peer: RoomPolicy,
+    outbox: Hold,
     /// What was told while a callback ran. Nothing more is read before it is taken.
     held: Option<Told>,
 }
 
 impl Side {
-    pub(super) fn new(
-        wire: Wire,
-        ear: Ear,
-        outgoing: Arc<Mutex<Outgoing>>,
-        slow_peer: RoomPolicy,
-    ) -> Self {
+    pub(super) fn new(wire: Wire, outbox: Arc<Outbox>) -> Self {
         Self {
             wire,
-            ear,
-            outgoing,
-            slow_peer,
+            outbox: Hold(outbox),
             held: None,
         }
     }
@@ -54,12 +41,10 @@ impl Side {
         if let Some(held) = self.held.take() {
             return Poll::Ready(held);
         }
-        let outgoing = &mut *self.outgoing.lock();
-        self.ear.poll_frames(task, outgoing);
-        if too_slow(self.slow_peer, outgoing) {
+        if self.outbox.0.is_overrun() {
             return Poll::Ready(Told::TooSlow);
         }
-        let incoming = self.wire.poll_incoming(task, outgoing);
+        let incoming = self.wire.poll_incoming(task);
         incoming.map(|incoming| match incoming {
             Incoming::Frame(frame) => Told::Frame(frame),
             Incoming::Over(ending) => Told::Over(ending),
@@ -86,34 +71,22 @@ impl Side {
         {
             self.held = Some(told);
         }
-        let outgoing = &mut *self.outgoing.lock();
         match &self.held {
-            Some(Told::Frame(_)) => {
-                self.ear.poll_frames(task, outgoing);
-                if too_slow(self.slow_peer, outgoing) {
-                    self.held = Some(Told::TooSlow);
-                } else {
-                    self.wire.poll_frames_out(task, outgoing);
-                }
-            }
-            Some(Told::Over(ending)) => self.wire.poll_goodbye(task, ending, outgoing),
+            Some(Told::Frame(_)) if self.outbox.0.is_overrun() => self.held = Some(Told::TooSlow),
+            Some(Told::Frame(_)) => self.wire.poll_frames_out(task),
+            Some(Told::Over(ending)) => self.wire.poll_goodbye(task, ending),
             Some(Told::TooSlow) | None => {}
         }
     }
 
     /// Hears nothing more of the rooms.
-    pub(super) fn close_ear(&self) {
-        self.ear.close();
+    pub(super) fn hear_no_more(&self) {
+        self.outbox.0.close();
     }
 
     /// Ends the stream, see [`Wire::finish`].
     pub(super) async fn finish(&mut self, ending: &Ending) {
-        let mut rest = self.outgoing.lock().take();
-        self.wire.finish(ending, &mut rest).await;
+        self.hear_no_more();
+        self.wire.finish(ending).await;
     }
-}
-
-/// Whether a frame has been lost for a peer that may lose none.
-fn too_slow(slow_peer: RoomPolicy, outgoing: &Outgoing) -> bool {
-    slow_peer == RoomPolicy::Disconnect && outgoing.has_missed()
 }

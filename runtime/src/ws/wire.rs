@@ -2,21 +2,23 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio_websockets::{Limits, Message, ServerBuilder, WebSocketStream};
+use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 use super::frame::{Close, Frame, close_message, sort, verdict};
 use super::heartbeat::{Beat, Heartbeat};
-use super::outgoing::Outgoing;
+use super::outbox::{Known, Outbox};
+use super::outgoing::Waiting;
+use super::stream::Stream;
 use super::{Options, PINGS_MAX};
 use crate::System;
 use crate::http::alarm::Alarm;
+use crate::http::upgrade::Taken;
 
 /// Bytes read at a time while what a closed peer still sends is thrown away.
 const DISCARD_BYTES: usize = 4 * 1024;
@@ -38,7 +40,20 @@ pub(super) struct Ending {
 
 /// One WebSocket's stream.
 pub(super) struct Wire {
-    socket: WebSocketStream<TokioIo<Upgraded>>,
+    socket: WebSocketStream<Stream>,
+    /// Where the frames come from.
+    outbox: Arc<Outbox>,
+    known: Known,
+    /// Whether the library may hold something that is not written.
+    unflushed: bool,
+    /// Whether the library takes messages: no close frame has come or gone, and nothing has failed.
+    open: bool,
+    /// Whether the peer may have sent something since it was read last.
+    unread: bool,
+    /// Whether the time may have come for something.
+    timely: bool,
+    /// Wakes the task and says that there is more to look for than frames.
+    bell: Waker,
     heartbeat: Heartbeat,
     alarm: Option<Alarm>,
     system: System,
@@ -48,13 +63,25 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Upgraded, options: &Options, system: System) -> Self {
+    pub(super) fn new(
+        stream: Taken,
+        options: &Options,
+        system: System,
+        outbox: Arc<Outbox>,
+    ) -> Self {
         let limits = Limits::default().max_payload_len(Some(options.message_bytes_max));
         let now = system.clock().now();
         Self {
             socket: ServerBuilder::new()
                 .limits(limits)
-                .serve(TokioIo::new(stream)),
+                .serve(Stream::new(stream)),
+            known: Known::default(),
+            unflushed: false,
+            open: true,
+            unread: true,
+            timely: true,
+            bell: Waker::from(outbox.clone()),
+            outbox,
             heartbeat: Heartbeat::new(now, options.ping_interval, options.pong_timeout),
             alarm: None,
             system,
@@ -63,32 +90,39 @@ impl Wire {
         }
     }
 
-    /// Writes what can be written, reads what has come, and only then looks at the clock: a pong that waits to be read counts.
+    /// Writes what can be written, reads what has come, and only then looks at the clock: a pong that waits to be read counts. Woken for a
+    /// frame, it does no more than write it.
     ///
     /// # Cancel safety
     /// Nothing is lost between two polls.
-    pub(super) fn poll_incoming(
-        &mut self,
-        cx: &mut Context<'_>,
-        outgoing: &mut Outgoing,
-    ) -> Poll<Incoming> {
+    pub(super) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        self.listen(cx);
         loop {
-            if let Err(error) = self.poll_write(cx, outgoing) {
+            if let Err(error) = self.poll_write(cx) {
                 return Poll::Ready(over(verdict(&error), false));
             }
-            match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Pending => break,
-                Poll::Ready(None) => {
+            if !self.unread {
+                break;
+            }
+            let mut by_bell = Context::from_waker(&self.bell);
+            let Poll::Ready(read) = Pin::new(&mut self.socket).poll_next(&mut by_bell) else {
+                self.unread = false;
+                break;
+            };
+            // It may have queued an answer, and what it heard may bring the next ping forward.
+            (self.unflushed, self.timely) = (true, true);
+            match read {
+                None => {
                     let close =
                         Close::new(Close::ABNORMAL, "the stream ended without a close frame");
-                    return Poll::Ready(over(close, false));
+                    return Poll::Ready(self.is_over(close, false));
                 }
-                Poll::Ready(Some(Err(error))) => {
+                Some(Err(error)) => {
                     let close = verdict(&error);
                     let ours = close.code != Close::ABNORMAL;
-                    return Poll::Ready(over(close, ours));
+                    return Poll::Ready(self.is_over(close, ours));
                 }
-                Poll::Ready(Some(Ok(message))) => {
+                Some(Ok(message)) => {
                     self.heartbeat.heard(|| self.system.clock().now());
                     if message.is_ping() {
                         self.pings += 1;
@@ -99,73 +133,98 @@ impl Wire {
                     }
                     match sort(message) {
                         Some(Ok(frame)) => return Poll::Ready(Incoming::Frame(frame)),
-                        Some(Err(close)) => return Poll::Ready(over(close, false)),
+                        Some(Err(close)) => return Poll::Ready(self.is_over(close, false)),
                         // A ping has queued its pong: round again, to write it.
                         None => {}
                     }
                 }
             }
         }
-        self.poll_heartbeat(cx, outgoing)
+        self.poll_heartbeat(cx)
     }
 
-    /// Moves queued frames into the socket for as long as it takes them.
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        outgoing: &mut Outgoing,
-    ) -> Result<(), tokio_websockets::Error> {
-        let mut socket = Pin::new(&mut self.socket);
+    /// What the bell has to say, if it has rung.
+    fn listen(&mut self, cx: &Context<'_>) {
+        self.known.tell(cx, &self.outbox);
+        if self.outbox.was_rung() {
+            (self.unread, self.timely) = (true, true);
+        }
+    }
+
+    /// The library takes no more messages.
+    fn is_over(&mut self, close: Close, ours: bool) -> Incoming {
+        self.open = false;
+        over(close, ours)
+    }
+
+    /// Moves queued frames into the socket for as long as it takes them. One that comes alone goes past the library's queue.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         loop {
-            match socket.as_mut().poll_ready(cx) {
-                Poll::Ready(outcome) => outcome?,
-                Poll::Pending => return Ok(()),
+            if self.unflushed {
+                match Pin::new(&mut self.socket).poll_ready(cx) {
+                    Poll::Ready(outcome) => outcome?,
+                    Poll::Pending => return Ok(()),
+                }
             }
             // Not much is queued in the socket.
             self.pings = 0;
-            let Some(message) = outgoing.pop() else { break };
-            match socket.as_mut().start_send(message) {
-                // The peer's close frame came before this; what follows tells.
-                Err(tokio_websockets::Error::AlreadyClosed) => break,
-                outcome => outcome?,
+            let Some((waiting, more)) = self.outbox.next() else {
+                break;
+            };
+            match waiting {
+                Waiting::Framed(frame) if self.open && !self.unflushed && !more => {
+                    match self.socket.get_mut().write_frame(cx, frame) {
+                        Poll::Ready(outcome) => outcome.map_err(Error::Io)?,
+                        Poll::Pending => self.unflushed = true,
+                    }
+                }
+                waiting => {
+                    self.unflushed = true;
+                    match Pin::new(&mut self.socket).start_send(waiting.into_message()) {
+                        // The peer's close frame came before this; what follows tells.
+                        Err(Error::AlreadyClosed) => break,
+                        outcome => outcome?,
+                    }
+                }
             }
         }
-        match socket.poll_flush(cx) {
-            Poll::Ready(outcome) => outcome,
-            Poll::Pending => Ok(()),
+        if self.unflushed
+            && let Poll::Ready(outcome) = Pin::new(&mut self.socket).poll_flush(cx)
+        {
+            self.unflushed = false;
+            outcome?;
         }
+        Ok(())
     }
 
     /// Only moves queued frames and pings that are due into the socket. Whether that fails is told by who reads next, and so is that a ping
     /// was not answered: the pong may lie behind what is not read yet.
-    pub(super) fn poll_frames_out(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) {
-        if self.poll_write(cx, outgoing).is_ok() {
-            let _ = self.poll_beats(cx, outgoing);
+    pub(super) fn poll_frames_out(&mut self, cx: &mut Context<'_>) {
+        self.listen(cx);
+        if self.poll_write(cx).is_ok() {
+            let _ = self.poll_beats(cx);
         }
     }
 
     /// Begins to end the stream: what waits, then the close frame if it is ours to send. [`finish`](Self::finish) does the rest.
-    pub(super) fn poll_goodbye(
-        &mut self,
-        cx: &mut Context<'_>,
-        ending: &Ending,
-        outgoing: &mut Outgoing,
-    ) {
+    pub(super) fn poll_goodbye(&mut self, cx: &mut Context<'_>, ending: &Ending) {
+        self.listen(cx);
         // A stream that fails now fails again for `finish`, which ends it.
-        let _ = self.poll_write(cx, outgoing);
+        let _ = self.poll_write(cx);
         if ending.ours
-            && outgoing.is_empty()
+            && self.outbox.is_empty()
             && let Some(message) = close_message(&ending.close)
             && let Poll::Ready(Ok(())) = Pin::new(&mut self.socket).poll_ready(cx)
         {
             // Said once: the library takes no second.
             let _ = Pin::new(&mut self.socket).start_send(message);
+            (self.open, self.unflushed) = (false, true);
             let _ = Pin::new(&mut self.socket).poll_flush(cx);
         }
     }
 
-    fn poll_heartbeat(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Incoming> {
-        self.poll_beats(cx, outgoing).map(|beats| match beats {
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        self.poll_beats(cx).map(|beats| match beats {
             Ok(()) => {
                 let close = Close::new(Close::GOING_AWAY, "no answer to a ping");
                 over(close, true)
@@ -175,15 +234,15 @@ impl Wire {
     }
 
     /// Sends the pings that are due; ready when one was not answered in time.
-    fn poll_beats(
-        &mut self,
-        cx: &mut Context<'_>,
-        outgoing: &mut Outgoing,
-    ) -> Poll<Result<(), tokio_websockets::Error>> {
+    fn poll_beats(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.timely {
+            return Poll::Pending;
+        }
         loop {
             let due = self.heartbeat.due();
             if let Some(alarm) = self.alarm.as_mut().filter(|alarm| alarm.at <= due) {
-                if alarm.poll(cx).is_pending() {
+                if alarm.poll(&Context::from_waker(&self.bell)).is_pending() {
+                    self.timely = false;
                     return Poll::Pending;
                 }
                 self.alarm = None;
@@ -194,7 +253,8 @@ impl Wire {
                 Beat::Ping => {
                     // A socket that is closing takes no ping and needs none.
                     let _ = Pin::new(&mut self.socket).start_send(Message::ping(""));
-                    if let Err(error) = self.poll_write(cx, outgoing) {
+                    self.unflushed = true;
+                    if let Err(error) = self.poll_write(cx) {
                         return Poll::Ready(Err(error));
                     }
                 }
@@ -205,16 +265,16 @@ impl Wire {
 
     /// Ends the stream: sends what is queued and the close frame if it is ours to send, waits for the peer's answer, all within
     /// the close timeout.
-    pub(super) async fn finish(&mut self, ending: &Ending, outgoing: &mut Outgoing) {
+    pub(super) async fn finish(&mut self, ending: &Ending) {
         let (system, close_timeout) = (self.system.clone(), self.close_timeout);
         let goodbye = async {
             if ending.ours
                 && let Some(message) = close_message(&ending.close)
             {
-                self.send_rest(outgoing).await?;
+                self.send_rest().await?;
                 match self.socket.send(message).await {
                     // The library answered a broken protocol by itself.
-                    Ok(()) | Err(tokio_websockets::Error::AlreadyClosed) => {}
+                    Ok(()) | Err(Error::AlreadyClosed) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -247,16 +307,14 @@ impl Wire {
         }
     }
 
-    async fn send_rest(&mut self, outgoing: &mut Outgoing) -> Result<(), tokio_websockets::Error> {
-        loop {
-            let Some(message) = outgoing.pop() else {
-                return Ok(());
-            };
-            match self.socket.feed(message).await {
-                Err(tokio_websockets::Error::AlreadyClosed) => return Ok(()),
+    async fn send_rest(&mut self) -> Result<(), Error> {
+        while let Some((waiting, _)) = self.outbox.next() {
+            match self.socket.feed(waiting.into_message()).await {
+                Err(Error::AlreadyClosed) => return Ok(()),
                 outcome => outcome?,
             }
         }
+        Ok(())
     }
 }
 
