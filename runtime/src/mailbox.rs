@@ -108,7 +108,8 @@ pub(crate) enum Own {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FramePush {
     Delivered,
-    Lagging,
+    /// It has lost so many that waited.
+    Lagging(usize),
     /// Too many wait, and the member is to be disconnected.
     Overrun,
     Gone,
@@ -223,7 +224,7 @@ impl<M> Mailbox<M> {
         }
         match pushed {
             Ok(None) => FramePush::Delivered,
-            Ok(Some(_)) => FramePush::Lagging,
+            Ok(Some(_)) => FramePush::Lagging(1),
             Err(_) => FramePush::Overrun,
         }
     }

@@ -173,7 +173,7 @@ impl Rooms {
         let Some((room, members)) = self.members.lock().snapshot(room) else {
             return BroadcastReport::default();
         };
-        let (mut report, overrun) = broadcast::fan_out(&room, payload, &members, except);
+        let (mut report, missed, overrun) = broadcast::fan_out(&room, payload, &members, except);
         for (pid, member) in overrun.into_iter().map(|at| &members[at]) {
             // Of two broadcasts at the same time, one puts it out and tells it.
             if self.leave(&room, *pid) {
@@ -182,7 +182,7 @@ impl Rooms {
             }
         }
         if let Some(counters) = self.counters.get() {
-            count_by(&counters.room_frames_missed, report.lagging as u64);
+            count_by(&counters.room_frames_missed, missed);
             count_by(
                 &counters.room_members_disconnected,
                 report.disconnected as u64,

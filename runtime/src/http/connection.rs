@@ -134,8 +134,11 @@ async fn serve(mut cx: Context<Infallible>, accepted: Accepted) {
     }
     if let Some((upgrade, successor)) = line.takeover.take()
         && let Ok(upgraded) = upgrade.await
-        && let Some(taken) = Taken::of(upgraded)
     {
+        let Some(taken) = Taken::of(upgraded) else {
+            tracing::error!("an upgraded connection is not one of this server");
+            return;
+        };
         let spec = successor(taken, server.draining.subscribe());
         if let Err(error) = connections.start_child(spec).await {
             tracing::warn!(http.error = %error, "an upgraded connection found nobody to take it over");

@@ -35,9 +35,11 @@ impl Taken {
     pub(super) fn of(upgraded: Upgraded) -> Option<Taken> {
         let parts = downcast::<TokioIo<Stream>>(upgraded).ok()?;
         let (io, permit) = parts.io.into_inner().into_parts();
+        // Empty bytes may keep a whole buffer.
+        let ahead = Some(parts.read_buf).filter(|bytes| !bytes.is_empty());
         Some(Taken {
             io,
-            ahead: parts.read_buf,
+            ahead: ahead.unwrap_or_default(),
             _permit: permit,
         })
     }

@@ -183,7 +183,7 @@ pub struct RoomMessage {
 }
 
 /// What becomes of a member of a room that is too slow: one for whom [`ROOM_FRAMES_MAX`](crate::limits::ROOM_FRAMES_MAX) frames wait when
-/// the next one comes.
+/// the next one comes; for a WebSocket, as many as its `ws::Options` let wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoomPolicy {
     /// It loses the frame that waits longest, and the next one it gets says how many it has missed.

@@ -36,29 +36,30 @@ impl<'a> Letter<'a> {
     }
 }
 
-/// What became of it, and the places in `members` of those that are to be disconnected.
+/// What became of it, how many frames were lost for it, and the places in `members` of those that are to be disconnected.
 pub(super) fn fan_out(
     room: &Arc<str>,
     payload: &Bytes,
     members: &Snapshot,
     except: Option<Pid>,
-) -> (BroadcastReport, Vec<usize>) {
+) -> (BroadcastReport, u64, Vec<usize>) {
     let letter = Letter::of(room, payload);
     let mut report = BroadcastReport::default();
-    let mut overrun = Vec::new();
+    let (mut missed, mut overrun) = (0, Vec::new());
     for (at, (pid, member)) in members.iter().enumerate() {
         if Some(*pid) == except {
             continue;
         }
         match member.deliver(&letter) {
             FramePush::Delivered => report.delivered += 1,
-            FramePush::Lagging => {
+            FramePush::Lagging(frames) => {
                 report.delivered += 1;
                 report.lagging += 1;
+                missed += frames as u64;
             }
             FramePush::Overrun => overrun.push(at),
             FramePush::Gone => {}
         }
     }
-    (report, overrun)
+    (report, missed, overrun)
 }

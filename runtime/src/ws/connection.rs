@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_websockets::Message;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Overrun};
 use super::outgoing::text;
 use super::side::{Side, Told};
 use super::wire::{Ending, Wire};
@@ -161,7 +161,7 @@ async fn run<H: Socket>(
 ) -> ExitReason {
     context.trap_exit(true);
     context.set_label("websocket");
-    let outbox = Outbox::new(context.home().kernel().clone(), context.pid(), &options);
+    let outbox = Outbox::new(&options);
     let wire = Wire::new(stream, &options, context.system(), outbox.clone());
     let mut side = Side::new(wire, outbox.clone());
     let mut cx = Connection {
@@ -246,14 +246,11 @@ async fn converse<H: Socket>(
                 }
             },
             Happened::Inside(Event::Signal(_)) => Ok(Next::Continue),
-            Happened::Peer(Told::TooSlow) => {
-                count(
-                    &cx.context
-                        .home()
-                        .kernel()
-                        .counters()
-                        .room_members_disconnected,
-                );
+            Happened::Peer(Told::TooSlow(overrun)) => {
+                if overrun == Overrun::Uncounted {
+                    let counters = cx.context.home().kernel().counters();
+                    count(&counters.room_members_disconnected);
+                }
                 return too_slow(cx, ExitReason::too_slow());
             }
             Happened::Draining => return going_away(ExitReason::normal()),

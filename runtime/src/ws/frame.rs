@@ -98,10 +98,6 @@ pub(super) fn close_message(close: &Close) -> Option<Message> {
 ///
 /// Source: RFC 6455, section 5.2.
 pub(super) fn framed(payload: &Bytes) -> Bytes {
-    debug_assert!(
-        std::str::from_utf8(payload).is_ok(),
-        "a text frame must be UTF-8"
-    );
     let len = payload.len();
     let mut frame = Vec::with_capacity(HEADER_BYTES_MAX + len);
     frame.push(FINAL_TEXT);
@@ -118,6 +114,11 @@ pub(super) fn framed(payload: &Bytes) -> Bytes {
     }
     frame.extend_from_slice(payload);
     frame.into()
+}
+
+/// Whether it may be the payload of a text frame.
+pub(super) fn is_text(payload: &[u8]) -> bool {
+    std::str::from_utf8(payload).is_ok()
 }
 
 /// The payload of what [`framed`] made.

@@ -9,11 +9,10 @@ use tokio_websockets::Message;
 use super::Options;
 use super::frame::framed;
 use super::outgoing::{Outgoing, Waiting};
+use crate::RoomPolicy;
 use crate::mailbox::FramePush;
-use crate::process::kernel::Kernel;
 use crate::room::{Letter, Member};
 use crate::sync::Short;
-use crate::{ExitReason, Pid, RoomPolicy};
 
 /// The queue of one connection. It is the member of the rooms that the connection joins: a broadcast puts the frame where the process takes it to
 /// the socket. And it is the waker of all that is no frame: who wakes the process by it rings, so that the process looks at the peer and the
@@ -23,8 +22,6 @@ pub(super) struct Outbox {
     /// Whether there is something to look for besides frames.
     rung: AtomicBool,
     slow_peer: RoomPolicy,
-    life: Pid,
-    kernel: Arc<Kernel>,
 }
 
 struct State {
@@ -32,22 +29,24 @@ struct State {
     task: Option<Waker>,
     /// Whether the task has found nothing here, and is to be woken for the next frame.
     waits: bool,
+    /// Takes nothing of the rooms.
     closed: bool,
+    /// Whether a room has put the connection out, and counted it.
+    put_out: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(kernel: Arc<Kernel>, life: Pid, options: &Options) -> Arc<Outbox> {
+    pub(super) fn new(options: &Options) -> Arc<Outbox> {
         Arc::new(Outbox {
             state: Short::new(State {
                 outgoing: Outgoing::new(options.queue_max, options.queue_bytes_max),
                 task: None,
                 waits: false,
                 closed: false,
+                put_out: false,
             }),
             rung: AtomicBool::new(true),
             slow_peer: options.slow_peer,
-            life,
-            kernel,
         })
     }
 
@@ -83,9 +82,21 @@ impl Outbox {
         self.state.lock().outgoing.is_empty()
     }
 
-    /// Whether a frame has been lost for a peer that may lose none.
-    pub(super) fn is_overrun(&self) -> bool {
-        self.slow_peer == RoomPolicy::Disconnect && self.state.lock().outgoing.has_missed()
+    /// Whether more than may wait does, for a peer for whom it may not, and whether a room has counted that. Nothing more comes of the rooms then.
+    pub(super) fn overrun(&self) -> Option<Overrun> {
+        if self.slow_peer != RoomPolicy::Disconnect {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let overrun = if state.put_out {
+            Overrun::Counted
+        } else if state.outgoing.has_missed() {
+            Overrun::Uncounted
+        } else {
+            return None;
+        };
+        state.closed = true;
+        Some(overrun)
     }
 
     /// Forgets what waits.
@@ -126,16 +137,21 @@ impl Member for Outbox {
         if let Some(task) = task {
             task.wake();
         }
-        if dropped.is_empty() {
-            FramePush::Delivered
-        } else {
-            FramePush::Lagging
+        let shared = |frame: &&Waiting| matches!(frame, Waiting::Framed(_));
+        match dropped.iter().filter(shared).count() {
+            0 => FramePush::Delivered,
+            missed => FramePush::Lagging(missed),
         }
     }
 
     fn disconnect(&self) {
-        let kernel = &self.kernel;
-        kernel.exit(kernel.root(), self.life, ExitReason::too_slow());
+        let mut state = self.state.lock();
+        (state.closed, state.put_out) = (true, true);
+        let task = state.task.clone();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 }
 
@@ -151,6 +167,15 @@ impl Wake for Outbox {
             task.wake();
         }
     }
+}
+
+/// More waits than may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overrun {
+    /// A room has put the connection out, and counted it.
+    Counted,
+    /// By what the connection sends itself.
+    Uncounted,
 }
 
 /// The connection's hold of its queue, which ends with it.
@@ -187,7 +212,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::System;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);
@@ -198,14 +222,13 @@ mod tests {
         }
     }
 
-    fn outbox(system: &System, slow_peer: RoomPolicy) -> (Arc<Outbox>, Arc<Woken>) {
+    fn outbox(slow_peer: RoomPolicy) -> (Arc<Outbox>, Arc<Woken>) {
         let options = Options {
             queue_max: 2,
             slow_peer,
             ..Options::default()
         };
-        let kernel = system.kernel().clone();
-        let outbox = Outbox::new(kernel, Pid::next(), &options);
+        let outbox = Outbox::new(&options);
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
         Known::default().tell(&Task::from_waker(&waker), &outbox);
@@ -219,10 +242,9 @@ mod tests {
         ))
     }
 
-    #[tokio::test]
-    async fn who_found_nothing_is_woken_once_and_who_rings_is_heard() {
-        let system = System::new();
-        let (outbox, woken) = outbox(&system, RoomPolicy::DropOldest);
+    #[test]
+    fn who_found_nothing_is_woken_once_and_who_rings_is_heard() {
+        let (outbox, woken) = outbox(RoomPolicy::DropOldest);
         let times = || woken.0.load(Ordering::Relaxed);
         assert!(outbox.was_rung(), "at first there is all to look for");
         assert!(!outbox.was_rung());
@@ -231,7 +253,7 @@ mod tests {
         assert!(outbox.next().is_none());
         assert_eq!((deliver(&outbox), times()), (FramePush::Delivered, 1));
         assert_eq!((deliver(&outbox), times()), (FramePush::Delivered, 1));
-        assert_eq!((deliver(&outbox), times()), (FramePush::Lagging, 1));
+        assert_eq!((deliver(&outbox), times()), (FramePush::Lagging(1), 1));
         assert!(!outbox.was_rung(), "a frame does not ring");
         Waker::from(outbox.clone()).wake();
         assert!(outbox.was_rung() && times() == 2);
@@ -240,10 +262,9 @@ mod tests {
         assert!(!outbox.is_empty(), "what waits stays");
     }
 
-    #[tokio::test]
-    async fn who_may_lose_nothing_loses_nothing() {
-        let system = System::new();
-        let (outbox, _) = outbox(&system, RoomPolicy::Disconnect);
+    #[test]
+    fn who_may_lose_nothing_loses_nothing() {
+        let (outbox, woken) = outbox(RoomPolicy::Disconnect);
         let pushed = [(); 3].map(|()| deliver(&outbox));
         let [first, second, third] = pushed;
         assert_eq!(
@@ -251,8 +272,20 @@ mod tests {
             (FramePush::Delivered, FramePush::Delivered)
         );
         assert_eq!(third, FramePush::Overrun);
-        assert!(!outbox.is_overrun());
-        outbox.send(Message::text("one more"));
-        assert!(outbox.is_overrun(), "by what it sends itself");
+        assert_eq!(outbox.overrun(), None, "nobody has told it");
+        outbox.disconnect();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(outbox.overrun(), Some(Overrun::Counted));
+        assert_eq!(deliver(&outbox), FramePush::Gone);
+    }
+
+    #[test]
+    fn who_sends_too_much_itself_is_no_member_any_more() {
+        let (outbox, _) = outbox(RoomPolicy::Disconnect);
+        for text in ["one", "two", "three"] {
+            outbox.send(Message::text(text));
+        }
+        assert_eq!(outbox.overrun(), Some(Overrun::Uncounted));
+        assert_eq!(deliver(&outbox), FramePush::Gone, "no room counts it, too");
     }
 }

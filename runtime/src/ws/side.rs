@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use super::frame::Frame;
-use super::outbox::{Hold, Outbox};
+use super::outbox::{Hold, Outbox, Overrun};
 use super::wire::{Ending, Incoming, Wire};
 
 /// What the peer's side has to tell.
@@ -16,7 +16,7 @@ pub(super) enum Told {
     /// The conversation is over.
     Over(Ending),
     /// More than may wait for the peer does, and it is to be disconnected.
-    TooSlow,
+    TooSlow(Overrun),
 }
 
 /// The stream, and the queue between it and those who send.
@@ -38,11 +38,15 @@ impl Side {
 
     /// Moves what can be moved, in both directions; ready with the next thing the peer's side has to tell.
     pub(super) fn poll_told(&mut self, task: &mut Task<'_>) -> Poll<Told> {
-        if let Some(held) = self.held.take() {
-            return Poll::Ready(held);
+        let held = self.held.take();
+        // A peer that is too slow is told so ahead of what it said; one that has gone has no need of it.
+        if !matches!(held, Some(Told::Over(_) | Told::TooSlow(_)))
+            && let Some(overrun) = self.outbox.0.overrun()
+        {
+            return Poll::Ready(Told::TooSlow(overrun));
         }
-        if self.outbox.0.is_overrun() {
-            return Poll::Ready(Told::TooSlow);
+        if let Some(held) = held {
+            return Poll::Ready(held);
         }
         let incoming = self.wire.poll_incoming(task);
         incoming.map(|incoming| match incoming {
@@ -72,10 +76,12 @@ impl Side {
             self.held = Some(told);
         }
         match &self.held {
-            Some(Told::Frame(_)) if self.outbox.0.is_overrun() => self.held = Some(Told::TooSlow),
-            Some(Told::Frame(_)) => self.wire.poll_frames_out(task),
+            Some(Told::Frame(_)) => match self.outbox.0.overrun() {
+                Some(overrun) => self.held = Some(Told::TooSlow(overrun)),
+                None => self.wire.poll_frames_out(task),
+            },
             Some(Told::Over(ending)) => self.wire.poll_goodbye(task, ending),
-            Some(Told::TooSlow) | None => {}
+            Some(Told::TooSlow(_)) | None => {}
         }
     }
 

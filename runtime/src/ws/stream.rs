@@ -33,7 +33,11 @@ impl Stream {
     ) -> Poll<io::Result<()>> {
         debug_assert!(self.rest.is_empty(), "a frame is finished before the next");
         self.rest = frame;
-        Pin::new(self).poll_flush(cx)
+        let flushed = Pin::new(&mut *self).poll_flush(cx);
+        if let Poll::Ready(Err(_)) = flushed {
+            self.rest = Bytes::new();
+        }
+        flushed
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

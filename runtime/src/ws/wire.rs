@@ -10,7 +10,7 @@ use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
 
-use super::frame::{Close, Frame, close_message, sort, verdict};
+use super::frame::{Close, Frame, close_message, is_text, sort, unframed, verdict};
 use super::heartbeat::{Beat, Heartbeat};
 use super::outbox::{Known, Outbox};
 use super::outgoing::Waiting;
@@ -22,6 +22,11 @@ use crate::http::upgrade::Taken;
 
 /// Bytes read at a time while what a closed peer still sends is thrown away.
 const DISCARD_BYTES: usize = 4 * 1024;
+
+/// Frames written before the peer is read.
+const FRAMES_AT_ONCE: usize = 32;
+/// Bytes of a frame that goes past the library's queue: the library cuts what is longer into fragments.
+const ALONE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What the stream has to tell.
 pub(super) enum Incoming {
@@ -99,7 +104,7 @@ impl Wire {
         self.listen(cx);
         loop {
             if let Err(error) = self.poll_write(cx) {
-                return Poll::Ready(over(verdict(&error), false));
+                return Poll::Ready(self.is_over(verdict(&error), false));
             }
             if !self.unread {
                 break;
@@ -159,7 +164,13 @@ impl Wire {
 
     /// Moves queued frames into the socket for as long as it takes them. One that comes alone goes past the library's queue.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let mut frames = 0;
         loop {
+            if frames == FRAMES_AT_ONCE {
+                // A flood of frames must not keep the peer from being heard.
+                cx.waker().wake_by_ref();
+                break;
+            }
             if self.unflushed {
                 match Pin::new(&mut self.socket).poll_ready(cx) {
                     Poll::Ready(outcome) => outcome?,
@@ -171,10 +182,18 @@ impl Wire {
             let Some((waiting, more)) = self.outbox.next() else {
                 break;
             };
+            frames += 1;
             match waiting {
-                Waiting::Framed(frame) if self.open && !self.unflushed && !more => {
+                Waiting::Framed(frame)
+                    if self.open && !self.unflushed && !more && frame.len() <= ALONE_BYTES_MAX =>
+                {
+                    debug_assert!(is_text(unframed(&frame)), "a text frame must be UTF-8");
                     match self.socket.get_mut().write_frame(cx, frame) {
-                        Poll::Ready(outcome) => outcome.map_err(Error::Io)?,
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => {
+                            self.open = false;
+                            return Err(Error::Io(error));
+                        }
                         Poll::Pending => self.unflushed = true,
                     }
                 }

@@ -69,12 +69,16 @@ async fn waiting(wait: Wait, options: Options) -> (Site, Seen, Arc<Notify>, Raw)
 
 /// The same, and the client has said `next`. That lies behind its handshake, so that it is read before the first ping is due.
 async fn waiting_with_a_message(options: Options) -> (Site, Seen, Arc<Notify>, Raw) {
+    waiting_with(b"next", options).await
+}
+
+async fn waiting_with(message: &[u8], options: Options) -> (Site, Seen, Arc<Notify>, Raw) {
     let (site, seen, go_on) = busy(Wait::FromTheStart, options).await;
     let mut raw = Raw::connect(site.address).await;
     raw.send(
         [
             format!("{HANDSHAKE}\r\n").as_bytes(),
-            &masked(0x81, b"next"),
+            &masked(0x81, message),
         ]
         .concat(),
     )
@@ -165,7 +169,8 @@ async fn a_slow_reader_is_noticed_though_a_message_waits() {
         close_timeout: Duration::from_millis(20),
         ..Options::default()
     };
-    let (site, seen, go_on, _raw) = waiting_with_a_message(options).await;
+    // Were the message handled first, it would wait for somebody else to let it go on.
+    let (site, seen, go_on, _raw) = waiting_with(b"wait", options).await;
     let payload = bytes::Bytes::from("x".repeat(1024 * 1024));
     let rooms = site.system.rooms();
     // Nobody takes what the room says once it is known that the peer will not hear it, and the room loses patience too.
@@ -180,4 +185,37 @@ async fn a_slow_reader_is_noticed_though_a_message_waits() {
     })
     .await;
     assert_eq!(seen.closed()[0].0, Close::TRY_AGAIN_LATER);
+    let counts = site.system.inspect().counts;
+    assert_eq!(counts.room_members_disconnected, 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_under_room_frames_is_1006_once() {
+    for message in [b"next".as_slice(), b""] {
+        let (site, seen, go_on, raw) = if message.is_empty() {
+            waiting(Wait::WhenTold, Options::default()).await
+        } else {
+            waiting_with(message, Options::default()).await
+        };
+        let stream = raw.into_stream();
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+        for _ in 0..3 {
+            site.system.rooms().broadcast("lobby", "news".into());
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+        go_on.notify_one();
+        eventually(&site.system, "it is closed", async || {
+            !seen.closed().is_empty()
+        })
+        .await;
+        eventually(&site.system, "it has left the room", async || {
+            site.system.rooms().members("lobby").is_empty()
+        })
+        .await;
+        let codes: Vec<u16> = seen.closed().iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, [Close::ABNORMAL]);
+    }
 }
