@@ -3,6 +3,7 @@
 //! Source: RFC 8259. Events are mostly short texts: eight bytes of one are looked at together.
 
 mod clean;
+mod memo;
 mod place;
 mod scan;
 
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 
 use serde_json::Number;
 
+use self::memo::Memo;
 use self::place::Place;
 use self::scan::plain_end;
 use super::bounds;
@@ -25,16 +27,16 @@ const GUESSES_MAX: usize = 2 * bounds::FRAMES_ALL_MAX;
 
 /// Parses one JSON value with nothing but blanks around it; `None` if it is not well-formed, or too deep.
 pub(super) fn parse(text: &str) -> Option<Value<'_>> {
-    parse_at(text, Place::Elsewhere)
+    parse_at(text, Place::Elsewhere, None)
 }
 
 /// Parses an event as [`parse`] does, but for what needs no change: frames, or else their variables and source lines, and attributes of
 /// free shape become [`Value::Frame`] and [`Value::Clean`].
 pub(super) fn parse_event(text: &str) -> Option<Value<'_>> {
-    parse_at(text, Place::Event)
+    Memo::with(|memo| parse_at(text, Place::Event, Some(memo)))
 }
 
-fn parse_at(text: &str, place: Place) -> Option<Value<'_>> {
+fn parse_at<'a>(text: &'a str, place: Place, memo: Option<&mut Memo>) -> Option<Value<'a>> {
     let mut parser = Parser {
         text,
         at: 0,
@@ -42,13 +44,14 @@ fn parse_at(text: &str, place: Place) -> Option<Value<'_>> {
         searches: Searches::of(text),
         keys: Vec::new(),
         unclean_at: usize::MAX,
+        memo,
     };
     let value = parser.value(DEPTH_MAX, place)?;
     parser.skip_blanks();
     (parser.at == text.len()).then_some(value)
 }
 
-struct Parser<'a> {
+struct Parser<'a, 'm> {
     text: &'a str,
     at: usize,
     /// For how many more objects room may be made by a guess.
@@ -59,9 +62,11 @@ struct Parser<'a> {
     keys: Vec<&'a str>,
     /// Where the value begins that was last found to need a change as a part of a frame.
     unclean_at: usize,
+    /// What frames began with before; nothing where none are taken as they are.
+    memo: Option<&'m mut Memo>,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Parser<'a, '_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }

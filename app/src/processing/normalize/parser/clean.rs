@@ -1,6 +1,7 @@
 //! What of an event needs no change: found while it is read, and then neither taken apart nor put together again.
 
 use super::Parser;
+use super::memo::Memo;
 use super::place::Place;
 use super::scan::plain_end;
 use crate::processing::normalize::bounds::{self, Bounds};
@@ -13,6 +14,9 @@ const CLEAN_KEYS_MAX: usize = 40;
 
 /// What the facts of a frame mostly take, in bytes.
 const FRAME_FACTS_BYTES_GUESS: usize = 320;
+
+/// What the facts behind a frame's variables mostly take, in bytes.
+const FRAME_FACTS_BYTES_MORE: usize = 24;
 
 /// What an attribute of a frame is.
 #[derive(Clone, Copy)]
@@ -57,7 +61,7 @@ fn attribute(key: &str) -> Option<(Attribute, u32, bool)> {
     Some((attribute, 1 << nth, is_fact))
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Parser<'a, '_> {
     /// The list or object that comes next, if it needs no change where it stands; otherwise nothing is taken.
     pub(super) fn clean(&mut self, place: Place) -> Option<Value<'a>> {
         let start = self.at;
@@ -96,7 +100,31 @@ impl<'a> Parser<'a> {
         let mut facts = String::new();
         let mut seen = 0;
         let mut mark = b'{';
-        while self.take(mark) {
+        // What the piece in front of the variables is remembered by, until it is.
+        let mut unknown = None;
+        if let Some(memo) = &mut self.memo {
+            let rest = &self.text[start..];
+            unknown = Memo::hash(rest);
+            if let Some(piece) = unknown.and_then(|hash| memo.find(hash, rest)) {
+                unknown = None;
+                mark = b',';
+                seen = piece.seen;
+                if !piece.facts.is_empty() {
+                    facts.reserve(piece.facts.len() + FRAME_FACTS_BYTES_MORE);
+                    facts.push('{');
+                    facts.push_str(&piece.facts);
+                }
+                self.at += piece.len();
+            }
+        }
+        loop {
+            let piece = self.text.get(start..=self.at)?;
+            if !self.take(mark) {
+                if let Some(hash) = unknown {
+                    self.remember(hash, piece, &facts, seen);
+                }
+                break;
+            }
             mark = b',';
             self.skip_blanks();
             let key_at = self.at;
@@ -106,6 +134,11 @@ impl<'a> Parser<'a> {
             let (attribute, bit, is_fact) = attribute(key)?;
             if seen & bit != 0 {
                 return None;
+            }
+            if matches!(attribute, Attribute::Variables)
+                && let Some(hash) = unknown.take()
+            {
+                self.remember(hash, piece, &facts, seen);
             }
             seen |= bit;
             self.skip_blanks();
@@ -135,6 +168,18 @@ impl<'a> Parser<'a> {
             json: Cow::Borrowed(json),
             facts,
         })))
+    }
+
+    /// Remembers the clean piece that a frame begins with, which is given with the byte behind it.
+    fn remember(&mut self, hash: u64, piece: &str, facts: &str, seen: u32) {
+        if let Some(memo) = &mut self.memo {
+            memo.add(
+                hash,
+                piece,
+                facts.strip_prefix('{').unwrap_or_default(),
+                seen,
+            );
+        }
     }
 
     fn clean_attribute(&mut self, attribute: Attribute) -> bool {
