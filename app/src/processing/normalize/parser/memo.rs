@@ -9,6 +9,9 @@ use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
 
+use super::scan::Short;
+use crate::processing::scrub;
+
 /// The bytes of a frame that it is found by: mostly its names, its line number and the first source line. A shorter piece is read as fast
 /// as it is found.
 const HEAD_BYTES: usize = 256;
@@ -52,12 +55,26 @@ impl Piece {
     }
 }
 
-/// The pieces one thread remembers: at most [`BYTES_MAX`] of text, and 24 KiB of places for them.
+/// A key of at most fifteen bytes as a number: its bytes, the first lowest, and in the uppermost byte its length.
+pub(super) type Word = u128;
+
+/// Keys that are remembered as no secrets, each in the one place its word gives it; the later one stays.
+const NAMES: usize = 256;
+
+/// The word of a key.
+#[inline]
+pub(super) fn word_of(key: &Short<'_>) -> Word {
+    u128::from_le_bytes(*key.run) & key.these | (key.len as u128) << 120
+}
+
+/// The pieces one thread remembers: at most [`BYTES_MAX`] of text, and 24 KiB of places for them and for names.
 #[derive(Debug)]
 pub(super) struct Memo {
     places: Vec<Option<Piece>>,
     /// See [`ONCE`].
     once: Vec<u32>,
+    /// See [`NAMES`].
+    names: Vec<Word>,
     bytes: usize,
     /// Where it is looked for room next.
     hand: usize,
@@ -68,6 +85,7 @@ impl Memo {
         Memo {
             places: std::iter::repeat_with(|| None).take(SETS * WAYS).collect(),
             once: vec![0; ONCE],
+            names: vec![0; NAMES],
             bytes: 0,
             hand: 0,
         }
@@ -127,6 +145,23 @@ impl Memo {
                 self.forget(hand);
             }
         }
+    }
+
+    /// Whether a key is secret by its name; `word` is its own.
+    #[inline]
+    pub(super) fn is_secret_key(&mut self, word: Word, key: &str) -> bool {
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let hash = (word as u64 ^ (word >> 64) as u64).wrapping_mul(SPREAD);
+        // A place begins with the word of the empty key, which is no secret.
+        let name = &mut self.names[(hash >> 56) as usize % NAMES];
+        if *name == word {
+            return false;
+        }
+        let is_secret = scrub::is_secret_key(key);
+        if !is_secret {
+            *name = word;
+        }
+        is_secret
     }
 
     /// The place in a set that is free, or else of a piece that was not used of late.
