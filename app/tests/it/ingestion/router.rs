@@ -13,6 +13,7 @@ use mesher::ingestion::{
     ChunkStore, DoorCounts, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs, SpoolHandle,
     SpoolOptions, StoreError,
 };
+use mesher::processing::fingerprint::Memo;
 use mesher::processing::grouping::{self, ProcessingError};
 use mesher::processing::normalize::{self, EventContext};
 use mesher::processing::{self, FanOut, Processors};
@@ -125,8 +126,8 @@ struct Stage {
     _directory: TempDir,
 }
 
-fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
-    let grouped = grouping::group(raw)?;
+fn group(memo: &mut Memo, raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
+    let grouped = grouping::group_with(memo, raw)?;
     assert!(grouped.message != "killer", "this event kills");
     Ok(grouped)
 }
