@@ -240,7 +240,8 @@ fn damage_one(stage: &mut Stage, ground: &mut Ground) -> Result<u64, Fault> {
     wait_for_log(&stage.mesher, "a spool segment is damaged")?;
     let counted = || {
         let rows = stage.mesher.query(
-            "SELECT coalesce(sum(quantity), 0) FROM outcomes WHERE outcome = 'lost' AND reason = 'damage'",
+            "SELECT coalesce(sum(quantity), 0) FROM outcomes WHERE outcome = 'lost' AND reason = 'damage' \
+             AND project_id = (SELECT id FROM projects WHERE slug = 'default')",
         )?;
         Ok::<u64, Fault>(rows[0][0].parse()?)
     };
@@ -253,7 +254,10 @@ fn damage_one(stage: &mut Stage, ground: &mut Ground) -> Result<u64, Fault> {
         },
     )?;
     if lost != 1 {
-        return Err(format!("one event was damaged, and {lost} are counted as lost").into());
+        return Err(format!(
+            "one event was damaged, and {lost} of its project are counted as lost"
+        )
+        .into());
     }
     Ok(lost)
 }
