@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod fingerprint;
+pub mod grouping;
 pub mod ids;
 pub mod issue;
 pub mod outcome;
@@ -14,6 +15,7 @@ pub mod wall;
 
 pub use event::{GroupedEvent, NormalEvent, RawEvent, RawEventError};
 pub use fingerprint::Fingerprint;
+pub use grouping::{Contribution, Contributions, Grouping};
 pub use ids::{EventId, IssueId, OrganizationId, ProjectId, ProjectNumber, UserId};
 pub use issue::{ArchivedUntil, Arrival, IssueState, IssueStatus, Transition, TransitionKind};
 pub use outcome::Outcome;

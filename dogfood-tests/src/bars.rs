@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::http::Client;
 use crate::server::{Dsn, Mesher};
 use crate::wait;
+use crate::yardsticks;
 use crate::{Fault, load};
 
 /// How long each part takes.
@@ -104,6 +105,7 @@ pub fn run(spans: Spans, mut tell: impl FnMut(&str)) -> Result<(), Fault> {
     let dsn = mesher.dsn()?;
     wait::pause(Duration::from_secs(2));
     let idle_mib = memory_mib(&mesher, "VmRSS")?;
+    let yardsticks = yardsticks::measure()?;
     tell(&format!(
         "standard events as fast as answers come, for {} s",
         spans.seconds
@@ -170,6 +172,13 @@ pub fn run(spans: Spans, mut tell: impl FnMut(&str)) -> Result<(), Fault> {
     for bar in &bars {
         tell(&bar.line());
     }
+    tell("\nyardsticks of this machine, for comparing it with others");
+    for yardstick in &yardsticks {
+        tell(&yardstick.line());
+    }
+    tell(&format!(
+        "bare COPY                {copied:.0} rows/s; where the bars come from {REFERENCE_COPY:.0} rows/s"
+    ));
     if lost > 0.0 {
         return Err(format!("{lost} acknowledged events are not stored").into());
     }
@@ -228,6 +237,9 @@ fn disk_bytes_per_event(mesher: &Mesher) -> Result<f64, Fault> {
     let figure = rows.first().and_then(|row| row.first()?.parse().ok());
     figure.ok_or_else(|| "the database does not tell the size of the events".into())
 }
+
+/// What a bare COPY of rows of 1.1 KB stored a second on the machine that the bars were drawn from.
+const REFERENCE_COPY: f64 = 51_966.0;
 
 /// The most rows that a bare COPY is given.
 const COPIED_MAX: u32 = 100_000;

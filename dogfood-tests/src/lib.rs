@@ -9,7 +9,7 @@
 //! Against `mesher`:
 //! Modules in the order a suite uses them:
 //! [`seed`] decides, [`server`] runs the binary, [`http`] speaks to it, [`load`] sends events and remembers what was promised,
-//! [`verify`] compares the promises with the rows; [`throughput`] measures; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
+//! [`verify`] compares the promises with the rows; [`throughput`] and [`bars`] measure, [`yardsticks`] the machine; [`kill_nine`], [`kill_processes`], [`sdks`] and [`browser`] are the suites.
 //! [`operator`] serves the suite of that name, [`postgres`] that one and `pool`, [`api_probe`] and [`web_socket`] the suite `api`.
 
 use std::error::Error;
@@ -42,6 +42,7 @@ pub mod throughput;
 pub mod verify;
 pub mod wait;
 pub mod web_socket;
+pub mod yardsticks;
 
 /// What stopped a suite: a broken promise or a broken machine, in one line each.
 pub type Fault = Box<dyn Error + Send + Sync>;

@@ -4,10 +4,11 @@ use std::fmt;
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::fingerprint::Fingerprint;
+use super::grouping::Grouping;
 use super::ids::{EventId, IssueId, ProjectId};
 use super::severity::Severity;
 use super::stacktrace::{Exception, Frame, Stacktrace};
@@ -61,6 +62,18 @@ impl fmt::Display for RawEventError {
 impl std::error::Error for RawEventError {}
 
 impl RawEvent {
+    /// Whose the event is of which these are the first bytes, as far as they tell; nothing vouches for them.
+    #[must_use]
+    pub fn project_of(bytes: &[u8]) -> Option<ProjectId> {
+        let header = bytes.get(..RAW_EVENT_HEADER_BYTES)?;
+        let is_known = matches!(
+            header[0],
+            RAW_EVENT_VERSION | RAW_EVENT_VERSION_WITHOUT_FACTS
+        );
+        let id = Uuid::from_slice(&header[17..33]).ok()?;
+        is_known.then(|| id.into())
+    }
+
     /// The bytes the spool stores: version (1 byte), event id (16), project id (16), received at in microseconds since 1970 (8, little
     /// endian), length of the facts in bytes (4, little endian), facts, payload (the rest).
     #[must_use]
@@ -119,9 +132,11 @@ impl RawEvent {
     }
 }
 
-/// An event understood: what grouping, titles and search need of the normalised JSON, typed.
+/// An event understood: what grouping, titles and search need of the normalised JSON, typed. `S` is how its stacks are held: read, or as
+/// the JSON they are.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct NormalEvent {
+#[serde(bound(deserialize = "S: Deserialize<'de>"))]
+pub struct NormalEvent<S = Stacktrace> {
     /// Who it is.
     pub event_id: EventId,
     /// When it happened, by the client's clock (bounded by ours).
@@ -142,10 +157,10 @@ pub struct NormalEvent {
     pub logentry: Option<LogEntry>,
     /// The exceptions; the last is the one that was shown.
     #[serde(default, rename = "exception")]
-    pub exceptions: Values<Exception>,
+    pub exceptions: Values<Exception<S>>,
     /// The stack of a message, or of the crashed thread, if no exception has one.
     #[serde(default)]
-    pub stacktrace: Option<Stacktrace>,
+    pub stacktrace: Option<S>,
     /// The route or task during which it happened.
     #[serde(default)]
     pub transaction: Option<String>,
@@ -177,7 +192,7 @@ pub struct NormalEvent {
     pub sdk: Sdk,
 }
 
-impl NormalEvent {
+impl<S> NormalEvent<S> {
     /// The message as shown: formatted, or else its template.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
@@ -191,6 +206,50 @@ impl NormalEvent {
         self.logentry.as_ref()?.message.as_deref()
     }
 
+    /// The same event with its stacks held otherwise.
+    ///
+    /// # Errors
+    /// The first that `read` gives.
+    pub fn try_map<T, E>(
+        self,
+        mut read: impl FnMut(S) -> Result<T, E>,
+    ) -> Result<NormalEvent<T>, E> {
+        let stacktrace = self.stacktrace.map(&mut read).transpose()?;
+        let mut values = Vec::with_capacity(self.exceptions.values.len());
+        for exception in self.exceptions.values {
+            values.push(Exception {
+                kind: exception.kind,
+                value: exception.value,
+                module: exception.module,
+                mechanism: exception.mechanism,
+                stacktrace: exception.stacktrace.map(&mut read).transpose()?,
+            });
+        }
+        Ok(NormalEvent {
+            event_id: self.event_id,
+            occurred_at: self.occurred_at,
+            received_at: self.received_at,
+            level: self.level,
+            platform: self.platform,
+            logger: self.logger,
+            logentry: self.logentry,
+            exceptions: Values { values },
+            stacktrace,
+            transaction: self.transaction,
+            culprit: self.culprit,
+            environment: self.environment,
+            release: self.release,
+            dist: self.dist,
+            server_name: self.server_name,
+            user: self.user,
+            tags: self.tags,
+            fingerprint: self.fingerprint,
+            sdk: self.sdk,
+        })
+    }
+}
+
+impl NormalEvent {
     /// The frame where it happened: the innermost of the program's own code, or else the innermost; of the exception that was shown.
     #[must_use]
     pub fn crash_frame(&self) -> Option<&Frame> {
@@ -319,45 +378,12 @@ pub struct GroupedEvent {
     pub sdk_version: Option<String>,
     /// What groups it.
     pub fingerprint: Fingerprint,
-    /// The fingerprint the client asked for; empty means none.
-    pub client_fingerprint: Vec<String>,
     /// The issues it may belong to, best first; the first is of the current algorithm, and where none exists yet, it is the one to make.
     pub candidates: Vec<IssueId>,
     /// What contributed to the grouping, what did not, and why: what the issue page explains.
     pub grouping: Grouping,
     /// The normalised event as JSON, compressed with zstd.
     pub payload: Bytes,
-}
-
-/// How an event came to its fingerprint: what the issue page explains. Written out only where an issue is born.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Grouping {
-    /// The version of the algorithm.
-    pub version: u16,
-    /// What it grouped by: `stack`, `exception`, `message`, `client` …
-    pub method: &'static str,
-    /// The method in a sentence.
-    pub summary: &'static str,
-    /// The fingerprint the client asked for; empty means none.
-    pub fingerprint: Vec<String>,
-    /// What contributed, and what did not.
-    pub contributions: Vec<Contribution>,
-    /// How many more contributions there were than are listed.
-    pub left_out: usize,
-}
-
-/// One part of an event as its [`Grouping`] explains it. See `processing::grouping`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Contribution {
-    /// What it is: `exception type`, `frame`, `message` …
-    pub part: &'static str,
-    /// What it says.
-    pub value: String,
-    /// Whether it went into the hash.
-    pub contributes: bool,
-    /// Why it did not, or what was done to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
 }
 
 #[cfg(test)]
@@ -394,6 +420,10 @@ mod tests {
         let mut expected = header(2);
         expected.extend([2, 0, 0, 0, 7, 8, 9]);
         assert_eq!(bytes, expected);
+        let whose = raw(1, 2, vec![], vec![]).project_id;
+        assert_eq!(RawEvent::project_of(&bytes[..41]), Some(whose));
+        assert_eq!(RawEvent::project_of(&bytes[..40]), None);
+        assert_eq!(RawEvent::project_of(&[7; 80]), None);
     }
 
     /// What a Mesher before this one left in the spool is read on.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One exception of a chain. Of a chain, the last is the one that was shown to the user.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Exception {
+/// One exception of a chain. Of a chain, the last is the one that was shown to the user. `S` is how its stack is held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, bound(deserialize = "S: Deserialize<'de>"))]
+pub struct Exception<S = Stacktrace> {
     /// Its class; `captureMessage` of the Node SDK sends none.
     #[serde(rename = "type")]
     pub kind: Option<String>,
@@ -16,7 +16,28 @@ pub struct Exception {
     /// How it was caught.
     pub mechanism: Option<Mechanism>,
     /// Where it was raised.
-    pub stacktrace: Option<Stacktrace>,
+    pub stacktrace: Option<S>,
+}
+
+impl<S> Default for Exception<S> {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            value: None,
+            module: None,
+            mechanism: None,
+            stacktrace: None,
+        }
+    }
+}
+
+impl<S> Exception<S> {
+    /// Whether the SDK made its type up, so that it says nothing.
+    #[must_use]
+    pub fn is_synthetic(&self) -> bool {
+        let mechanism = self.mechanism.as_ref();
+        mechanism.and_then(|mechanism| mechanism.synthetic) == Some(true)
+    }
 }
 
 /// How an exception was caught.

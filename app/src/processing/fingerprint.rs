@@ -2,10 +2,12 @@
 
 mod client;
 mod frames;
+mod memo;
 pub mod v1;
 
-use crate::domain::event::Grouping;
-use crate::domain::{Fingerprint, NormalEvent};
+pub use self::memo::Memo;
+pub(crate) use self::memo::Stacks;
+use crate::domain::{Fingerprint, Grouping, NormalEvent};
 
 /// What an algorithm makes of an event: the fingerprint, and how it came about.
 #[derive(Clone, Debug, PartialEq)]

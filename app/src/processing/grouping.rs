@@ -5,10 +5,11 @@ mod facts;
 use std::cell::RefCell;
 use std::fmt;
 
+use serde_json::value::RawValue;
 use zstd::bulk::Decompressor;
 
 use crate::domain::{GroupedEvent, NormalEvent, RawEvent};
-use crate::processing::fingerprint;
+use crate::processing::fingerprint::{Memo, Stacks};
 
 /// No payload decompresses to more: the door takes 1 MiB, and escapes at most multiply it by six.
 const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -39,8 +40,41 @@ impl std::error::Error for ProcessingError {}
 /// # Errors
 /// If the payload is not what [`crate::processing::normalize`] writes.
 pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
-    let event = normal_event(raw)?;
-    let fingerprints = fingerprint::fingerprints(&event);
+    group_with(&mut Memo::off(), raw)
+}
+
+/// [`group`] that remembers stacks; it makes no difference but in time.
+///
+/// # Errors
+/// As [`group`].
+pub fn group_with(memo: &mut Memo, raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
+    if raw.facts.is_empty() {
+        // The payload's frames hold variables: they are never the same again.
+        return group_json(&mut Memo::off(), raw, &payload_json(&raw.payload)?);
+    }
+    group_json(memo, raw, &raw.facts)
+}
+
+fn group_json(
+    memo: &mut Memo,
+    raw: &RawEvent,
+    json: &[u8],
+) -> Result<GroupedEvent, ProcessingError> {
+    // All texts are looked at together for being UTF-8, not each by itself.
+    let json =
+        std::str::from_utf8(json).map_err(|error| ProcessingError::Json(error.to_string()))?;
+    let read = serde_json::from_str::<NormalEvent<&RawValue>>(json)
+        .and_then(|event| memo.stacks(&event).map(|stacks| (event, stacks)));
+    let (event, stacks) = read.map_err(|error| {
+        // Where it is wrong is told by one that reads all of it.
+        let whole = serde_json::from_str::<NormalEvent>(json).err();
+        ProcessingError::Json(whole.unwrap_or(error).to_string())
+    })?;
+    Ok(grouped(raw, event, &stacks))
+}
+
+fn grouped(raw: &RawEvent, event: NormalEvent<&RawValue>, stacks: &Stacks) -> GroupedEvent {
+    let fingerprints = stacks.fingerprints(&event);
     let candidates = fingerprints
         .iter()
         .map(|grouped| grouped.fingerprint.issue_id(raw.project_id))
@@ -49,26 +83,31 @@ pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
         .into_iter()
         .next()
         .expect("there is always a current algorithm");
-    let exception = event.exceptions.values.last();
-    Ok(GroupedEvent {
+    let title = facts::title(&event, stacks.crash_frame());
+    let culprit = facts::culprit(&event, stacks.crash_frame());
+    let message = event.message().map(str::to_owned);
+    let exception = event.exceptions.values.into_iter().next_back();
+    let (exception_type, exception_value) = match exception {
+        Some(exception) => (exception.kind, exception.value),
+        None => (None, None),
+    };
+    GroupedEvent {
         event_id: raw.event_id,
         project_id: raw.project_id,
         received_at: raw.received_at,
         occurred_at: event.occurred_at,
         level: event.level,
-        title: facts::title(&event),
-        culprit: facts::culprit(&event),
-        message: event
-            .message()
-            .or_else(|| exception?.value.as_deref())
-            .unwrap_or_default()
-            .to_owned(),
+        title,
+        culprit,
+        message: message
+            .or_else(|| exception_value.clone())
+            .unwrap_or_default(),
         user: event
             .user
             .as_ref()
             .and_then(crate::domain::event::User::key),
-        exception_type: exception.and_then(|exception| exception.kind.clone()),
-        exception_value: exception.and_then(|exception| exception.value.clone()),
+        exception_type,
+        exception_value,
         fingerprint: best.fingerprint,
         grouping: best.explanation,
         candidates,
@@ -83,25 +122,7 @@ pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
         tags: event.tags,
         sdk_name: event.sdk.name,
         sdk_version: event.sdk.version,
-        client_fingerprint: event.fingerprint,
-    })
-}
-
-/// The event as grouping reads it: from the facts that the door put beside the payload, else from the payload.
-fn normal_event(raw: &RawEvent) -> Result<NormalEvent, ProcessingError> {
-    let payload;
-    let json = if raw.facts.is_empty() {
-        payload = payload_json(&raw.payload)?;
-        &payload[..]
-    } else {
-        &raw.facts[..]
-    };
-    // All texts are looked at together for being UTF-8, not each by itself.
-    std::str::from_utf8(json)
-        .map_err(|error| ProcessingError::Json(error.to_string()))
-        .and_then(|json| {
-            serde_json::from_str(json).map_err(|error| ProcessingError::Json(error.to_string()))
-        })
+    }
 }
 
 /// The JSON of a normalised event, from its compressed payload.
@@ -133,3 +154,5 @@ pub fn payload_json(payload: &[u8]) -> Result<Vec<u8>, ProcessingError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_memo;

@@ -2,14 +2,15 @@
 
 use mesh_runtime::{Actor, Context, ExitReason, Flow, ReplyTo};
 
+use super::fingerprint::Memo;
 use super::grouping::{self, ProcessingError};
 use crate::domain::{GroupedEvent, RawEvent};
 
 /// What one event costs of a process's budget.
 const EVENT_REDUCTIONS: u32 = 50;
 
-/// How an event is grouped; [`grouping::group`] but for tests that need one that crashes.
-pub type Group = fn(&RawEvent) -> Result<GroupedEvent, ProcessingError>;
+/// How an event is grouped; [`grouping::group_with`] but for tests that need one that crashes.
+pub type Group = fn(&mut Memo, &RawEvent) -> Result<GroupedEvent, ProcessingError>;
 
 /// What a processor is told.
 #[derive(Debug)]
@@ -22,14 +23,15 @@ pub enum ProcessorMessage {
     ),
 }
 
-/// One processor. It has no state: a crash loses nothing but the answer.
+/// One processor. What it remembers saves it work and no more: a crash loses nothing but the answer.
 #[derive(Debug)]
 pub(super) struct Processor {
     group: Group,
+    memo: Memo,
 }
 
 /// The usual way to group.
-pub(super) const GROUP: Group = grouping::group;
+pub(super) const GROUP: Group = grouping::group_with;
 
 impl Actor for Processor {
     type Args = Group;
@@ -39,7 +41,10 @@ impl Actor for Processor {
         group: Group,
         _cx: &mut Context<ProcessorMessage>,
     ) -> Result<Processor, ExitReason> {
-        Ok(Processor { group })
+        Ok(Processor {
+            group,
+            memo: Memo::default(),
+        })
     }
 
     async fn handle(
@@ -50,7 +55,7 @@ impl Actor for Processor {
         let ProcessorMessage::ProcessRaw(events, reply) = message;
         let mut grouped = Vec::with_capacity(events.len());
         for event in &events {
-            grouped.push((self.group)(event));
+            grouped.push((self.group)(&mut self.memo, event));
             cx.consume_budget(EVENT_REDUCTIONS).await;
         }
         reply.reply(grouped);

@@ -20,10 +20,10 @@ mod settings;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
-use mesh_runtime::{Context, System};
+use mesh_runtime::System;
 use parking_lot::Mutex;
 
 pub use self::error::EmbeddedError;
@@ -82,8 +82,6 @@ pub struct Cluster {
     binaries: binaries::Binaries,
     /// Taken out by [`Cluster::stop`].
     usage: Mutex<Option<server::Usage>>,
-    /// The program that brought the server up, if it has yet to notice that it is there.
-    starter: Option<Child>,
     adopted: bool,
 }
 
@@ -132,19 +130,21 @@ impl Cluster {
             let attempt = loop {
                 match begun {
                     server::Begun::Settled(attempt) => break attempt,
+                    server::Begun::Starting(_) if waited >= options.deadline => {
+                        return Err(EmbeddedError::Timeout {
+                            what: "the server is starting",
+                            after: options.deadline,
+                        });
+                    }
                     server::Begun::Starting(starting) => {
                         system.sleep(STARTING_INTERVAL).await;
+                        waited += STARTING_INTERVAL;
                         begun = blocking(system, move || starting.look()).await?;
                     }
                 }
             };
             match attempt {
-                Attempt::Ready(mut cluster) => {
-                    if let Some(starter) = cluster.starter.take() {
-                        see_out(system, starter);
-                    }
-                    return Ok(*cluster);
-                }
+                Attempt::Ready(cluster) => return Ok(*cluster),
                 Attempt::Busy(what) if waited >= options.deadline => {
                     return Err(EmbeddedError::Timeout {
                         what,
@@ -284,14 +284,4 @@ async fn blocking<T: Send + 'static>(
         .blocking(step)
         .await
         .map_err(|error| EmbeddedError::Interrupted(error.to_string()))?
-}
-
-/// Collects a program that is about to end, so that nothing of it is left behind.
-fn see_out(system: &System, mut program: Child) {
-    system.spawn(move |cx: Context<()>| async move {
-        let ended = cx.system().blocking(move || program.wait()).await;
-        if !matches!(ended, Ok(Ok(_))) {
-            tracing::debug!("the program that started the server could not be collected");
-        }
-    });
 }

@@ -295,6 +295,22 @@ async fn a_crash_in_the_middle_of_initdb_leaves_nothing_half_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_start_says_why() {
+    let dir = data_dir();
+    start(dir.path()).await.stop(&System::new()).await.unwrap();
+    let own = dir.path().join("postgres/data/postgresql.local.conf");
+    std::fs::write(&own, "no_such_setting = 1\n").unwrap();
+    let options = Options::new(dir.path());
+    let attempted = Cluster::attempt(&options).unwrap_err().to_string();
+    let started = Cluster::start(&System::new(), options).await.unwrap_err();
+    for error in [attempted, started.to_string()] {
+        assert!(error.contains("no_such_setting"), "{error}");
+    }
+    std::fs::remove_file(&own).unwrap();
+    start(dir.path()).await.stop(&System::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_waits_for_another_that_is_at_work() {
     let dir = data_dir();
     let cluster = start(dir.path()).await;

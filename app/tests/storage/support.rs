@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use mesher::domain::event::Grouping;
-use mesher::domain::{EventId, Fingerprint, GroupedEvent, ProjectId, PublicKey, Severity};
+use mesher::domain::{
+    EventId, Fingerprint, GroupedEvent, Grouping, ProjectId, PublicKey, Severity,
+};
 use mesher::storage::projects::{self, ProjectRow};
 use mesher::storage::spools;
 use mesher::storage::writer::Chunk;
@@ -65,7 +66,6 @@ pub(crate) fn event(project: ProjectId, title: &str, at: Timestamp) -> GroupedEv
         sdk_version: Some("2.0".into()),
         candidates: vec![fingerprint.issue_id(project)],
         fingerprint,
-        client_fingerprint: vec![],
         grouping: Grouping::default(),
         payload: Bytes::from(
             zstd::encode_all(format!(r#"{{"title":{title:?}}}"#).as_bytes(), 1).unwrap(),

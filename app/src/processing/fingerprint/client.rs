@@ -2,7 +2,7 @@
 //!
 //! Source: Sentry, docs, "SDK fingerprinting" and "Fingerprint rules: variables".
 
-use crate::domain::NormalEvent;
+use crate::domain::{Frame, NormalEvent};
 
 /// The longest a part becomes, in bytes, give or take one variable: a message, however often it is asked for.
 const PART_BYTES_MAX: usize = 64 * 1024;
@@ -12,12 +12,12 @@ pub(super) fn is_default(parts: &[String]) -> bool {
     parts.is_empty() || matches!(parts, [part] if variable(part) == Some("default"))
 }
 
-/// The parts with every variable filled in; `default` stands for our own hash.
-pub(super) fn fill(event: &NormalEvent, default: &str) -> Vec<String> {
+/// The parts with every variable filled in; `frame` is where it happened, and `default` stands for our own hash.
+pub(super) fn fill<S>(event: &NormalEvent<S>, frame: Option<&Frame>, default: &str) -> Vec<String> {
     event
         .fingerprint
         .iter()
-        .map(|part| fill_part(part, event, default))
+        .map(|part| fill_part(part, event, frame, default))
         .collect()
 }
 
@@ -26,7 +26,12 @@ fn variable(part: &str) -> Option<&str> {
     Some(part.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim())
 }
 
-fn fill_part(part: &str, event: &NormalEvent, default: &str) -> String {
+fn fill_part<S>(
+    part: &str,
+    event: &NormalEvent<S>,
+    frame: Option<&Frame>,
+    default: &str,
+) -> String {
     let mut out = String::with_capacity(part.len());
     let mut rest = part;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -37,16 +42,15 @@ fn fill_part(part: &str, event: &NormalEvent, default: &str) -> String {
             break;
         };
         out.push_str(before);
-        out.push_str(&value(name.trim(), event, default));
+        out.push_str(&value(name.trim(), event, frame, default));
         rest = after;
     }
     out.push_str(rest);
     out
 }
 
-fn value(name: &str, event: &NormalEvent, default: &str) -> String {
+fn value<S>(name: &str, event: &NormalEvent<S>, frame: Option<&Frame>, default: &str) -> String {
     let exception = event.exceptions.values.last();
-    let frame = event.crash_frame();
     let known = match name {
         "default" => Some(default.to_owned()),
         "message" => event
@@ -96,11 +100,12 @@ mod tests {
     fn a_message_asked_for_again_and_again_fills_so_much_and_no_more() {
         let filled = fill(
             &event("m", "{{ message }}-{{message}}-{{ nothing }}"),
+            None,
             "own",
         );
         assert_eq!(filled, ["m-m-<no-nothing>"]);
         let message = "x".repeat(8192);
-        let filled = fill(&event(&message, &"{{message}}".repeat(90)), "own");
+        let filled = fill(&event(&message, &"{{message}}".repeat(90)), None, "own");
         assert!(filled[0].len() <= PART_BYTES_MAX + message.len() + 90 * 11);
     }
 }

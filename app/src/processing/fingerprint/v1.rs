@@ -4,12 +4,15 @@
 //! exceptions, with the exceptions' types (frames of libraries only where there are no others); type and parameterised value;
 //! the parameterised message; the transaction.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::frames::{self, Role, Signature};
 use super::{Grouped, client};
-use crate::domain::event::{Contribution, Grouping};
-use crate::domain::{Exception, Fingerprint, Frame, NormalEvent, Stacktrace};
+use crate::domain::{
+    Contribution, Contributions, Exception, Fingerprint, Frame, Grouping, NormalEvent, Stacktrace,
+};
 use crate::processing::parameterize::parameterize;
 
 /// The version that its hashes carry.
@@ -18,19 +21,115 @@ pub const VERSION: u16 = 1;
 /// An explanation lists at most so many parts.
 const CONTRIBUTIONS_MAX: usize = 120;
 
+/// Why a text beside a stack does not contribute.
+const STACK_SAYS_MORE: &str = "the stack says more";
+
+/// What the event by itself is grouped by, before its client has a say.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    method: &'static str,
+    hash: String,
+    contributions: Arc<[Contribution]>,
+    left_out: usize,
+}
+
+impl Own {
+    /// Looks at everything.
+    pub(super) fn of(event: &NormalEvent) -> Own {
+        let parts = by_stack(event)
+            .or_else(|| by_exception(event))
+            .or_else(|| by_message(event))
+            .unwrap_or_else(|| by_nothing(event));
+        let hash = parts.hash();
+        let mut contributions = parts.contributions;
+        let left_out = contributions.len().saturating_sub(CONTRIBUTIONS_MAX);
+        contributions.truncate(CONTRIBUTIONS_MAX);
+        Own {
+            method: parts.method,
+            hash,
+            contributions: contributions.into(),
+            left_out,
+        }
+    }
+
+    /// Whether it is nothing but stacks and what [`contributing`] tells that were grouped by.
+    pub(super) fn is_by_stack(&self) -> bool {
+        matches!(self.method, "stack" | "system stack")
+    }
+
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let values = self.contributions.iter().map(|part| part.value.capacity());
+        self.hash.capacity() + size_of_val(&*self.contributions) + values.sum::<usize>()
+    }
+}
+
 /// Groups an event by this version.
 #[must_use]
 pub fn fingerprint(event: &NormalEvent) -> Grouped {
-    let own = by_stack(event)
-        .or_else(|| by_exception(event))
-        .or_else(|| by_message(event))
-        .unwrap_or_else(|| by_nothing(event));
-    let own_hash = own.hash();
+    finish(event, event.crash_frame(), &Own::of(event), Vec::new())
+}
+
+/// Groups an event as one that differs from it in nothing that [`Own`] was made of.
+pub(super) fn alike<S>(event: &NormalEvent<S>, crash_frame: Option<&Frame>, own: &Own) -> Grouped {
+    let mut left = left(event).into_iter();
+    let is_left = |part: &Contribution| part.reason == Some(STACK_SAYS_MORE);
+    let places = own.contributions.iter().enumerate();
+    let texts = places
+        .filter(|(_, part)| is_left(part))
+        .map_while(|(place, _)| Some((place, parameterize(left.next()?))))
+        .collect();
+    finish(event, crash_frame, own, texts)
+}
+
+/// The texts beside the stacks that do not go into the hash, in the order in which they are explained.
+fn left<S>(event: &NormalEvent<S>) -> Vec<&str> {
+    let exceptions = event.exceptions.values.iter();
+    let values = exceptions
+        .filter(|exception| !is_grouped_by_value(exception))
+        .filter_map(|exception| exception.value.as_deref());
+    let message = event.message();
+    values
+        .chain(message.filter(|_| !event.exceptions.values.is_empty()))
+        .collect()
+}
+
+/// Everything beside the stacks that tells how an event is grouped by them, but for the texts that are only explained: of those,
+/// that they are there.
+pub(super) fn beside_stacks<S>(event: &NormalEvent<S>) -> Vec<Option<&str>> {
+    let there = |text: Option<&str>| text.map(|_| "");
+    let exceptions = &event.exceptions.values;
+    let mut texts = Vec::with_capacity(2 + 3 * exceptions.len());
+    texts.push(Some(event.platform.as_str()));
+    for exception in exceptions {
+        let value = exception.value.as_deref();
+        texts.push(exception.kind.as_deref());
+        texts.push(exception.is_synthetic().then_some(""));
+        texts.push(if is_grouped_by_value(exception) {
+            value
+        } else {
+            there(value)
+        });
+    }
+    texts.push(if exceptions.is_empty() {
+        message_of_a_stack(event)
+    } else {
+        there(event.message())
+    });
+    texts
+}
+
+fn finish<S>(
+    event: &NormalEvent<S>,
+    crash_frame: Option<&Frame>,
+    own: &Own,
+    texts: Vec<(usize, String)>,
+) -> Grouped {
     let (method, hash) = if client::is_default(&event.fingerprint) {
-        (own.method, own_hash)
+        (own.method, own.hash.clone())
     } else {
         let mut digest = PartsDigest::new("client");
-        for part in client::fill(event, &own_hash) {
+        for part in client::fill(event, crash_frame, &own.hash) {
             digest.add(&[&part]);
         }
         ("client", digest.finish())
@@ -40,18 +139,7 @@ pub fn fingerprint(event: &NormalEvent) -> Grouped {
             .fingerprint
             .iter()
             .any(|part| part.contains("default"));
-    let mut contributions = own.contributions;
-    if is_replaced {
-        for contribution in contributions
-            .iter_mut()
-            .filter(|contribution| contribution.contributes)
-        {
-            contribution.contributes = false;
-            contribution.reason = Some("the client's fingerprint replaces it");
-        }
-    }
-    let left_out = contributions.len().saturating_sub(CONTRIBUTIONS_MAX);
-    contributions.truncate(CONTRIBUTIONS_MAX);
+    let replaced = is_replaced.then_some("the client's fingerprint replaces it");
     Grouped {
         fingerprint: Fingerprint {
             version: VERSION,
@@ -62,8 +150,8 @@ pub fn fingerprint(event: &NormalEvent) -> Grouped {
             method,
             summary: summary(method),
             fingerprint: event.fingerprint.clone(),
-            contributions,
-            left_out,
+            contributions: Contributions::new(own.contributions.clone(), texts, replaced),
+            left_out: own.left_out,
         },
     }
 }
@@ -225,7 +313,7 @@ fn by_stack(event: &NormalEvent) -> Option<Parts> {
     if !event.exceptions.values.is_empty()
         && let Some(message) = event.message()
     {
-        parts.leave("message", parameterize(message), "the stack says more");
+        parts.leave("message", parameterize(message), STACK_SAYS_MORE);
     }
     Some(parts)
 }
@@ -256,34 +344,33 @@ impl<'a> Calls<'a> {
 
 /// The type; the value only where the type says nothing, as in `captureMessage` and `captureException("text")` of the Node SDK.
 fn add_exception(parts: &mut Parts, exception: &Exception) {
-    let is_synthetic = exception
-        .mechanism
-        .as_ref()
-        .and_then(|mechanism| mechanism.synthetic)
-        == Some(true);
     match &exception.kind {
-        Some(kind) if !is_synthetic => parts.add("exception type", kind.clone(), None),
+        Some(kind) if !exception.is_synthetic() => parts.add("exception type", kind.clone(), None),
         Some(kind) => parts.leave("exception type", kind.clone(), "the SDK made it up"),
         None => {}
     }
     let Some(value) = &exception.value else {
         return;
     };
-    if is_synthetic || exception.kind.is_none() {
+    if is_grouped_by_value(exception) {
         parts.add_text("exception value", value);
     } else {
-        parts.leave(
-            "exception value",
-            parameterize(value),
-            "the stack says more",
-        );
+        parts.leave("exception value", parameterize(value), STACK_SAYS_MORE);
     }
 }
 
+fn is_grouped_by_value<S>(exception: &Exception<S>) -> bool {
+    exception.is_synthetic() || exception.kind.is_none()
+}
+
 fn add_message(parts: &mut Parts, event: &NormalEvent) {
-    if let Some(message) = event.message_template().or_else(|| event.message()) {
+    if let Some(message) = message_of_a_stack(event) {
         parts.add_text("message", message);
     }
+}
+
+fn message_of_a_stack<S>(event: &NormalEvent<S>) -> Option<&str> {
+    event.message_template().or_else(|| event.message())
 }
 
 fn add_frames(parts: &mut Parts, calls: Calls<'_>, in_app_only: bool) {

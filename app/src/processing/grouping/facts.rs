@@ -2,13 +2,13 @@
 //!
 //! Source: getsentry/sentry `eventtypes/error.py` and `culprit.py`.
 
-use crate::domain::NormalEvent;
+use crate::domain::{Frame, NormalEvent};
 
 /// The longest title or culprit, in characters.
 const LINE_CHARS_MAX: usize = 200;
 
 /// One line that names the problem: `Type: value`, the value of an exception without type, or the message.
-pub(super) fn title(event: &NormalEvent) -> String {
+pub(super) fn title<S>(event: &NormalEvent<S>, crash_frame: Option<&Frame>) -> String {
     let title = match event.exceptions.values.last() {
         Some(exception) => {
             let value = exception
@@ -19,8 +19,7 @@ pub(super) fn title(event: &NormalEvent) -> String {
             match (exception.kind.as_deref(), value) {
                 (Some(kind), "") => kind.to_owned(),
                 (Some(kind), value) => format!("{kind}: {value}"),
-                (None, "") => event
-                    .crash_frame()
+                (None, "") => crash_frame
                     .and_then(|frame| frame.function.clone())
                     .unwrap_or_default(),
                 (None, value) => value.to_owned(),
@@ -40,10 +39,10 @@ pub(super) fn title(event: &NormalEvent) -> String {
 }
 
 /// Where it happened: what the SDK said, the transaction, or the innermost frame of the program's own code.
-pub(super) fn culprit(event: &NormalEvent) -> String {
+pub(super) fn culprit<S>(event: &NormalEvent<S>, crash_frame: Option<&Frame>) -> String {
     let said = event.culprit.clone().or_else(|| event.transaction.clone());
     let culprit = said.or_else(|| {
-        let frame = event.crash_frame()?;
+        let frame = crash_frame?;
         let place = frame
             .module
             .as_deref()

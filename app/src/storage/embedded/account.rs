@@ -28,7 +28,11 @@ impl Account {
     pub(super) fn current() -> Result<Account, EmbeddedError> {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
-        let client = id(&["-un"]).unwrap_or_else(|| uid.to_string());
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let client = name_of(uid, &passwd)
+            .map(str::to_owned)
+            .or_else(|| id(&["-un"]))
+            .unwrap_or_else(|| uid.to_string());
         if uid != 0 {
             return Ok(Account {
                 server: client.clone(),
@@ -39,10 +43,11 @@ impl Account {
             });
         }
         for name in UNPRIVILEGED {
-            let ids = (id(&["-u", name]), id(&["-g", name]));
-            if let (Some(Ok(uid)), Some(Ok(gid))) =
-                (ids.0.map(|t| t.parse()), ids.1.map(|t| t.parse()))
-            {
+            let numbers = ids_of(name, &passwd).or_else(|| {
+                let number = |which| id(&[which, name])?.parse().ok();
+                Some((number("-u")?, number("-g")?))
+            });
+            if let Some((uid, gid)) = numbers {
                 return Ok(Account {
                     server: name.to_owned(),
                     client,
@@ -121,6 +126,29 @@ fn may_search(mode: u32, owner: u32, group: u32, uid: u32, gid: u32) -> bool {
     mode & bit != 0
 }
 
+/// The name of a user, of those the machine itself knows: to ask a program takes longer than all of them together.
+fn name_of(uid: u32, passwd: &str) -> Option<&str> {
+    let users = passwd.lines().filter_map(user);
+    let mut found = users.filter(|user| user.1 == uid);
+    found.next().map(|(name, ..)| name)
+}
+
+/// User and group of a name.
+fn ids_of(name: &str, passwd: &str) -> Option<(u32, u32)> {
+    let users = passwd.lines().filter_map(user);
+    let mut found = users.filter(|user| user.0 == name);
+    found.next().map(|(_, uid, gid)| (uid, gid))
+}
+
+/// Name, user and group in a line of `/etc/passwd`.
+fn user(line: &str) -> Option<(&str, u32, u32)> {
+    let mut fields = line.split(':');
+    let name = fields.next().filter(|name| !name.is_empty())?;
+    let mut number = |skipped| fields.nth(skipped)?.parse().ok();
+    Some((name, number(1)?, number(0)?))
+}
+
+/// What the system says of a user, wherever it has it from.
 fn id(args: &[&str]) -> Option<String> {
     let output = Command::new("id")
         .args(args)
@@ -134,7 +162,22 @@ fn id(args: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::may_search;
+    use super::{ids_of, may_search, name_of};
+
+    #[test]
+    fn users_are_found_by_name_and_by_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\n+@nis\n\nbroken:x:one:2::\nada:x:1000:1001:Ada:/home/ada:/bin/sh\n";
+        assert_eq!(name_of(1000, passwd), Some("ada"));
+        assert_eq!(ids_of("ada", passwd), Some((1000, 1001)));
+        assert_eq!(ids_of("root", passwd), Some((0, 0)));
+        assert_eq!((name_of(7, passwd), ids_of("broken", passwd)), (None, None));
+        // What the machine says of the one who runs this test is what the file says, if it is in there.
+        let uid = rustix::process::geteuid().as_raw();
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        if let Some(name) = name_of(uid, &passwd) {
+            assert_eq!(super::id(&["-un"]).as_deref(), Some(name));
+        }
+    }
 
     #[test]
     fn the_first_class_that_fits_decides() {

@@ -77,6 +77,17 @@ fn is_alive(pid: i32) -> bool {
     }
 }
 
+/// Whether a process is over, though perhaps nobody has collected it.
+pub(super) fn has_ended(pid: i32) -> bool {
+    // The state comes after the name, which stands in brackets and may hold anything.
+    let is_zombie = || {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = text.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
+        matches!(state, Some([b'Z' | b'X', ..]))
+    };
+    !is_alive(pid) || is_zombie()
+}
+
 /// Whether the process's command line names a PostgreSQL server on `data`.
 fn is_postgres(pid: i32, data: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
@@ -99,7 +110,24 @@ fn is_postgres(pid: i32, data: &Path) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::PidFile;
+    use super::{PidFile, has_ended};
+
+    #[test]
+    fn a_process_that_nobody_has_collected_has_ended() {
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "read line"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(!has_ended(pid));
+        drop(child.stdin.take());
+        while !has_ended(pid) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(has_ended(pid));
+    }
 
     #[test]
     fn files_are_read_line_by_line() {

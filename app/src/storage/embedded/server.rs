@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Stdio};
 
 use parking_lot::Mutex;
 
@@ -34,60 +34,85 @@ enum Found {
     Nothing,
 }
 
-/// What the first half of an attempt came to.
+/// What the first half of a start came to.
 #[derive(Debug)]
 pub(super) enum Begun {
     /// Nothing is left to wait for.
     Settled(Attempt),
-    /// `pg_ctl` brings a server up.
+    /// A server comes up.
     Starting(Box<Starting>),
 }
 
-/// A server that `pg_ctl` brings up, and the locks that are held meanwhile.
+/// A directory of which it is known whether a server runs on it.
+enum Surveyed {
+    /// One does, or somebody is at work.
+    Settled(Attempt),
+    /// None does.
+    Down(Box<Ground>),
+}
+
+/// Where a server is to be started, and the locks that are held meanwhile.
 #[derive(Debug)]
-pub(super) struct Starting {
+struct Ground {
     layout: Layout,
     binaries: Binaries,
     users: File,
     start: File,
-    pg_ctl: Child,
+}
+
+/// A server that comes up.
+#[derive(Debug)]
+pub(super) struct Starting {
+    ground: Ground,
+    pid: i32,
 }
 
 /// The whole of an attempt.
 pub(super) fn attempt(options: &Options) -> Result<Attempt, EmbeddedError> {
-    match begin(options)? {
-        Begun::Settled(attempt) => Ok(attempt),
-        Begun::Starting(mut starting) => {
-            let ended = starting.pg_ctl.wait();
-            let status = ended.map_err(EmbeddedError::io("wait for", &starting.layout.data))?;
-            starting.ended(status)
+    match survey(options)? {
+        Surveyed::Settled(attempt) => Ok(attempt),
+        Surveyed::Down(ground) => {
+            if start_and_wait(&ground.layout, &ground.binaries)? {
+                Ok(ground.ready())
+            } else {
+                Ok(Attempt::Busy("the server is recovering"))
+            }
         }
     }
 }
 
+/// The first half of a start: what follows is [`Starting::look`], again and again.
+pub(super) fn begin(options: &Options) -> Result<Begun, EmbeddedError> {
+    Ok(match survey(options)? {
+        Surveyed::Settled(attempt) => Begun::Settled(attempt),
+        Surveyed::Down(ground) => {
+            let pid = start_server(&ground.layout, &ground.binaries)?;
+            Begun::Starting(Box::new(Starting {
+                ground: *ground,
+                pid,
+            }))
+        }
+    })
+}
+
 impl Starting {
-    /// Looks whether the server is up. `pg_ctl` itself looks ten times a second, and would be waited for longer than the server.
+    /// Looks whether the server is up.
     pub(super) fn look(self: Box<Self>) -> Result<Begun, EmbeddedError> {
-        let mut starting = self;
-        let ended = starting.pg_ctl.try_wait();
-        match ended.map_err(EmbeddedError::io("wait for", &starting.layout.data))? {
-            Some(status) => starting.ended(status).map(Begun::Settled),
-            None if is_ready(&starting.layout) => Ok(Begun::Settled(starting.ready(true))),
-            None => Ok(Begun::Starting(starting)),
+        let has_ended = pid_file::has_ended(self.pid);
+        if is_ready(&self.ground.layout) {
+            return Ok(Begun::Settled(self.ground.ready()));
         }
-    }
-
-    fn ended(self, status: ExitStatus) -> Result<Attempt, EmbeddedError> {
-        if started(&self.layout, status)? {
-            Ok(self.ready(false))
-        } else {
-            Ok(Attempt::Busy("the server is recovering"))
+        if !has_ended {
+            return Ok(Begun::Starting(self));
         }
+        not_started(&self.ground.layout, "postgres")?;
+        Ok(Begun::Settled(Attempt::Busy("the server is recovering")))
     }
+}
 
-    fn ready(self, pg_ctl_runs: bool) -> Attempt {
-        let starter = pg_ctl_runs.then_some(self.pg_ctl);
-        let attempt = in_use(self.layout, self.binaries, self.users, starter, false);
+impl Ground {
+    fn ready(self) -> Attempt {
+        let attempt = in_use(self.layout, self.binaries, self.users, false);
         // Held until the server has its watcher.
         drop(self.start);
         attempt
@@ -95,13 +120,7 @@ impl Starting {
 }
 
 /// The server is up: it is used from now on.
-fn in_use(
-    layout: Layout,
-    binaries: Binaries,
-    users: File,
-    starter: Option<Child>,
-    adopted: bool,
-) -> Attempt {
+fn in_use(layout: Layout, binaries: Binaries, users: File, adopted: bool) -> Attempt {
     let watcher = watch(&layout, &binaries);
     Attempt::Ready(Box::new(Cluster {
         layout,
@@ -110,12 +129,12 @@ fn in_use(
             lock: users,
             watcher,
         })),
-        starter,
         adopted,
     }))
 }
 
-pub(super) fn begin(options: &Options) -> Result<Begun, EmbeddedError> {
+fn survey(options: &Options) -> Result<Surveyed, EmbeddedError> {
+    let busy = |what| Ok(Surveyed::Settled(Attempt::Busy(what)));
     let account = Account::current()?;
     let layout = Layout::resolve(&options.data_dir, &account)?;
     layout.create()?;
@@ -124,39 +143,26 @@ pub(super) fn begin(options: &Options) -> Result<Begun, EmbeddedError> {
     layout.create()?;
     let users = open_lock(&layout, &layout.users_lock)?;
     if !try_shared(&users, &layout.users_lock)? {
-        return Ok(Begun::Settled(Attempt::Busy(
-            "the last server of this directory is stopping",
-        )));
+        return busy("the last server of this directory is stopping");
     }
     let start = open_lock(&layout, &layout.start_lock)?;
     if !try_exclusive(&start, &layout.start_lock)? {
-        return Ok(Begun::Settled(Attempt::Busy(
-            "another instance is starting the server",
-        )));
+        return busy("another instance is starting the server");
     }
     let cluster = cluster_version(&layout.data)?;
     let binaries = binaries::find(options, cluster.as_deref(), &layout.data)?;
     if cluster.is_none() && !initialise::run(&layout, &binaries)? {
-        return Ok(Begun::Settled(Attempt::Busy(
-            "a start that was cut is still ending",
-        )));
+        return busy("a start that was cut is still ending");
     }
     match look(&layout)? {
-        Found::Busy(what) => Ok(Begun::Settled(Attempt::Busy(what))),
-        Found::Ready => {
-            let attempt = in_use(layout, binaries, users, None, true);
-            Ok(Begun::Settled(attempt))
-        }
-        Found::Nothing => {
-            let pg_ctl = start_server(&layout, &binaries)?;
-            Ok(Begun::Starting(Box::new(Starting {
-                layout,
-                binaries,
-                users,
-                start,
-                pg_ctl,
-            })))
-        }
+        Found::Busy(what) => busy(what),
+        Found::Ready => Ok(Surveyed::Settled(in_use(layout, binaries, users, true))),
+        Found::Nothing => Ok(Surveyed::Down(Box::new(Ground {
+            layout,
+            binaries,
+            users,
+            start,
+        }))),
     }
 }
 
@@ -169,13 +175,7 @@ pub(super) fn revive(layout: &Layout, binaries: &Binaries) -> Result<bool, Embed
     match look(layout)? {
         Found::Ready => Ok(true),
         Found::Busy(_) => Ok(false),
-        Found::Nothing => {
-            let ended = start_server(layout, binaries)?.wait();
-            started(
-                layout,
-                ended.map_err(EmbeddedError::io("wait for", &layout.data))?,
-            )
-        }
+        Found::Nothing => start_and_wait(layout, binaries),
     }
 }
 
@@ -251,29 +251,63 @@ fn look(layout: &Layout) -> Result<Found, EmbeddedError> {
     Ok(Found::Nothing)
 }
 
-/// Starts the server: the process that brings it up, and ends when it is.
-fn start_server(layout: &Layout, binaries: &Binaries) -> Result<Child, EmbeddedError> {
-    remove_stale_locks(layout)?;
-    initialise::write_settings(layout, &layout.data)?;
-    let first_words = first_words(layout);
-    let log = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .open(&first_words)
-        .map_err(EmbeddedError::io("write", &first_words))?;
-    let to_log = |file: &File| file.try_clone().map(Stdio::from);
+/// Starts the server and does not wait for it; returns its process. `pg_ctl` would ask for its own version and the server's first, and
+/// look ten times a second whether it is there.
+fn start_server(layout: &Layout, binaries: &Binaries) -> Result<i32, EmbeddedError> {
+    // As behind `pg_ctl`, the server is nobody's child when the shell has ended.
+    const SCRIPT: &str = r#""$0" -D "$1" >&2 & echo $!"#;
+    let log = prepare(layout)?;
+    let mut shell = layout.account.command("/bin/sh");
+    shell
+        .args(["-c", SCRIPT])
+        .arg(binaries.program("postgres"))
+        .arg(&layout.data)
+        .stderr(log);
+    let output = shell
+        .output()
+        .map_err(EmbeddedError::io("run", "/bin/sh"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.trim().parse().map_err(|_| EmbeddedError::Tool {
+        tool: "/bin/sh",
+        said: format!("{}: no process was started", output.status),
+    })
+}
+
+/// Starts the server and waits for it, ten seconds at most; `false` when it is still recovering.
+fn start_and_wait(layout: &Layout, binaries: &Binaries) -> Result<bool, EmbeddedError> {
+    let log = prepare(layout)?;
+    let to_log = |file: &File| {
+        let copy = file.try_clone().map(Stdio::from);
+        copy.map_err(EmbeddedError::io("write", first_words(layout)))
+    };
     let mut pg_ctl = layout.account.command(binaries.program("pg_ctl"));
     pg_ctl
         .arg("start")
         .arg("--pgdata")
         .arg(&layout.data)
         .args(["--wait", "--silent", "--timeout", STEP_WAIT_SECONDS])
-        .stdout(to_log(&log).map_err(EmbeddedError::io("write", &first_words))?)
-        .stderr(to_log(&log).map_err(EmbeddedError::io("write", &first_words))?);
-    pg_ctl
-        .spawn()
-        .map_err(EmbeddedError::io("run", binaries.program("pg_ctl")))
+        .stdout(to_log(&log)?)
+        .stderr(to_log(&log)?);
+    let status = pg_ctl
+        .status()
+        .map_err(EmbeddedError::io("run", binaries.program("pg_ctl")))?;
+    if status.success() {
+        return Ok(true);
+    }
+    not_started(layout, "pg_ctl start").map(|()| false)
+}
+
+/// Clears the way for a server; returns where it writes before it has its log.
+fn prepare(layout: &Layout) -> Result<File, EmbeddedError> {
+    remove_stale_locks(layout)?;
+    initialise::write_settings(layout, &layout.data)?;
+    let first_words = first_words(layout);
+    OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(&first_words)
+        .map_err(EmbeddedError::io("write", &first_words))
 }
 
 /// Where a server writes before it has its log.
@@ -281,21 +315,18 @@ fn first_words(layout: &Layout) -> PathBuf {
     layout.log.join("start.log")
 }
 
-/// Whether the server is up when `pg_ctl` has ended; `false` when it is still recovering.
-fn started(layout: &Layout, status: ExitStatus) -> Result<bool, EmbeddedError> {
-    if status.success() {
-        return Ok(true);
-    }
+/// Why there is no server though `tool` was to start it; nothing if it may come up yet, or may be started again shortly.
+fn not_started(layout: &Layout, tool: &'static str) -> Result<(), EmbeddedError> {
     if matches!(look(layout)?, Found::Ready | Found::Busy(_)) {
-        return Ok(false);
+        return Ok(());
     }
     let said = fs::read_to_string(first_words(layout)).unwrap_or_default();
     if said.contains("pre-existing shared memory block") {
         // The last server's workers are still leaving.
-        return Ok(false);
+        return Ok(());
     }
     Err(EmbeddedError::Tool {
-        tool: "pg_ctl start",
+        tool,
         said: format!(
             "{} (more in {})",
             initialise::last_lines(&said, 4),

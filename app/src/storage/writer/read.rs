@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::plan::{Known, ProjectFacts, believed};
 use super::statements::Statements;
-use crate::domain::{GroupedEvent, ProjectId};
+use crate::domain::{GroupedEvent, Outcome, ProjectId};
 use crate::storage::issues::record::{self, IssueRecord};
 use crate::storage::issues::{self, lock_projects};
+use crate::storage::outcomes::OutcomeCount;
 use crate::storage::partitions;
 
 pub(super) const STATEMENTS: &[&str] = &[PROJECTS, COUNTERS, DUPLICATES];
@@ -28,11 +29,11 @@ pub(super) const COUNTERS: &str = "SELECT p.id, coalesce(c.last_issue_number, 0)
      FROM projects p LEFT JOIN project_counters c ON c.project_id = p.id WHERE p.id = ANY($1::uuid[])";
 /// LIMIT in the lateral part keeps it one index probe for each event; the constant bounds leave out partitions. (One scan by
 /// `id = ANY` for each project costs a third, but on a day without statistics the planner reads the whole project for it.)
-pub(crate) const DUPLICATES: &str = "SELECT k.seq FROM unnest($1::int4[], $2::uuid[], $3::uuid[], $4::timestamptz[]) \
-     AS k (seq, project_id, id, received_at) CROSS JOIN LATERAL (SELECT 1 FROM events e \
-     WHERE e.project_id = k.project_id AND e.id = k.id AND e.received_at >= $5 AND e.received_at <= $6 \
-     AND e.received_at >= k.received_at - interval '24 hours' AND e.received_at <= k.received_at + interval '24 hours' \
-     LIMIT 1) found";
+/// Each event's window comes with it: to add and subtract hours at every probe of every partition costs as much as the probe.
+pub(crate) const DUPLICATES: &str = "SELECT k.seq FROM unnest($1::int4[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[]) \
+     AS k (seq, project_id, id, since, until) CROSS JOIN LATERAL (SELECT 1 FROM events e \
+     WHERE e.project_id = k.project_id AND e.id = k.id AND e.received_at >= $6 AND e.received_at <= $7 \
+     AND e.received_at >= k.since AND e.received_at <= k.until LIMIT 1) found";
 
 /// How far apart two copies of an event may come and still be one.
 const DUPLICATE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -46,15 +47,29 @@ pub(super) struct Projects {
     facts: HashMap<ProjectId, ProjectFacts>,
 }
 
-/// Which projects there are, and what time it is for the database.
+impl Projects {
+    /// Whether there is such a project.
+    pub(super) fn has(&self, id: ProjectId) -> bool {
+        self.facts.contains_key(&id)
+    }
+}
+
+/// Which projects there are of those that have events, or lost some, and what time it is for the database.
 pub(super) async fn projects(
     transaction: &Transaction<'_>,
     statements: &Statements,
     events: &[&GroupedEvent],
+    outcomes: &[OutcomeCount],
 ) -> Result<Projects, Error> {
+    let lost = outcomes
+        .iter()
+        .filter(|count| count.outcome == Outcome::Lost)
+        .map(|count| count.project_id);
     let ids: BTreeSet<Uuid> = events
         .iter()
-        .map(|event| event.project_id.into_uuid())
+        .map(|event| event.project_id)
+        .chain(lost)
+        .map(ProjectId::into_uuid)
         .collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let rows = transaction.query(statements.get(PROJECTS), &[&ids]).await?;
@@ -183,12 +198,13 @@ async fn duplicates(
         .iter()
         .map(|event| event.event_id.into_uuid())
         .collect();
-    let from = *first - DUPLICATE_WINDOW;
-    let until = *last + DUPLICATE_WINDOW;
+    let since: Vec<Timestamp> = received.iter().map(|at| *at - DUPLICATE_WINDOW).collect();
+    let until: Vec<Timestamp> = received.iter().map(|at| *at + DUPLICATE_WINDOW).collect();
+    let (earliest, latest) = (*first - DUPLICATE_WINDOW, *last + DUPLICATE_WINDOW);
     let rows = transaction
         .query(
             statements.get(DUPLICATES),
-            &[&places, &projects, &ids, &received, &from, &until],
+            &[&places, &projects, &ids, &since, &until, &earliest, &latest],
         )
         .await?;
     Ok(rows
