@@ -59,7 +59,12 @@ fn variant(sample: &str, nth: usize) -> String {
     };
     let (before, after) = sample.split_at(at);
     let inside = after.trim_start().strip_prefix('{').expect("an object");
-    format!("{before} {{\"request\": \"{nth:032x}\", {inside}")
+    let mark = if inside.trim_start().starts_with('}') {
+        ""
+    } else {
+        ", "
+    };
+    format!("{before} {{\"request\": \"{nth:032x}\"{mark}{inside}")
 }
 
 /// Takes events of a sample so many times; returns the bytes of their records.

@@ -1,6 +1,6 @@
 //! A parser of well-formed JSON that borrows texts and gives up on everything unusual, which is left to the repair.
 //!
-//! Source: RFC 8259. Events are mostly short texts: eight bytes of one are looked at together.
+//! Source: RFC 8259. Events are mostly short texts: sixteen bytes of one are looked at together.
 
 mod clean;
 mod memo;
