@@ -3,6 +3,7 @@
 pub mod fan_out;
 pub mod fingerprint;
 pub mod grouping;
+mod lanes;
 pub mod normalize;
 pub mod parameterize;
 mod processor;

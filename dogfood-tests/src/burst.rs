@@ -100,7 +100,16 @@ pub fn run(burst: Burst, mut seed: Seed, mut report: impl FnMut(&str)) -> Result
         let watch = scope.spawn(|| watch(process, &stop));
         let read = scope.spawn(|| read(&mesher, &token, &stop));
         let (dsn, seed, ledger, running) = (&dsn, &mut seed, &ledger, &stop);
-        scope.spawn(move || load::drive(address, dsn, shape, seed, ledger, running));
+        scope.spawn(move || {
+            load::drive(
+                address,
+                std::slice::from_ref(dsn),
+                shape,
+                seed,
+                ledger,
+                running,
+            )
+        });
         wait::pause(burst.duration);
         stop.store(true, Ordering::Relaxed);
         (watch.join(), read.join())

@@ -76,6 +76,11 @@ pub const CASES: &[Case] = &[
         run: database::away,
     },
     Case {
+        name: "greeting",
+        sentence: "the database fails a start that has only its operator left to tell",
+        run: database::greeting,
+    },
+    Case {
         name: "restarts",
         sentence: "PostgreSQL crashes and restarts in mid-batch, again and again",
         run: database::restarts,
@@ -200,16 +205,25 @@ impl Ground {
 #[derive(Debug)]
 struct Stage {
     mesher: Mesher,
+    /// The default project's.
     dsn: Dsn,
+    /// Of all that are sent to.
+    dsns: [Dsn; 2],
     ledger: Mutex<Ledger>,
 }
 
 impl Stage {
     fn of(mut mesher: Mesher) -> Result<Self, Fault> {
         mesher.start()?;
+        Self::of_ready(mesher)
+    }
+
+    fn of_ready(mesher: Mesher) -> Result<Self, Fault> {
         let dsn = mesher.dsn()?;
+        let other = other_project(&mesher, &dsn)?;
         Ok(Self {
             mesher,
+            dsns: [dsn.clone(), other],
             dsn,
             ledger: Mutex::default(),
         })
@@ -239,8 +253,9 @@ impl Stage {
         thread::scope(|scope| {
             let address = self.mesher.address();
             let (seed, running) = (&mut seed, &stop);
-            scope
-                .spawn(move || load::drive(address, &self.dsn, shape, seed, &self.ledger, running));
+            scope.spawn(move || {
+                load::drive(address, &self.dsns, shape, seed, &self.ledger, running)
+            });
             let outcome = self
                 .wait_for_more(20)
                 .and_then(|()| fault(self, ground))
@@ -255,7 +270,7 @@ impl Stage {
         let before = self.acknowledged();
         let sent = load::send_fresh(
             self.mesher.address(),
-            &self.dsn,
+            &self.dsns,
             &mut ground.seed,
             &self.ledger,
             count,
@@ -274,7 +289,7 @@ impl Stage {
     /// The end of every fault: the server is ready again, what was sent without an answer is sent again, and everything is checked.
     fn settle(mut self) -> Result<Found, Fault> {
         self.mesher.wait_ready()?;
-        load::resend_open(self.mesher.address(), &self.dsn, &self.ledger);
+        load::resend_open(self.mesher.address(), &self.dsns, &self.ledger);
         let ledger = self
             .ledger
             .into_inner()
@@ -288,6 +303,35 @@ impl Stage {
         self.mesher.stop()?;
         Ok(found)
     }
+}
+
+/// A second project, so that the books are kept apart; its key is known to the door.
+fn other_project(mesher: &Mesher, dsn: &Dsn) -> Result<Dsn, Fault> {
+    let key = "0123456789abcdef0123456789abcdef";
+    let made = mesher.query(&format!(
+        "WITH made AS (INSERT INTO projects (id, organization_id, slug, name) SELECT gen_random_uuid(), organization_id, 'other', 'Other' \
+         FROM projects WHERE slug = 'default' RETURNING id, number) \
+         INSERT INTO project_keys (public_key, project_id, label) SELECT '{key}', id, 'Default' FROM made \
+         RETURNING (SELECT number FROM made)"
+    ))?;
+    let project = &made[0][0];
+    let text = dsn.text.replace(&dsn.key, key);
+    let text = text
+        .rsplit_once('/')
+        .map_or("", |(text, _)| text)
+        .to_owned();
+    let other = Dsn::parse(&format!("{text}/{project}"))?;
+    let authorization = format!("Bearer {key}");
+    let headers = [("authorization", authorization.as_str())];
+    wait::until("the door to know the second key", PATIENCE, || {
+        let mut client = mesher.client();
+        let answer = client.send("POST", "/api/v1/events", &headers, b"no event");
+        match answer.map(|answer| answer.status) {
+            Ok(400) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })?;
+    Ok(other)
 }
 
 /// What every fault that is only survived tells.

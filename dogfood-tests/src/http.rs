@@ -43,6 +43,7 @@ impl Response {
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
+    host: String,
     timeout: Duration,
     stream: Option<BufReader<TcpStream>>,
 }
@@ -53,9 +54,17 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            host: address.to_string(),
             timeout: Duration::from_secs(15),
             stream: None,
         }
+    }
+
+    /// The same, which calls the server by another name than its address.
+    #[must_use]
+    pub fn calling_it(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
     }
 
     /// Sends a request and reads the whole answer. After an error the connection is dropped and nothing is known about the request.
@@ -73,7 +82,7 @@ impl Client {
             Some(stream) => stream,
             None => self.connect()?,
         };
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -53,7 +53,16 @@ fn rounds_and_check(
         let mut load_seed = seed.split();
         let address = mesher.address();
         thread::scope(|scope| {
-            scope.spawn(|| load::drive(address, &dsn, SHAPE, &mut load_seed, &ledger, &stop));
+            scope.spawn(|| {
+                load::drive(
+                    address,
+                    std::slice::from_ref(&dsn),
+                    SHAPE,
+                    &mut load_seed,
+                    &ledger,
+                    &stop,
+                )
+            });
             wait::pause(moment);
             mesher.kill_nine();
             stop.store(true, Ordering::Relaxed);
@@ -68,7 +77,7 @@ fn rounds_and_check(
         ));
     }
     mesher.start()?;
-    load::resend_open(mesher.address(), &dsn, &ledger);
+    load::resend_open(mesher.address(), std::slice::from_ref(&dsn), &ledger);
     let ledger = ledger
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);

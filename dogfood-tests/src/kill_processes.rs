@@ -32,7 +32,7 @@ pub fn run(mut seed: Seed, mut report: impl FnMut(&str)) -> Result<(usize, Found
     let ledger = Mutex::new(Ledger::default());
     let killed = kill_each(&mesher, &dsn, &token, &mut seed, &ledger, &mut report)?;
     mesher.wait_ready()?;
-    load::resend_open(mesher.address(), &dsn, &ledger);
+    load::resend_open(mesher.address(), std::slice::from_ref(&dsn), &ledger);
     let ledger = ledger
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -54,7 +54,16 @@ fn kill_each(
     let stop = AtomicBool::new(false);
     let mut load_seed = seed.split();
     thread::scope(|scope| {
-        scope.spawn(|| load::drive(mesher.address(), dsn, SHAPE, &mut load_seed, ledger, &stop));
+        scope.spawn(|| {
+            load::drive(
+                mesher.address(),
+                std::slice::from_ref(dsn),
+                SHAPE,
+                &mut load_seed,
+                ledger,
+                &stop,
+            )
+        });
         let outcome = (|| {
             load::wait_for_acknowledged(ledger, 20)?;
             let names: Vec<String> = processes(mesher, token)?

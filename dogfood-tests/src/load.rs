@@ -38,6 +38,8 @@ pub enum Promise {
 pub struct Ledger {
     /// The promise about each id; acknowledged never falls back to open.
     pub promises: HashMap<Uuid, Promise>,
+    /// How often each id was answered 202.
+    pub accepted: HashMap<Uuid, u64>,
     /// Every id, in the order first sent.
     sent: Vec<Uuid>,
     /// Answers by status; 0 counts the requests without one.
@@ -51,6 +53,9 @@ impl Ledger {
         let known = self.promises.get(&id).copied();
         if known.is_none() {
             self.sent.push(id);
+        }
+        if status == Some(202) {
+            *self.accepted.entry(id).or_default() += 1;
         }
         let kept = status == Some(202) || known == Some(Promise::Acknowledged);
         let promise = if kept {
@@ -95,10 +100,11 @@ pub struct Shape {
     pub rate_per_second: Option<u32>,
 }
 
-/// Sends until `stop` is set: new events, and now and then one sent before, as an SDK's retry does.
+/// Sends until `stop` is set: new events, and now and then one sent before, as an SDK's retry does. Which of the projects an event goes to
+/// follows from its id.
 pub fn drive(
     address: SocketAddr,
-    dsn: &Dsn,
+    dsns: &[Dsn],
     shape: Shape,
     seed: &mut Seed,
     ledger: &Mutex<Ledger>,
@@ -111,7 +117,7 @@ pub fn drive(
         for _ in 0..shape.senders {
             let mut seed = seed.split();
             scope.spawn(move || {
-                let mut sender = Sender::new(address, dsn);
+                let mut sender = Sender::new(address, dsns);
                 let mut due = Instant::now();
                 while !stop.load(Ordering::Relaxed) {
                     let id = next_id(&mut seed, ledger);
@@ -132,8 +138,8 @@ pub fn drive(
 }
 
 /// Sends again every id whose promise is open, once, and notes the answers.
-pub fn resend_open(address: SocketAddr, dsn: &Dsn, ledger: &Mutex<Ledger>) {
-    let mut sender = Sender::new(address, dsn);
+pub fn resend_open(address: SocketAddr, dsns: &[Dsn], ledger: &Mutex<Ledger>) {
+    let mut sender = Sender::new(address, dsns);
     let open = lock(ledger).with(Promise::Open);
     for id in open {
         let status = sender.post(id);
@@ -144,12 +150,12 @@ pub fn resend_open(address: SocketAddr, dsn: &Dsn, ledger: &Mutex<Ledger>) {
 /// Sends so many new events, one after the other, and notes the answers; returns how many.
 pub fn send_fresh(
     address: SocketAddr,
-    dsn: &Dsn,
+    dsns: &[Dsn],
     seed: &mut Seed,
     ledger: &Mutex<Ledger>,
     count: u32,
 ) -> usize {
-    let mut sender = Sender::new(address, dsn);
+    let mut sender = Sender::new(address, dsns);
     for _ in 0..count {
         let id = fresh_id(seed);
         let status = sender.post(id);
@@ -219,20 +225,23 @@ pub fn body(id: Uuid) -> Vec<u8> {
 
 struct Sender {
     client: Client,
-    authorization: String,
+    authorizations: Vec<String>,
 }
 
 impl Sender {
-    fn new(address: SocketAddr, dsn: &Dsn) -> Self {
+    fn new(address: SocketAddr, dsns: &[Dsn]) -> Self {
+        let bearer = |dsn: &Dsn| format!("Bearer {}", dsn.key);
         Self {
             client: Client::new(address),
-            authorization: format!("Bearer {}", dsn.key),
+            authorizations: dsns.iter().map(bearer).collect(),
         }
     }
 
     fn post(&mut self, id: Uuid) -> Option<u16> {
+        let of = usize::try_from(id.as_u64_pair().0 % self.authorizations.len() as u64);
+        let authorization = &self.authorizations[of.unwrap_or(0)];
         let headers = [
-            ("authorization", self.authorization.as_str()),
+            ("authorization", authorization.as_str()),
             ("content-type", "application/json"),
         ];
         let answer = self

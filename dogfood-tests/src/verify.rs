@@ -36,11 +36,20 @@ pub fn equality(mesher: &Mesher, ledger: &Ledger) -> Result<Found, Fault> {
             missing => Err(format!("{missing} of {} missing", ledger.promises.len())),
         }
     })?;
+    wait::until(
+        "every answer to be counted for its project",
+        PATIENCE,
+        || {
+            let uncounted = uncounted(mesher, ledger).map_err(|fault| fault.to_string())?;
+            uncounted.map_or(Ok(()), Err)
+        },
+    )?;
     let rows = stored(mesher)?;
     let difference = compare(ledger, &rows);
     let mut broken = difference.lines();
     broken.extend(counters(mesher)?);
     broken.extend(balance(mesher)?);
+    broken.extend(projects(mesher)?);
     if !broken.is_empty() {
         return Err(broken.join("\n").into());
     }
@@ -85,6 +94,52 @@ pub fn balance(mesher: &Mesher) -> Result<Option<String>, Fault> {
     let [released, ended] = [&rows[0][0], &rows[0][1]];
     Ok((released != ended)
         .then(|| format!("{released} records have left the spool but {ended} have an outcome")))
+}
+
+/// Projects whose books do not balance, one line each: what was accepted for each (counted from what the door wrote, before anything is
+/// decided about it) is the sum of its outcomes; and what was accepted for all is what the spools have numbered.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn projects(mesher: &Mesher) -> Result<Vec<String>, Fault> {
+    let rows = mesher.query(
+        "SELECT * FROM (SELECT coalesce(p.slug, o.project_id::text) AS name,
+         coalesce(sum(quantity) FILTER (WHERE outcome = 'accepted'), 0) AS accepted, coalesce(sum(quantity) FILTER (WHERE outcome IN
+         ('stored', 'duplicate', 'discarded', 'filtered', 'expired', 'quarantined', 'lost', 'replayed')), 0) AS ended
+         FROM outcomes o LEFT JOIN projects p ON p.id = o.project_id GROUP BY 1
+         UNION ALL SELECT 'all', (SELECT coalesce(sum(quantity), 0) FROM outcomes WHERE outcome = 'accepted'),
+         (SELECT coalesce(sum(released), 0) FROM spools)) AS books WHERE accepted <> ended",
+    )?;
+    let line = |row: &Vec<String>| {
+        format!(
+            "project {}: {} were accepted but {} have an outcome",
+            row[0], row[1], row[2]
+        )
+    };
+    Ok(rows.iter().map(line).collect())
+}
+
+/// A project for which fewer events were accepted than the sender got answers for; a line about it.
+fn uncounted(mesher: &Mesher, ledger: &Ledger) -> Result<Option<String>, Fault> {
+    let mut answered: HashMap<String, u64> = HashMap::new();
+    for row in mesher.query("SELECT id, project_id FROM events")? {
+        let times = ledger.accepted.get(&Uuid::parse_str(&row[0])?);
+        *answered.entry(row[1].clone()).or_default() += times.unwrap_or(&0);
+    }
+    let accepted: HashMap<String, u64> = mesher
+        .query(
+            "SELECT project_id, sum(quantity) FROM outcomes WHERE outcome = 'accepted' GROUP BY 1",
+        )?
+        .iter()
+        .map(|row| Ok((row[0].clone(), row[1].parse()?)))
+        .collect::<Result<_, Fault>>()?;
+    let short = answered.iter().find_map(|(project, answered)| {
+        let accepted = accepted.get(project).copied().unwrap_or(0);
+        (accepted < *answered).then(|| {
+            format!("project {project}: {answered} were answered 202 and {accepted} are counted")
+        })
+    });
+    Ok(short)
 }
 
 /// How the rows differ from the promises.

@@ -19,7 +19,9 @@ fn run(names: &[&str]) {
     assert!(skipped.count() <= may_skip, "{outcomes:?}");
 }
 
-const DATABASE: &[&str] = &["away", "restarts", "cuts", "commits", "timeouts"];
+const DATABASE: &[&str] = &[
+    "away", "greeting", "restarts", "cuts", "commits", "timeouts",
+];
 const EVENTS: &[&str] = &["poison", "clock"];
 const DISKS: &[&str] = &["disk-full", "read-only"];
 const SPOOL: &[&str] = &["torn-spool", "instances"];

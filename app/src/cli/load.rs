@@ -58,7 +58,8 @@ pub(super) struct Load {
     /// Events a second over all connections (open loop); without it, as fast as answers come (closed loop)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
-    /// How many issues the events fall into
+    /// How many issues the events fall into; of the standard event, each has a line of its own in the innermost frame, and each event its
+    /// own value in a variable there
     #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     groups: u64,
     /// Native events of about 1 KB in bulks of 100, in place of the standard event of 22.7 KB in an envelope
@@ -87,6 +88,7 @@ pub(super) fn run(config: &Config, load: &Load) -> Result<ExitCode, Failure> {
             turn: AtomicU64::new(0),
             start,
             frames: native_frames(),
+            parts: Parts::of_standard(),
         });
         for _ in 0..load.connections {
             let (shared, system) = (shared.clone(), system.clone());
@@ -122,6 +124,7 @@ struct Shared {
     start: Duration,
     /// See [`native_frames`].
     frames: String,
+    parts: Parts,
 }
 
 impl Shared {
@@ -184,7 +187,7 @@ impl Shared {
             }
             lines
         } else {
-            envelope(ids[0], group(0))
+            self.parts.envelope(ids[0], group(0))
         };
         if !self.load.gzip {
             return body.into_bytes();
@@ -211,16 +214,52 @@ fn accepted(answer: &[u8], ids: Vec<Uuid>) -> Vec<Uuid> {
         .collect()
 }
 
-/// The standard event with an id and an issue of its own.
-fn envelope(id: Uuid, group: u64) -> String {
-    let rest = STANDARD
-        .trim()
-        .strip_prefix('{')
-        .expect("the standard event is an object");
-    format!(
-        "{{\"event_id\":\"{}\"}}\n{{\"type\":\"event\"}}\n{{\"fingerprint\":[\"load-{group}\"],{rest}\n",
-        id.simple()
-    )
+/// What stands in the standard event around what each event has of its own.
+#[derive(Clone, Copy)]
+struct Parts {
+    /// From behind the opening brace up to the number of the innermost frame's line.
+    before_line: &'static str,
+    /// From behind that number up to that frame's first variable.
+    before_variable: &'static str,
+    rest: &'static str,
+}
+
+impl Parts {
+    fn of_standard() -> Parts {
+        const LINE: &str = "\"lineno\": ";
+        const VARIABLES: &str = "\"vars\": {";
+        let split = || {
+            let event = STANDARD.trim().strip_prefix('{')?;
+            let (before_line, after) = event.split_at(event.rfind(LINE)? + LINE.len());
+            let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            let (before_variable, rest) = after.split_at(after.find(VARIABLES)? + VARIABLES.len());
+            Some(Parts {
+                before_line,
+                before_variable,
+                rest,
+            })
+        };
+        split().expect("the standard event's innermost frame has a line and variables")
+    }
+
+    /// The standard event with an id and an issue of its own. No two real events are alike: a variable of the innermost frame holds the
+    /// id, and the line there is the issue's, so that a server gains no more than in real life by what it saw before.
+    fn envelope(&self, id: Uuid, group: u64) -> String {
+        let mut text = String::with_capacity(STANDARD.len() + 256);
+        let id = id.simple();
+        write!(
+            text,
+            "{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\"}}\n{{\"fingerprint\":[\"load-{group}\"],"
+        )
+        .and_then(|()| text.write_str(self.before_line))
+        .and_then(|()| write!(text, "{}", group + 1))
+        .and_then(|()| text.write_str(self.before_variable))
+        .and_then(|()| write!(text, "\"load\": \"{id}\", "))
+        .and_then(|()| text.write_str(self.rest))
+        .expect("a string takes every text");
+        text.push('\n');
+        text
+    }
 }
 
 /// The frames of a native event, as JSON: the same in each, and most of it.
@@ -367,18 +406,24 @@ fn table(tally: &Tally, span: Duration, stored: Option<&Stored>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{accepted, envelope, native, native_frames};
+    use super::{Parts, accepted, native, native_frames};
     use serde_json::{Value, json};
     use uuid::Uuid;
 
     #[test]
     fn bodies_are_what_the_server_reads() {
         let id = Uuid::from_u128(7);
-        let text = envelope(id, 3);
+        let parts = Parts::of_standard();
+        let text = parts.envelope(id, 3);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         let event: Value = serde_json::from_str(lines[2]).unwrap();
         assert_eq!(event["fingerprint"], json!(["load-3"]));
+        let innermost = "/exception/values/0/stacktrace/frames/19";
+        assert_eq!(event.pointer(innermost).unwrap()["lineno"], 4);
+        let variable = &event.pointer(innermost).unwrap()["vars"]["load"];
+        assert_eq!(*variable, id.simple().to_string());
+        assert_ne!(parts.envelope(id, 4), text);
         let mut text = String::new();
         native(&mut text, &native_frames(), id, 3);
         let event: Value = serde_json::from_str(&text).unwrap();

@@ -1,5 +1,6 @@
 //! `mesher serve`: brings everything up in order, says where it is, and takes it down in bounded time.
 
+use std::convert::Infallible;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
@@ -8,8 +9,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use mesh_runtime::http::Tls;
+use mesh_runtime::postgres::PoolError;
 use mesh_runtime::{ExitReason, Pid, System};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_postgres::Client;
 
 use super::Failure;
 use super::connect::{self, Session};
@@ -18,6 +21,7 @@ use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config, TlsFiles};
 use crate::domain::wall;
 use crate::storage::database::Database;
+use crate::storage::pool;
 use crate::storage::projects::ProjectRow;
 use crate::storage::secret::Secret;
 use crate::storage::setup;
@@ -28,6 +32,9 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a set-up link is good for; every start without a user prints a new one.
 const SETUP_LINK_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Between two attempts to tell the operator what only the database knows.
+const GREETING_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(config: Config) -> Result<(), Failure> {
     let listener = bind(config.listen)?;
@@ -86,14 +93,12 @@ async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<
         tracing::info!("{}", cluster.description());
     }
     let stopped = match start(&system, &config, (listener, tls), first, test_clock).await {
-        Ok((root, welcome)) => {
-            welcome.print(&config);
-            tokio::select! {
-                reason = system.wait_for_exit(root) => Err(gave_up(&reason)),
-                _ = interrupt.recv() => Ok(()),
-                _ = terminate.recv() => Ok(()),
-            }
-        }
+        Ok((root, project)) => tokio::select! {
+            reason = system.wait_for_exit(root) => Err(gave_up(&reason)),
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            never = greet(&system, &config, project) => match never {},
+        },
         Err(failure) => Err(failure),
     };
     if stopped.is_ok() {
@@ -106,15 +111,14 @@ async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<
     stopped.and_then(|()| closed.map_err(Failure::new))
 }
 
-/// The first project, the tree, and last what the operator is told: a start that fails must not have replaced the set-up link of the
-/// server that owns the data directory.
+/// The first project, and the tree.
 async fn start(
     system: &System,
     config: &Config,
     (listener, tls): (TcpListener, Option<Tls>),
     mut session: Session,
     test_clock: Option<SteppedClock>,
-) -> Result<(Pid, Welcome), Failure> {
+) -> Result<(Pid, Option<ProjectRow>), Failure> {
     let project = connect::ensure_first_project(system, &mut session.client).await?;
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let database = &session.database;
@@ -124,8 +128,29 @@ async fn start(
             "cannot start: {error}; if another mesher uses the data directory, stop it, or choose another directory with MESHER_DATA_DIR"
         ))
     })?;
-    let welcome = Welcome::prepare(system, session, project, &config.base_url()).await?;
-    Ok((root.pid(), welcome))
+    Ok((root.pid(), project))
+}
+
+/// Tells the operator, last: a start that fails must not have replaced the set-up link of the server that owns the data directory. The server
+/// serves already, so a database that goes away just now is no reason to end: it is waited for.
+async fn greet(system: &System, config: &Config, project: Option<ProjectRow>) -> Infallible {
+    let pool = pool::named(system);
+    loop {
+        let prepared = async {
+            let mut client = pool.get().await?;
+            Welcome::prepare(system, &mut client, project.as_ref(), &config.base_url()).await
+        };
+        match prepared.await {
+            Ok(welcome) => {
+                welcome.print(config);
+                return std::future::pending().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the welcome waits for the database");
+                system.sleep(GREETING_PAUSE).await;
+            }
+        }
+    }
 }
 
 fn gave_up(reason: &ExitReason) -> Failure {
@@ -145,21 +170,16 @@ impl Welcome {
     /// Makes a set-up link if there is nobody; `project` is the one whose DSN is told.
     async fn prepare(
         system: &System,
-        mut session: Session,
-        project: Option<ProjectRow>,
+        client: &mut Client,
+        project: Option<&ProjectRow>,
         base_url: &BaseUrl,
-    ) -> Result<Welcome, Failure> {
-        let setup_link = if setup::is_required(&session.client)
-            .await
-            .map_err(Failure::new)?
-        {
+    ) -> Result<Welcome, PoolError> {
+        let setup_link = if setup::is_required(client).await? {
             let mut random = [0; 32];
             system.entropy().fill(&mut random);
             let secret = Secret::from_random("", random);
             let now = wall::timestamp(system.clock().wall());
-            setup::offer(&mut session.client, &secret, now + SETUP_LINK_LIFE)
-                .await
-                .map_err(Failure::new)?;
+            setup::offer(client, &secret, now + SETUP_LINK_LIFE).await?;
             Some(base_url.setup_link(secret.reveal()))
         } else {
             None

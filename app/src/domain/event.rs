@@ -62,6 +62,18 @@ impl fmt::Display for RawEventError {
 impl std::error::Error for RawEventError {}
 
 impl RawEvent {
+    /// Whose the event is of which these are the first bytes, as far as they tell; nothing vouches for them.
+    #[must_use]
+    pub fn project_of(bytes: &[u8]) -> Option<ProjectId> {
+        let header = bytes.get(..RAW_EVENT_HEADER_BYTES)?;
+        let is_known = matches!(
+            header[0],
+            RAW_EVENT_VERSION | RAW_EVENT_VERSION_WITHOUT_FACTS
+        );
+        let id = Uuid::from_slice(&header[17..33]).ok()?;
+        is_known.then(|| id.into())
+    }
+
     /// The bytes the spool stores: version (1 byte), event id (16), project id (16), received at in microseconds since 1970 (8, little
     /// endian), length of the facts in bytes (4, little endian), facts, payload (the rest).
     #[must_use]
@@ -408,6 +420,10 @@ mod tests {
         let mut expected = header(2);
         expected.extend([2, 0, 0, 0, 7, 8, 9]);
         assert_eq!(bytes, expected);
+        let whose = raw(1, 2, vec![], vec![]).project_id;
+        assert_eq!(RawEvent::project_of(&bytes[..41]), Some(whose));
+        assert_eq!(RawEvent::project_of(&bytes[..40]), None);
+        assert_eq!(RawEvent::project_of(&[7; 80]), None);
     }
 
     /// What a Mesher before this one left in the spool is read on.

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// The door made it durable: counted from what lies in the spool, before anything is decided about it. No end, but what the ends of a
+    /// project's records add up to.
+    Accepted,
     /// It is a row in the database.
     Stored,
     /// Its id was already stored: a client's retry.
@@ -23,7 +26,7 @@ pub enum Outcome {
     Expired,
     /// It could not be processed or stored and lies in quarantine with the reason.
     Quarantined,
-    /// The spool's disk no longer holds it, so that not even its project is known.
+    /// The spool's disk no longer holds it; where not even its project can be read any more, it belongs to none.
     Lost,
     /// It was in quarantine and went back into the spool, where it counts anew. No end.
     Replayed,
@@ -56,7 +59,8 @@ impl std::error::Error for UnknownOutcome {}
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
+        Self::Accepted,
         Self::Stored,
         Self::Duplicate,
         Self::Discarded,
@@ -78,6 +82,7 @@ impl Outcome {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Accepted => "accepted",
             Self::Stored => "stored",
             Self::Duplicate => "duplicate",
             Self::Discarded => "discarded",
@@ -111,12 +116,12 @@ impl Outcome {
         !self.is_refusal()
             && !matches!(
                 self,
-                Self::Replayed | Self::Unsupported | Self::ClientDropped
+                Self::Accepted | Self::Replayed | Self::Unsupported | Self::ClientDropped
             )
     }
 
     /// Whether it is what became of one record of the spool: the counts of all of these add up to the records that the spools have
-    /// released, at every moment and whatever dies, since both move in one transaction.
+    /// released, and for each project to those [`Outcome::Accepted`], at every moment and whatever dies, since all move in one transaction.
     #[must_use]
     pub const fn is_of_record(self) -> bool {
         matches!(self, Self::Replayed) || (self.is_of_accepted() && !matches!(self, Self::Sampled))

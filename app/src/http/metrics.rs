@@ -1,18 +1,19 @@
 //! `/metrics`: what this server counts, in the text format that Prometheus scrapes.
 //!
-//! Open to this machine itself; anybody else, and whoever comes through a proxy, needs a token or a session.
+//! Open to this machine itself, by its own names for itself; anybody else, and whoever comes through a proxy, needs a token or a session.
 //!
 //! Source: Prometheus, "Exposition formats", text format 0.0.4.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use mesh_runtime::System;
 use mesh_runtime::postgres::Pool;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, Response, StatusCode, header};
+use warp::http::uri::Authority;
+use warp::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::api::Api;
 use crate::ingestion::Admission;
@@ -21,7 +22,14 @@ use crate::ingestion::Admission;
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What a proxy adds: then the peer's address says nothing of who asks.
-const FORWARDED: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
+const FORWARDED: [&str; 6] = [
+    "x-forwarded-for",
+    "forwarded",
+    "x-real-ip",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "via",
+];
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -75,6 +83,21 @@ pub(super) fn routes(
 fn is_local(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
     peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
         && !FORWARDED.iter().any(|name| headers.contains_key(*name))
+        && headers.get_all(header::HOST).iter().all(names_this_machine)
+}
+
+/// Whether a `Host` is this machine's name for itself. A proxy that adds nothing hands on the name people use, as does a page that has its
+/// own name resolve to this machine.
+fn names_this_machine(host: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return false;
+    };
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse()
+            .is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
 
 /// The text as it grows.
@@ -248,7 +271,26 @@ mod tests {
         assert!(is_local(peer("[::ffff:127.0.0.1]:5"), &headers));
         assert!(!is_local(peer("10.0.0.1:5"), &headers));
         assert!(!is_local(None, &headers));
-        headers.insert("x-forwarded-for", "127.0.0.1".parse().unwrap());
-        assert!(!is_local(peer("127.0.0.1:5"), &headers));
+        for name in super::FORWARDED {
+            headers.insert(name, "127.0.0.1".parse().unwrap());
+            assert!(!is_local(peer("127.0.0.1:5"), &headers), "{name}");
+            headers.clear();
+        }
+        for (host, is_ours) in [
+            ("localhost", true),
+            ("Localhost:8080", true),
+            ("127.0.0.1:8080", true),
+            ("127.3.4.5", true),
+            ("[::1]:8080", true),
+            ("errors.example.com", false),
+            ("errors.example.com:8080", false),
+            ("localhost.example.com", false),
+            ("10.0.0.1:8080", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            headers.insert("host", host.parse().unwrap());
+            assert_eq!(is_local(peer("127.0.0.1:5"), &headers), is_ours, "{host:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! bars what an earlier life may still have under way; so it can be killed at any moment, and
 //! every record ends in exactly one commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,9 +19,9 @@ use uuid::Uuid;
 use super::door_counts::{DoorCount, DoorCounts, TakenCounts};
 use super::spool::{SpoolChunk, SpoolHandle};
 use super::store::{ChunkStore, StoreError};
-use crate::domain::{Outcome, RawEvent, RawEventError};
+use crate::domain::{Outcome, ProjectId, RawEvent, RawEventError};
 use crate::processing::{FanOut, Processors, StoredChunk};
-use crate::storage::outcomes::OutcomeCount;
+use crate::storage::outcomes::{self, OutcomeCount};
 use crate::storage::spools::SpoolPosition;
 use crate::storage::writer::{Chunk, Committed, Quarantined};
 
@@ -219,10 +220,21 @@ impl Router {
         let mut events = Vec::new();
         let mut quarantined = Vec::new();
         let mut raws = Vec::with_capacity(read.records.len());
+        // Counted here, by what the door wrote, and not by what becomes of them.
+        let mut accepted: BTreeMap<(ProjectId, Timestamp), u64> = BTreeMap::new();
+        let mut count = |project_id, at| {
+            *accepted
+                .entry((project_id, outcomes::hour(at)))
+                .or_default() += 1;
+        };
         for (sequence, bytes) in &read.records {
             match RawEvent::from_bytes(bytes) {
-                Ok(raw) => raws.push(raw),
+                Ok(raw) => {
+                    count(raw.project_id, raw.received_at);
+                    raws.push(raw);
+                }
                 Err(error) => {
+                    count(Uuid::nil().into(), at);
                     tracing::error!(spool.sequence = sequence, event.error = %error, "a record of the spool is no event of this version and goes to quarantine");
                     quarantined.push(unreadable(bytes, at, &error));
                 }
@@ -248,16 +260,18 @@ impl Router {
                 quantity: count.quantity,
             })
             .collect();
-        if read.lost > 0 {
-            // Which project's they were is lost with them.
-            outcomes.push(OutcomeCount {
-                project_id: Uuid::nil().into(),
-                at,
-                outcome: Outcome::Lost,
-                reason: "damage".to_owned(),
-                quantity: read.lost,
-            });
-        }
+        outcomes.extend(
+            accepted
+                .into_iter()
+                .map(|((project_id, at), quantity)| OutcomeCount {
+                    project_id,
+                    at,
+                    outcome: Outcome::Accepted,
+                    reason: String::new(),
+                    quantity,
+                }),
+        );
+        outcomes.extend(lost(&read, at));
         Ready {
             chunk: Arc::new(Chunk {
                 spool_id,
@@ -340,6 +354,31 @@ impl Router {
             self.args.counts.count(count);
         }
     }
+}
+
+/// Counts of what the disk lost, by the project that what is left of each names; the writer asks whether there is such a project.
+fn lost(read: &SpoolChunk, at: Timestamp) -> impl Iterator<Item = OutcomeCount> {
+    let named = read
+        .remains
+        .iter()
+        .filter_map(|bytes| RawEvent::project_of(bytes));
+    let mut counts: BTreeMap<ProjectId, u64> = BTreeMap::new();
+    for project_id in named {
+        *counts.entry(project_id).or_default() += 1;
+    }
+    let nameless = read.lost.saturating_sub(counts.values().sum());
+    *counts.entry(Uuid::nil().into()).or_default() += nameless;
+    let is_any = |(_, quantity): &(ProjectId, u64)| *quantity > 0;
+    counts
+        .into_iter()
+        .filter(is_any)
+        .map(move |(project_id, quantity)| OutcomeCount {
+            project_id,
+            at,
+            outcome: Outcome::Lost,
+            reason: "damage".to_owned(),
+            quantity,
+        })
 }
 
 /// A record that another version of Mesher wrote, whole, for the operator; it names no project.

@@ -141,6 +141,8 @@ pub struct SpoolChunk {
     pub records: Vec<(u64, Bytes)>,
     /// Sequences between `from` and `next` the disk no longer holds.
     pub lost: u64,
+    /// The first bytes of those among the lost whose place can still be told, as the disk holds them now.
+    pub remains: Vec<Bytes>,
 }
 
 /// How the spool is doing.

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use jiff::Timestamp;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::{CParameter, ParamSwitch, Strategy};
 
 use self::value::{Map, Value};
 
@@ -72,6 +73,15 @@ impl std::error::Error for InvalidEvent {}
 
 /// How hard zstd tries: the level at which it costs less than it saves on disk.
 const ZSTD_LEVEL: i32 = 1;
+
+/// Of that level, what is different: an event is so full of long repetitions that the short ones are not worth looking for, and what is
+/// left of names and words is worth a code of its own all the same.
+const ZSTD_PARAMETERS: [CParameter; 4] = [
+    CParameter::Strategy(Strategy::ZSTD_fast),
+    CParameter::MinMatch(7),
+    CParameter::TargetLength(2),
+    CParameter::LiteralCompressionMode(ParamSwitch::Enable),
+];
 
 /// Turns an event in any of Sentry's shapes into a [`RawEvent`]: normalised, scrubbed, bounded, compressed.
 ///
@@ -155,6 +165,14 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+fn compressor() -> std::io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+    for parameter in ZSTD_PARAMETERS {
+        compressor.set_parameter(parameter)?;
+    }
+    Ok(compressor)
+}
+
 /// Compresses `json` into `packed`.
 fn pack(
     kept: &mut Option<Compressor<'static>>,
@@ -163,7 +181,7 @@ fn pack(
 ) -> std::io::Result<()> {
     let compressor = match kept {
         Some(compressor) => compressor,
-        None => kept.insert(Compressor::new(ZSTD_LEVEL)?),
+        None => kept.insert(compressor()?),
     };
     packed.clear();
     packed.reserve(zstd::zstd_safe::compress_bound(json.len()));

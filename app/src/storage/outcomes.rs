@@ -1,4 +1,5 @@
-//! Counters of fates: how many events of a project and hour ended how, and why.
+//! Counters of fates: how many events of a project and hour ended how, and why; and how many were accepted, which is no fate and only for
+//! holding the others against.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,10 @@ pub(crate) const ADD: &str = "INSERT INTO outcomes (project_id, hour, outcome, r
      SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::int8[]) \
      ON CONFLICT (project_id, hour, outcome, reason) DO UPDATE SET quantity = outcomes.quantity + excluded.quantity";
 const TOTALS: &str = "SELECT outcome, reason, sum(quantity)::int8 FROM outcomes \
-     WHERE project_id = $1 AND hour >= $2 AND hour < $3 GROUP BY outcome, reason ORDER BY outcome, reason";
+     WHERE project_id = $1 AND hour >= $2 AND hour < $3 AND outcome <> 'accepted' GROUP BY outcome, reason ORDER BY outcome, reason";
 
 const HOURS: &str = "SELECT hour, outcome, reason, quantity FROM outcomes \
-     WHERE project_id = $1 AND hour >= $2 AND hour < $3 AND quantity > 0 ORDER BY hour, outcome, reason";
+     WHERE project_id = $1 AND hour >= $2 AND hour < $3 AND quantity > 0 AND outcome <> 'accepted' ORDER BY hour, outcome, reason";
 
 /// A number of events with one fate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,7 +42,8 @@ pub struct Chunk {
     pub events: Vec<GroupedEvent>,
     /// Events that could not be processed.
     pub quarantined: Vec<Quarantined>,
-    /// Fates settled before storing: filtered, sampled. Quarantined ones are counted here, by the writer.
+    /// Fates settled before storing: filtered, sampled, lost; and how many were accepted. Quarantined ones are counted by the writer, and
+    /// the lost once more as accepted.
     pub outcomes: Vec<OutcomeCount>,
 }
 

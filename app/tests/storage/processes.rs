@@ -203,6 +203,67 @@ async fn a_commit_that_is_not_answered_is_settled_by_the_spools_position() {
     system.shutdown(Duration::from_secs(10)).await.unwrap();
 }
 
+/// What becomes of them behind a pooler that lends its connections by turns.
+async fn forget_statements(system: &System) {
+    let pool = pool::named(system);
+    let mut clients = Vec::new();
+    for _ in 0..pool.state().await.unwrap().size {
+        let client = pool.get().await.unwrap();
+        client.batch_execute("DISCARD ALL").await.unwrap();
+        clients.push(client);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_the_server_forgot_cost_no_chunk() {
+    let system = System::new();
+    let database = TestDatabase::create().await;
+    supervise(&system, &external(&system, &database).await).await;
+    until_ready(&system).await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let writer = StorageWriterHandle::named(&system).unwrap();
+    let mut spool = Spool::open(&client).await;
+    for round in 0..4 {
+        let at = now(&client).await;
+        let chunk = Arc::new(spool.chunk(vec![event(project.id, "a", at)]));
+        // One attempt: whatever it meets, it must get over by itself.
+        let committed = writer.write(Arc::clone(&chunk)).await;
+        assert!(committed.is_ok(), "round {round}: {committed:?}");
+        spool.advance(&chunk);
+        forget_statements(&system).await;
+    }
+    check_equality(&client).await;
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 4);
+    system.shutdown(Duration::from_secs(10)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_changed_costs_no_chunk() {
+    let system = System::new();
+    let database = TestDatabase::create().await;
+    supervise(&system, &external(&system, &database).await).await;
+    until_ready(&system).await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let writer = StorageWriterHandle::named(&system).unwrap();
+    let mut spool = Spool::open(&client).await;
+    for change in [
+        "ALTER TABLE projects ALTER COLUMN slug TYPE varchar(64)",
+        "ALTER TABLE projects ALTER COLUMN slug TYPE text",
+        "SELECT",
+    ] {
+        let at = now(&client).await;
+        let chunk = Arc::new(spool.chunk(vec![event(project.id, "a", at)]));
+        let committed = writer.write(Arc::clone(&chunk)).await;
+        assert!(committed.is_ok(), "before {change}: {committed:?}");
+        spool.advance(&chunk);
+        client.batch_execute(change).await.unwrap();
+    }
+    check_equality(&client).await;
+    system.shutdown(Duration::from_secs(10)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_keeper_brings_a_killed_private_server_back() {
     let system = System::new();

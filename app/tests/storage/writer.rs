@@ -1,7 +1,7 @@
 //! One transaction a chunk: exactly once, counted right, whatever happens in between.
 
 use jiff::{SignedDuration, ToSpan};
-use mesher::domain::{IssueId, Outcome, RawEvent, TransitionKind};
+use mesher::domain::{IssueId, Outcome, ProjectId, RawEvent, TransitionKind};
 use mesher::storage::issues::{self, IssueAction};
 use mesher::storage::outcomes::OutcomeCount;
 use mesher::storage::writer::{Chunk, EventKind, Quarantined, write_chunk};
@@ -241,6 +241,44 @@ async fn quarantined_and_filtered_events_of_the_chunk_are_counted_once() {
         row.get::<_, &str>(0),
         "filteredlocalhost3,quarantinedprocessing1"
     );
+}
+
+#[tokio::test]
+async fn what_the_disk_lost_belongs_to_a_project_that_there_is_or_to_none() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let lost = |project_id, quantity| OutcomeCount {
+        project_id,
+        at,
+        outcome: Outcome::Lost,
+        reason: "damage".into(),
+        quantity,
+    };
+    let nobody = id().into();
+    let mut chunk = spool.chunk(vec![]);
+    chunk.outcomes = vec![lost(project.id, 2), lost(nobody, 3), lost(nil(), 4)];
+    store(&mut client, &mut spool, &chunk).await;
+    let rows = client
+        .query(
+            "SELECT project_id, outcome, quantity FROM outcomes ORDER BY quantity, outcome",
+            &[],
+        )
+        .await
+        .unwrap();
+    let rows: Vec<(ProjectId, String, i64)> = rows
+        .iter()
+        .map(|row| (ProjectId::from_uuid(row.get(0)), row.get(1), row.get(2)))
+        .collect();
+    let expected = [(project.id, 2), (nil(), 7)]
+        .map(|(id, n)| [(id, "accepted".to_owned(), n), (id, "lost".to_owned(), n)]);
+    assert_eq!(rows, expected.concat());
+}
+
+fn nil() -> ProjectId {
+    ProjectId::from_uuid(uuid::Uuid::nil())
 }
 
 #[tokio::test]

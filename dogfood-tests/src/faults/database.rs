@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Ground, Outcome, Stage, moment, survived};
+use super::{Ground, Outcome, Stage, moment, survived, wait_for_log};
 use crate::Fault;
 use crate::wait::{self, PATIENCE};
 
@@ -27,6 +27,32 @@ pub(super) fn away(ground: &mut Ground) -> Result<Outcome, Fault> {
         stage.wait_for_more(20)?;
         ground.database.start()
     })?;
+    stage.settle().map(survived)
+}
+
+/// The database fails a server that serves already and only has its operator to tell; that is told once it can be, and nobody else minds.
+pub(super) fn greeting(ground: &mut Ground) -> Result<Outcome, Fault> {
+    let mut mesher = ground.mesher()?;
+    mesher.start()?;
+    mesher.setup_link()?;
+    let mut stage = Stage::of_ready(mesher)?;
+    for _ in 0..ground.scale.of(1, 10) {
+        stage.mesher.stop()?;
+        let told = stage.mesher.log()?.len();
+        stage.mesher.query("ALTER TABLE users RENAME TO people")?;
+        stage.mesher.start()?;
+        stage.send(ground, 20)?;
+        wait_for_log(&stage.mesher, "the welcome waits for the database")?;
+        stage.send(ground, 20)?;
+        stage.mesher.query("ALTER TABLE people RENAME TO users")?;
+        wait::until("the set-up link", PATIENCE, || {
+            let log = stage.mesher.log().map_err(|fault| fault.to_string())?;
+            match log[told..].contains("/setup?token=") {
+                true => Ok(()),
+                false => Err(stage.mesher.log_end()),
+            }
+        })?;
+    }
     stage.settle().map(survived)
 }
 

@@ -202,7 +202,9 @@ pub(super) fn read_only(ground: &mut Ground) -> Result<Outcome, Fault> {
 /// What a torn write leaves behind the last record changes nothing; damage among the records costs those it hits and no other, is said, and
 /// counted as lost, and the books still balance. The end of the file torn off takes what it held with it, but nothing that is sent later.
 pub(super) fn torn(ground: &mut Ground) -> Result<Outcome, Fault> {
-    let mut stage = ground.stage()?;
+    // Small files, for they are searched whole.
+    let mesher = ground.mesher()?.with_env("MESHER_SPOOL_MIB", SPOOL_MIB);
+    let mut stage = Stage::of(mesher)?;
     for round in 0..ground.scale.of(2, 20) {
         let place = die_with_a_full_spool(&mut stage, ground)?;
         let tail = match round % 2 {
@@ -240,7 +242,8 @@ fn damage_one(stage: &mut Stage, ground: &mut Ground) -> Result<u64, Fault> {
     wait_for_log(&stage.mesher, "a spool segment is damaged")?;
     let counted = || {
         let rows = stage.mesher.query(
-            "SELECT coalesce(sum(quantity), 0) FROM outcomes WHERE outcome = 'lost' AND reason = 'damage'",
+            "SELECT coalesce(sum(quantity), 0) FROM outcomes WHERE outcome = 'lost' AND reason = 'damage' \
+             AND project_id = (SELECT id FROM projects WHERE slug = 'default')",
         )?;
         Ok::<u64, Fault>(rows[0][0].parse()?)
     };
@@ -253,7 +256,10 @@ fn damage_one(stage: &mut Stage, ground: &mut Ground) -> Result<u64, Fault> {
         },
     )?;
     if lost != 1 {
-        return Err(format!("one event was damaged, and {lost} are counted as lost").into());
+        return Err(format!(
+            "one event was damaged, and {lost} of its project are counted as lost"
+        )
+        .into());
     }
     Ok(lost)
 }

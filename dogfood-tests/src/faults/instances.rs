@@ -62,7 +62,7 @@ fn round(stage: &Stage, ground: &mut Ground) -> Result<(), Fault> {
             (ready, ended) => Err(format!("{} ready, {ended} ended", ready.len())),
         }
     })??;
-    let sent = load::send_fresh(winner, &stage.dsn, &mut ground.seed, &stage.ledger, 20);
+    let sent = load::send_fresh(winner, &stage.dsns, &mut ground.seed, &stage.ledger, 20);
     let answers = load::lock(&stage.ledger).answers.clone();
     if answers.keys().any(|status| *status != 202) {
         return Err(format!("of {sent} events some were not acknowledged: {answers:?}").into());

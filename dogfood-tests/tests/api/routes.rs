@@ -1,7 +1,11 @@
 //! Which path answers whom, to which method, and what becomes of bodies and parameters that are wrong.
 
+use std::net::SocketAddr;
+
 use dogfood_tests::Fault;
 use dogfood_tests::api_probe::{Probe, Who};
+use dogfood_tests::http::Client;
+use dogfood_tests::proxy::Proxy;
 use dogfood_tests::server::Mesher;
 
 use crate::Ground;
@@ -44,9 +48,10 @@ fn closed() -> Vec<(&'static str, String)> {
     closed
 }
 
-pub(crate) fn run(_: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
+pub(crate) fn run(mesher: &Mesher, probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
     doors(probe, ground)?;
     metrics(probe, &ground.token())?;
+    metrics_through_a_proxy(mesher, probe, &ground.token())?;
     methods(probe)?;
     bodies(probe)?;
     parameters(probe, &ground.token())
@@ -135,6 +140,27 @@ fn metrics(probe: &mut Probe<'_>, token: &Who) -> Result<(), Fault> {
                 && text.contains("\nmesher_database_up 1\n");
             probe.check(is_text && counts, || format!("the metrics are {text}"));
         }
+    }
+    Ok(())
+}
+
+/// A proxy on this very machine that hands on every byte as it is: who asks comes by the name that people use.
+fn metrics_through_a_proxy(
+    mesher: &Mesher,
+    probe: &mut Probe<'_>,
+    token: &Who,
+) -> Result<(), Fault> {
+    let proxy = Proxy::before(mesher.address())?;
+    let here = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
+    for (who, host, status) in [
+        (&Who::Nobody, "errors.example.com", 401),
+        (token, "errors.example.com", 200),
+        (&Who::Nobody, "localhost", 200),
+    ] {
+        let (name, value) = who.header();
+        let mut client = Client::new(here).calling_it(host);
+        let answer = client.send("GET", "/metrics", &[(name, &value)], b"")?;
+        probe.judge(status, &format!("GET /metrics of {host}"), &answer);
     }
     Ok(())
 }

@@ -433,17 +433,18 @@ mod tests {
     #[test]
     fn what_is_due_comes_in_order_and_what_is_later_goes_to_the_wheel_once() {
         let mut pending = Pending::default();
-        let held = [5, 3, 9, 5, 4].map(|tick| pending.list(tick, tick * 10 + tick));
-        assert_eq!(cancel(&mut pending, held[4]), Some(44));
+        let held = [(5, 15), (3, 23), (9, 39), (5, 45), (4, 54)]
+            .map(|(tick, message)| pending.list(tick, message));
+        assert_eq!(cancel(&mut pending, held[4]), Some(54));
         assert_eq!(pending.listed(), (4, 0));
-        assert_eq!(unlist(&mut pending, 5), (vec![55, 33, 55], vec![9]));
+        assert_eq!(unlist(&mut pending, 5), (vec![15, 23, 45], vec![9]));
         assert_eq!(pending.listed(), (0, 0));
         assert_eq!(unlist(&mut pending, 100), (vec![], vec![]), "once");
         let taken = pending.take(held[2].place, |used| used.is_entry(9));
         let wheel = Taken {
             tick: None,
             timer: 9,
-            message: Some(99),
+            message: Some(39),
         };
         assert_eq!(taken, Some(wheel), "the wheel's timer finds it");
         assert!(pending.is_empty());

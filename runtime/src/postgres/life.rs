@@ -179,9 +179,12 @@ pub(super) async fn run(
                 };
                 let (system, connector) = (cx.system(), connector.clone());
                 cx.spawn_link(move |_: Context<()>| async move {
-                    let stop = Box::pin(stop(&system, &connector, &session));
-                    // One that takes longer is given up in the same way.
-                    let _ = system.timeout(STOP_TIMEOUT, stop).await;
+                    // Answered after the statement and the rollback behind it, or with the error of a connection that is gone.
+                    let (session, connector) = (&session, &connector);
+                    let answers = || async move { drop(session.simple_query("").await) };
+                    let ask =
+                        || async move { drop(connector.cancel(session.cancel_token()).await) };
+                    Box::pin(stop(&system, ask, answers)).await;
                     drop(turn);
                 });
             }
@@ -200,22 +203,25 @@ fn stops_max(options: &Options) -> usize {
         .min(Semaphore::MAX_PERMITS)
 }
 
-/// Asks the server to stop what runs in a session that was given up, until that has stopped. Once is not enough: a request that overtakes its
-/// statement, which comes by another connection, finds nothing to stop, and the server does not tell.
-async fn stop(system: &System, connector: &Connector, session: &Session) {
-    let mut patience = CANCEL_AGAIN_AFTER;
-    loop {
-        // A server that cannot be reached has no statement to stop; then the session's end says so, or the last request.
-        let _ = system
-            .timeout(CANCEL_TIMEOUT, connector.cancel(session.cancel_token()))
-            .await;
-        // Answered after the statement and the rollback behind it, or with the error of a connection that is gone.
-        let over = system.timeout(patience, session.simple_query("")).await;
-        if over.is_ok() {
-            return;
+/// Asks the server to stop what runs in a session that was given up, until the session answers. Once is not enough: a request that overtakes
+/// its statement, which comes by another connection, finds nothing to stop, and the server does not tell. One that takes too long is given up.
+async fn stop<A, B>(system: &System, ask: impl Fn() -> A, answers: impl Fn() -> B)
+where
+    A: Future<Output = ()>,
+    B: Future<Output = ()>,
+{
+    let asking = async {
+        let mut patience = CANCEL_AGAIN_AFTER;
+        loop {
+            // A server that cannot be reached has no statement to stop; then the session's end says so, or the last request.
+            let _ = system.timeout(CANCEL_TIMEOUT, ask()).await;
+            if system.timeout(patience, answers()).await.is_ok() {
+                return;
+            }
+            patience = (patience * 2).min(CANCEL_TIMEOUT);
         }
-        patience = (patience * 2).min(CANCEL_TIMEOUT);
-    }
+    };
+    let _ = system.timeout(STOP_TIMEOUT, asking).await;
 }
 
 /// Whether what was made then may be lent again.
@@ -389,6 +395,45 @@ mod tests {
         let looked = 5 * SECOND;
         assert!(is_idle(4 * SECOND, looked) && is_idle(looked, looked));
         assert!(!is_idle(looked + SECOND / 2, looked));
+    }
+
+    /// When a statement that never ends was asked to stop, and when that was given up, in milliseconds; each request takes `request`.
+    #[cfg(feature = "sim")]
+    fn requests(request: Option<Duration>) -> (Vec<u128>, Duration) {
+        let sim = crate::sim::Sim::new(7);
+        let system = sim.system("pool");
+        let asked = Mutex::new(Vec::new());
+        sim.run(async {
+            let (system, asked, sim) = (&system, &asked, &sim);
+            let ask = || async move {
+                asked.lock().push(sim.now().as_millis());
+                match request {
+                    Some(taken) => system.sleep(taken).await,
+                    None => std::future::pending().await,
+                }
+            };
+            stop(system, ask, std::future::pending::<()>).await;
+        });
+        (asked.into_inner(), sim.now())
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_statement_that_does_not_stop_is_asked_for_half_a_minute_and_given_up() {
+        let is_half_a_minute =
+            |end: Duration| end >= STOP_TIMEOUT && end < STOP_TIMEOUT + SECOND / 10;
+        // The pauses between two requests double, up to five seconds.
+        let (asked, end) = requests(Some(Duration::ZERO));
+        let pauses: Vec<u128> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(is_half_a_minute(end), "{end:?}");
+        assert_eq!(asked.len(), 11, "{asked:?}");
+        for (pause, least) in pauses.iter().zip([100, 200, 400, 800, 1_600, 3_200]) {
+            assert!((least..least + 50).contains(pause), "{pauses:?}");
+        }
+        // A server that takes no request costs as long, and is asked less often.
+        let (asked, end) = requests(None);
+        assert!(is_half_a_minute(end), "{end:?}");
+        assert_eq!(asked.len(), 6, "{asked:?}");
     }
 
     /// Makes no connections. bb8 shows its bounds only as text.

@@ -398,6 +398,7 @@ impl Spool {
             next: out.next,
             records: out.records,
             lost: out.lost,
+            remains: out.remains.into_iter().map(|(_, bytes)| bytes).collect(),
         });
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::log::{Log, LogLimits};
 use super::record::HEADER_BYTES;
 use super::segment::DATA_OFFSET;
 use super::tests::{ALL, ID, LIMITS, open, payload, read_all};
+use super::view::ReadLimits;
 
 /// A log of so many groups of one record of 40 bytes each; the last life is told that nothing is stored.
 fn with_singles(disk: &FaultyDisk, count: u64) -> Log {
@@ -57,6 +58,42 @@ fn damage_in_the_newest_segment_costs_only_what_it_hits() {
         assert_eq!(numbers(&log, 0), (vec![0, 2, 3, 4], 1), "byte {byte}");
         assert_eq!(copies(&disk), 1, "once is enough");
     }
+}
+
+#[test]
+fn what_is_left_of_damaged_records_is_told_while_their_headers_hold() {
+    let disk = FaultyDisk::default();
+    drop(with_singles(&disk, 6));
+    disk.edit("segment-0000.log", |bytes| {
+        for number in [1, 2, 4] {
+            bytes[place(number) + HEADER_BYTES + 39] ^= 0x10;
+        }
+        // The number itself.
+        bytes[place(4) + 16] ^= 1;
+    });
+    let log = open(&disk);
+    let damaged = |number: u64| {
+        let mut bytes = payload(number, 40).to_vec();
+        bytes[39] ^= 0x10;
+        (number, Bytes::from(bytes))
+    };
+    let read = |from| log.view().read(from, ALL, None).unwrap();
+    assert_eq!(
+        (read(0).lost, read(0).remains),
+        (3, vec![damaged(1), damaged(2)])
+    );
+    assert_eq!((read(2).lost, read(2).remains), (2, vec![damaged(2)]));
+    let few = ReadLimits {
+        records_max: 1,
+        ..ALL
+    };
+    let first = log.view().read(0, few, None).unwrap();
+    assert_eq!((first.next, first.lost, first.remains), (1, 0, vec![]));
+    let next = log.view().read(1, few, first.cursor).unwrap();
+    assert_eq!(
+        (next.next, next.lost, next.remains),
+        (4, 2, vec![damaged(1), damaged(2)])
+    );
 }
 
 /// All of the newest group that is not whole is given up from the gap on, for a power cut leaves the same behind.

@@ -35,6 +35,8 @@ pub(super) struct ReadOut {
     pub(super) next: u64,
     /// Sequences passed over because the disk no longer holds them.
     pub(super) lost: u64,
+    /// The first bytes of damaged ones among these, with their sequences.
+    pub(super) remains: Vec<(u64, Bytes)>,
     pub(super) cursor: Option<Cursor>,
 }
 
@@ -66,6 +68,7 @@ impl View {
             records: Vec::new(),
             next: from,
             lost: 0,
+            remains: Vec::new(),
             cursor: None,
         };
         let mut bytes = 0;
@@ -100,6 +103,10 @@ impl View {
                     offset: walk.offset,
                 };
                 let Some((sequence, payload)) = walk.next()? else {
+                    let missing = out.next..segment.end;
+                    let remains = walk.remains()?.into_iter();
+                    out.remains
+                        .extend(remains.filter(|(sequence, _)| missing.contains(sequence)));
                     if walk.sequence < segment.end && walk.skip_damage()? {
                         continue;
                     }
@@ -113,6 +120,8 @@ impl View {
                 let is_full = out.records.len() >= limits.records_max
                     || bytes + payload.len() > limits.bytes_max;
                 if is_full && !out.records.is_empty() {
+                    // What is missing before this record is told with it.
+                    out.remains.retain(|(sequence, _)| *sequence < out.next);
                     out.cursor = Some(before);
                     return Ok(out);
                 }

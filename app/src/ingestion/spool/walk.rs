@@ -10,6 +10,9 @@ use super::record::{GENERATION_OFFSET, HEADER_BYTES, Header, Kind, Stamp, fixed}
 /// How much is read from the file at once.
 const WINDOW_BYTES: usize = 256 * 1024;
 
+/// How much of a damaged payload is told: who it belonged to stands in front.
+const REMAINS_BYTES_MAX: usize = 64;
+
 /// Walks over the records of a segment from an offset, believing only what carries the right
 /// generation, life, sequence and checksum.
 #[derive(Clone, Debug)]
@@ -83,6 +86,26 @@ impl<'a> Walk<'a> {
             self.step(&header);
         }
         Ok(())
+    }
+
+    /// The first bytes of the damaged records that stand here, with their sequences, for as long as their headers fit what is expected.
+    pub(super) fn remains(&self) -> io::Result<Vec<(u64, Bytes)>> {
+        let mut probe = self.clone();
+        let mut remains = Vec::new();
+        while probe.peek()?.is_none()
+            && let Some(head) = probe.take(probe.offset, HEADER_BYTES)?
+            && let Some(header) = Header::decode(&fixed(&head, 0))
+            && matches!(header.kind, Kind::Event(_))
+            && (header.stamp, header.sequence) == (probe.stamp, probe.sequence)
+        {
+            let len = (header.payload_bytes as usize).min(REMAINS_BYTES_MAX);
+            let payload = probe.offset + HEADER_BYTES as u64;
+            if let Some(bytes) = probe.take(payload, len)? {
+                remains.push((header.sequence, bytes));
+            }
+            probe.step(&header);
+        }
+        Ok(remains)
     }
 
     /// Goes over damage to the next whole record before the limit; `false`, and nothing is changed, when there is none. For a walk

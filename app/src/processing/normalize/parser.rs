@@ -3,6 +3,7 @@
 //! Source: RFC 8259. Events are mostly short texts: eight bytes of one are looked at together.
 
 mod clean;
+mod memo;
 mod place;
 mod scan;
 
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 
 use serde_json::Number;
 
+use self::memo::{Memo, Word};
 use self::place::Place;
 use self::scan::plain_end;
 use super::bounds;
@@ -25,16 +27,16 @@ const GUESSES_MAX: usize = 2 * bounds::FRAMES_ALL_MAX;
 
 /// Parses one JSON value with nothing but blanks around it; `None` if it is not well-formed, or too deep.
 pub(super) fn parse(text: &str) -> Option<Value<'_>> {
-    parse_at(text, Place::Elsewhere)
+    parse_at(text, Place::Elsewhere, None)
 }
 
 /// Parses an event as [`parse`] does, but for what needs no change: frames, or else their variables and source lines, and attributes of
 /// free shape become [`Value::Frame`] and [`Value::Clean`].
 pub(super) fn parse_event(text: &str) -> Option<Value<'_>> {
-    parse_at(text, Place::Event)
+    Memo::with(|memo| parse_at(text, Place::Event, Some(memo)))
 }
 
-fn parse_at(text: &str, place: Place) -> Option<Value<'_>> {
+fn parse_at<'a>(text: &'a str, place: Place, memo: Option<&mut Memo>) -> Option<Value<'a>> {
     let mut parser = Parser {
         text,
         at: 0,
@@ -42,13 +44,14 @@ fn parse_at(text: &str, place: Place) -> Option<Value<'_>> {
         searches: Searches::of(text),
         keys: Vec::new(),
         unclean_at: usize::MAX,
+        memo,
     };
     let value = parser.value(DEPTH_MAX, place)?;
     parser.skip_blanks();
     (parser.at == text.len()).then_some(value)
 }
 
-struct Parser<'a> {
+struct Parser<'a, 'm> {
     text: &'a str,
     at: usize,
     /// For how many more objects room may be made by a guess.
@@ -56,12 +59,14 @@ struct Parser<'a> {
     /// Which secrets could be anywhere.
     searches: Searches,
     /// The keys of the objects that are just looked at for being clean.
-    keys: Vec<&'a str>,
+    keys: Vec<(Option<Word>, &'a str)>,
     /// Where the value begins that was last found to need a change as a part of a frame.
     unclean_at: usize,
+    /// What frames began with before; nothing where none are taken as they are.
+    memo: Option<&'m mut Memo>,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Parser<'a, '_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -215,6 +220,7 @@ fn number_of(token: &str) -> Option<Number> {
 #[cfg(test)]
 mod tests {
     use super::{parse, parse_event};
+    use crate::processing::scrub::{is_secret_key, scrub_text};
     use proptest::prelude::{prop_assert_eq, proptest};
     use serde_json::Value;
 
@@ -238,6 +244,21 @@ mod tests {
                 format!("{{\"stacktrace\":[{{\"vars\":{{{vars}}},\"post_context\":[{lines}]}}]}}"),
             ] {
                 prop_assert_eq!(parse_event(&text).map(Value::from), by_serde(&text));
+            }
+        }
+
+        /// An object goes out as it came in where none of its keys is a secret's and nothing is scrubbed in its texts, and nowhere else.
+        #[test]
+        fn clean_is_what_holds_no_secret(keys in proptest::collection::vec("(password|pass|word|to|ken|_|-|é|a|sid|[a-z]{1,9}){1,4}", 1..4), text in "(password|token|=|:|'|\"| |://|@|[0-9]|4222222222222|424242424242424|Bearer |\n|é|a|abcdefghijklmno){0,6}") {
+            let texts = keys.iter().map(|key| (key.clone(), Value::from(text.clone())));
+            let data = Value::Object(texts.collect());
+            let holds_secret = scrub_text(&text).is_some() || keys.iter().any(|key| is_secret_key(key));
+            for json in [format!("{{\"extra\":{data}}}"), format!("{{\"extra\":{data},\"release\":\"sixteen bytes more\"}}")] {
+                let Some(super::Value::Object(event)) = parse_event(&json) else {
+                    panic!("an event is an object: {json}")
+                };
+                let is_clean = matches!(event.get("extra"), Some(super::Value::Clean(_)));
+                prop_assert_eq!(is_clean, !holds_secret, "{}", json);
             }
         }
 

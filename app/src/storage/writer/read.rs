@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::plan::{Known, ProjectFacts, believed};
 use super::statements::Statements;
-use crate::domain::{GroupedEvent, ProjectId};
+use crate::domain::{GroupedEvent, Outcome, ProjectId};
 use crate::storage::issues::record::{self, IssueRecord};
 use crate::storage::issues::{self, lock_projects};
+use crate::storage::outcomes::OutcomeCount;
 use crate::storage::partitions;
 
 pub(super) const STATEMENTS: &[&str] = &[PROJECTS, COUNTERS, DUPLICATES];
@@ -46,15 +47,29 @@ pub(super) struct Projects {
     facts: HashMap<ProjectId, ProjectFacts>,
 }
 
-/// Which projects there are, and what time it is for the database.
+impl Projects {
+    /// Whether there is such a project.
+    pub(super) fn has(&self, id: ProjectId) -> bool {
+        self.facts.contains_key(&id)
+    }
+}
+
+/// Which projects there are of those that have events, or lost some, and what time it is for the database.
 pub(super) async fn projects(
     transaction: &Transaction<'_>,
     statements: &Statements,
     events: &[&GroupedEvent],
+    outcomes: &[OutcomeCount],
 ) -> Result<Projects, Error> {
+    let lost = outcomes
+        .iter()
+        .filter(|count| count.outcome == Outcome::Lost)
+        .map(|count| count.project_id);
     let ids: BTreeSet<Uuid> = events
         .iter()
-        .map(|event| event.project_id.into_uuid())
+        .map(|event| event.project_id)
+        .chain(lost)
+        .map(ProjectId::into_uuid)
         .collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let rows = transaction.query(statements.get(PROJECTS), &[&ids]).await?;

@@ -54,7 +54,7 @@ pub(super) async fn store(
             chunk.released,
             chunk.next,
         ),
-        read::projects(&transaction, &statements, &events),
+        read::projects(&transaction, &statements, &events, &chunk.outcomes),
     )
     .await;
     if !moved? {
@@ -62,7 +62,7 @@ pub(super) async fn store(
     }
     let projects = projects?;
     let mut outcomes = put_aside(&transaction, chunk, culprits).await?;
-    outcomes.extend_from_slice(&chunk.outcomes);
+    outcomes.extend(settled(chunk, &projects));
     let (plan, slugs) = fill(&transaction, &statements, &events, projects, outcomes).await?;
     let committed = committed(&events, &plan, &slugs, places, culprits);
     match transaction.commit().await {
@@ -105,10 +105,31 @@ pub(super) async fn rehearse(
     let transaction = client.transaction().await?;
     let statements = in_transaction(&transaction, None).await?;
     let events = at(chunk, places);
-    let projects = read::projects(&transaction, &statements, &events).await?;
+    let projects = read::projects(&transaction, &statements, &events, &[]).await?;
     fill(&transaction, &statements, &events, projects, Vec::new()).await?;
     transaction.rollback().await?;
     Ok(())
+}
+
+/// The fates that were settled before. What the disk lost was accepted once; where what is left of it names no project that there is, its
+/// name is damaged, too.
+fn settled(chunk: &Chunk, projects: &Projects) -> Vec<OutcomeCount> {
+    let mut counts = Vec::with_capacity(chunk.outcomes.len());
+    for count in &chunk.outcomes {
+        let mut count = count.clone();
+        if count.outcome == Outcome::Lost {
+            if !projects.has(count.project_id) {
+                count.project_id = ProjectId::from_uuid(Uuid::nil());
+            }
+            counts.push(OutcomeCount {
+                outcome: Outcome::Accepted,
+                reason: String::new(),
+                ..count.clone()
+            });
+        }
+        counts.push(count);
+    }
+    counts
 }
 
 /// Why the spool's row did not move.

@@ -1,6 +1,6 @@
 //! The router over a store that fails in every way a database can, and with every neighbour killed in turn.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +62,7 @@ impl MemoryStore {
         if chunk.released != state.released {
             return Err(StoreError::AlreadyAt(state.released));
         }
+        assert_eq!(accepted(chunk), settled(chunk), "the books of {chunk:?}");
         state.released = chunk.next;
         state.stored.extend(chunk.events.iter().map(|e| e.event_id));
         let quarantined = chunk.quarantined.iter();
@@ -72,6 +73,28 @@ impl MemoryStore {
         state.refused += refused.map(|o| o.quantity).sum::<u64>();
         Ok(Committed::default())
     }
+}
+
+/// How many of each project's were accepted, as the router counted.
+fn accepted(chunk: &Chunk) -> BTreeMap<ProjectId, u64> {
+    let mut counts = BTreeMap::new();
+    for count in &chunk.outcomes {
+        if count.outcome == Outcome::Accepted {
+            *counts.entry(count.project_id).or_default() += count.quantity;
+        }
+    }
+    counts
+}
+
+/// How many of each project's are settled by this chunk.
+fn settled(chunk: &Chunk) -> BTreeMap<ProjectId, u64> {
+    let stored = chunk.events.iter().map(|event| event.project_id);
+    let put_aside = chunk.quarantined.iter().map(|q| q.raw.project_id);
+    let mut counts = BTreeMap::new();
+    for project_id in stored.chain(put_aside) {
+        *counts.entry(project_id).or_default() += 1;
+    }
+    counts
 }
 
 impl ChunkStore for MemoryStore {

@@ -1,11 +1,12 @@
 //! What of an event needs no change: found while it is read, and then neither taken apart nor put together again.
 
 use super::Parser;
+use super::memo::{self, Memo};
 use super::place::Place;
-use super::scan::plain_end;
+use super::scan::{Short, plain_end, plain_end_seen};
 use crate::processing::normalize::bounds::{self, Bounds};
 use crate::processing::normalize::value::{Frame, Text, Value};
-use crate::processing::scrub;
+use crate::processing::scrub::{self, Hints};
 use std::borrow::Cow;
 
 /// Objects with more keys are not looked at for being clean: their keys are compared with each other one by one.
@@ -13,6 +14,9 @@ const CLEAN_KEYS_MAX: usize = 40;
 
 /// What the facts of a frame mostly take, in bytes.
 const FRAME_FACTS_BYTES_GUESS: usize = 320;
+
+/// What the facts behind a frame's variables mostly take, in bytes.
+const FRAME_FACTS_BYTES_MORE: usize = 24;
 
 /// What an attribute of a frame is.
 #[derive(Clone, Copy)]
@@ -57,7 +61,7 @@ fn attribute(key: &str) -> Option<(Attribute, u32, bool)> {
     Some((attribute, 1 << nth, is_fact))
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Parser<'a, '_> {
     /// The list or object that comes next, if it needs no change where it stands; otherwise nothing is taken.
     pub(super) fn clean(&mut self, place: Place) -> Option<Value<'a>> {
         let start = self.at;
@@ -96,7 +100,31 @@ impl<'a> Parser<'a> {
         let mut facts = String::new();
         let mut seen = 0;
         let mut mark = b'{';
-        while self.take(mark) {
+        // What the piece in front of the variables is remembered by, until it is.
+        let mut unknown = None;
+        if let Some(memo) = &mut self.memo {
+            let rest = &self.text[start..];
+            unknown = Memo::hash(rest);
+            if let Some(piece) = unknown.and_then(|hash| memo.find(hash, rest)) {
+                unknown = None;
+                mark = b',';
+                seen = piece.seen;
+                if !piece.facts.is_empty() {
+                    facts.reserve(piece.facts.len() + FRAME_FACTS_BYTES_MORE);
+                    facts.push('{');
+                    facts.push_str(&piece.facts);
+                }
+                self.at += piece.len();
+            }
+        }
+        loop {
+            let piece = self.text.get(start..=self.at)?;
+            if !self.take(mark) {
+                if let Some(hash) = unknown {
+                    self.remember(hash, piece, &facts, seen);
+                }
+                break;
+            }
             mark = b',';
             self.skip_blanks();
             let key_at = self.at;
@@ -106,6 +134,11 @@ impl<'a> Parser<'a> {
             let (attribute, bit, is_fact) = attribute(key)?;
             if seen & bit != 0 {
                 return None;
+            }
+            if matches!(attribute, Attribute::Variables)
+                && let Some(hash) = unknown.take()
+            {
+                self.remember(hash, piece, &facts, seen);
             }
             seen |= bit;
             self.skip_blanks();
@@ -135,6 +168,18 @@ impl<'a> Parser<'a> {
             json: Cow::Borrowed(json),
             facts,
         })))
+    }
+
+    /// Remembers the clean piece that a frame begins with, which is given with the byte behind it.
+    fn remember(&mut self, hash: u64, piece: &str, facts: &str, seen: u32) {
+        if let Some(memo) = &mut self.memo {
+            memo.add(
+                hash,
+                piece,
+                facts.strip_prefix('{').unwrap_or_default(),
+                seen,
+            );
+        }
     }
 
     fn clean_attribute(&mut self, attribute: Attribute) -> bool {
@@ -210,16 +255,26 @@ impl<'a> Parser<'a> {
     /// Whether a value comes next of which [`bounds::trim`] would leave everything as it is. Where it is not easily seen, it is not.
     fn clean_value(&mut self, bounds: Bounds) -> bool {
         match self.peek() {
-            Some(b'"') => match self.raw_text() {
-                Some((text, _)) if text.len() > bounds.chars => false,
-                Some((text, false)) => scrub::is_clean(text, self.searches),
-                // An escape of one letter stands for none that a search begins with.
-                Some((text, true)) => {
-                    scrub::is_surely_clean(text, self.searches)
-                        || unescaped(text).is_some_and(|text| scrub::is_clean(&text, self.searches))
+            Some(b'"') => {
+                let start = self.at + 1;
+                if let Some(short) = Short::of(self.text.as_bytes(), start) {
+                    let hints = Hints::of_short(short.run, short.these);
+                    self.at = start + short.len + 1;
+                    let text = self.text.get(start..start + short.len).unwrap_or_default();
+                    return short.len <= bounds.chars
+                        && scrub::is_clean(text, hints, self.searches);
                 }
-                None => false,
-            },
+                let mut hints = Hints::default();
+                let see = |bytes: &[u8], at| plain_end_seen(bytes, at, &mut hints);
+                match self.raw_text_with(see) {
+                    Some((text, _)) if text.len() > bounds.chars => false,
+                    Some((text, false)) => scrub::is_clean(text, hints, self.searches),
+                    Some((text, true)) => {
+                        scrub::is_clean_unescaped(text, hints, self.searches, unescaped)
+                    }
+                    None => false,
+                }
+            }
             Some(b'{') => self.clean_entries(bounds, false).is_some(),
             Some(b'[') => self.clean_array(bounds),
             Some(b't') => self.word("true", Value::Null).is_some(),
@@ -266,14 +321,7 @@ impl<'a> Parser<'a> {
         let keys_start = self.keys.len();
         for len in 1..=CLEAN_KEYS_MAX.min(bounds.entries) {
             self.skip_blanks();
-            let (key, false) = self.raw_text()? else {
-                return None;
-            };
-            let is_known = || self.keys[keys_start..].contains(&key);
-            if key.len() > bounds::NAME_CHARS_MAX || scrub::is_secret_key(key) || is_known() {
-                return None;
-            }
-            self.keys.push(key);
+            self.clean_key(keys_start)?;
             self.skip_blanks();
             if !self.take(b':') {
                 return None;
@@ -295,8 +343,53 @@ impl<'a> Parser<'a> {
         None
     }
 
+    /// Takes the key that comes next, if it is not too long, no secret's, and none of those from `keys_start` on.
+    #[inline]
+    fn clean_key(&mut self, keys_start: usize) -> Option<()> {
+        let start = self.at + 1;
+        let short = match self.peek() {
+            Some(b'"') => Short::of(self.text.as_bytes(), start),
+            _ => return None,
+        };
+        let (key, word, is_secret) = match (short, &mut self.memo) {
+            (Some(short), Some(memo)) => {
+                let key = self.text.get(start..start + short.len)?;
+                self.at = start + short.len + 1;
+                let word = memo::word_of(&short);
+                (key, Some(word), memo.is_secret_key(word, key))
+            }
+            _ => {
+                let (key, false) = self.raw_text()? else {
+                    return None;
+                };
+                let is_long = key.len() > bounds::NAME_CHARS_MAX;
+                (key, None, is_long || scrub::is_secret_key(key))
+            }
+        };
+        let mut known = self.keys[keys_start..].iter();
+        // Keys of one length all have a word, but for the last ones of a body.
+        let is_known = match word {
+            Some(_) => known.any(|known| known.0 == word),
+            None => known.any(|known| known.1 == key),
+        };
+        if is_secret || is_known {
+            return None;
+        }
+        self.keys.push((word, key));
+        Some(())
+    }
+
     /// The text that comes next as it stands between its quotes, if it holds no escape but those of one letter, and whether it holds one.
     pub(super) fn raw_text(&mut self) -> Option<(&'a str, bool)> {
+        self.raw_text_with(plain_end)
+    }
+
+    /// The same; `end` finds where what needs no look ends.
+    #[inline]
+    fn raw_text_with(
+        &mut self,
+        mut end: impl FnMut(&[u8], usize) -> usize,
+    ) -> Option<(&'a str, bool)> {
         if !self.take(b'"') {
             return None;
         }
@@ -305,7 +398,7 @@ impl<'a> Parser<'a> {
         let mut is_escaped = false;
         let mut at = start;
         loop {
-            at = plain_end(bytes, at);
+            at = end(bytes, at);
             match bytes.get(at)? {
                 b'"' => break,
                 b'\\' => {
