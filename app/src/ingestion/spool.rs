@@ -56,7 +56,7 @@ pub struct SpoolOptions {
     pub group_records_max: usize,
     /// Bytes one group of appends may hold, give or take one record.
     pub group_bytes_max: usize,
-    /// Records of one chunk; half of them are enough for it to wait no longer.
+    /// Records of one chunk.
     pub chunk_records_max: usize,
     /// Bytes of one chunk, give or take one record.
     pub chunk_bytes_max: usize,
@@ -74,7 +74,7 @@ pub struct SpoolOptions {
 }
 
 impl SpoolOptions {
-    /// The usual bounds: 2 GiB, chunks of 2,000 events, 14 MiB or 50 ms.
+    /// The usual bounds: 2 GiB, chunks of 1,000 events or 50 ms.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> SpoolOptions {
         SpoolOptions {
@@ -84,8 +84,8 @@ impl SpoolOptions {
             record_bytes_max: 4 << 20,
             group_records_max: 4096,
             group_bytes_max: 8 << 20,
-            chunk_records_max: 2000,
-            chunk_bytes_max: 14 << 20,
+            chunk_records_max: 1000,
+            chunk_bytes_max: 16 << 20,
             linger: Duration::from_millis(50),
             linger_step: Duration::from_millis(10),
             full_pause: Duration::from_secs(1),

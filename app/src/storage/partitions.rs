@@ -1,18 +1,21 @@
 //! The daily partitions of `events`: which days have one, and making those that are missing.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use tokio_postgres::{Error, GenericClient, ToStatement, Transaction};
 
 /// The lock under which partitions are made; see [`super::migrate`] for its kin.
 const LOCK: i64 = 0x6d65_7368_6572_0002;
 
-pub(crate) const STATEMENTS: &[&str] = &[TAKE_LOCK, ATTACHED, ALL];
+pub(crate) const STATEMENTS: &[&str] = &[TAKE_LOCK, ATTACHED, FILLED, ALL];
 
 const TAKE_LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 pub(crate) const ATTACHED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
      WHERE i.inhparent = 'events'::regclass AND NOT i.inhdetachpending AND c.relname = ANY($1::text[])";
+/// Rows that are not committed count too: the size is the file's.
+pub(crate) const FILLED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+     WHERE i.inhparent = 'events'::regclass AND c.relname = ANY($1::text[]) AND pg_relation_size(c.oid) > 0";
 const ALL: &str = "SELECT c.relname::text, i.inhdetachpending FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
      WHERE i.inhparent = 'events'::regclass ORDER BY c.relname";
 
@@ -119,6 +122,37 @@ pub(crate) async fn missing(
     missing.sort_unstable();
     missing.dedup();
     Ok(missing)
+}
+
+/// The part of a span of time that has partitions in which rows are or were, by [`FILLED`]; `None` if there are none.
+pub(crate) async fn filled(
+    client: &impl GenericClient,
+    statement: &(impl ToStatement + ?Sized + Sync + Send),
+    (first, last): (Timestamp, Timestamp),
+) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+    let until = day(last);
+    let days = day(first).series(Span::new().days(1));
+    let names: Vec<String> = days.take_while(|day| *day <= until).map(name).collect();
+    let rows = client.query(statement, &[&names]).await?;
+    let filled = || rows.iter().filter_map(|row| day_of_name(row.get(0)));
+    let (Some(earliest), Some(latest)) = (filled().min(), filled().max()) else {
+        return Ok(None);
+    };
+    Ok(Some((
+        midnight(earliest).map_or(first, |begin| begin.max(first)),
+        // The last moment of a day is the first of the next: one row too many is looked at, none too few.
+        latest
+            .tomorrow()
+            .ok()
+            .and_then(midnight)
+            .map_or(last, |end| end.min(last)),
+    )))
+}
+
+/// When a day begins.
+fn midnight(day: Date) -> Option<Timestamp> {
+    let zoned = day.to_zoned(TimeZone::UTC).ok()?;
+    Some(zoned.timestamp())
 }
 
 fn creation(day: Date) -> String {

@@ -102,6 +102,32 @@ async fn the_same_event_counts_once_within_a_day() {
     assert_eq!(count(&client, duplicates).await, 3);
 }
 
+/// Days on which nothing is stored are not searched; those before and after today's, on which something is, are.
+#[tokio::test]
+async fn a_copy_is_found_on_the_day_before_and_on_the_day_after() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    for hours in [0, -23, 23] {
+        let first = event(project.id, &format!("{hours}"), at + hours.hours());
+        let mut copy = first.clone();
+        copy.received_at = at;
+        let mut far = first.clone();
+        far.received_at = at - 48.hours();
+        for (event, expected) in [
+            (first, EventKind::New),
+            (copy, EventKind::Duplicate),
+            (far, EventKind::Counted),
+        ] {
+            let chunk = spool.chunk(vec![event]);
+            let kinds = store(&mut client, &mut spool, &chunk).await;
+            assert_eq!(kinds, [expected], "{hours} hours from now");
+        }
+    }
+}
+
 /// Its time is not believed but the database's; a retry finds it there.
 #[tokio::test]
 async fn an_event_of_a_clock_far_ahead_counts_once() {

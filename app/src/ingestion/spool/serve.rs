@@ -348,9 +348,7 @@ impl Spool {
             return Ok(());
         };
         let now = cx.system().clock().now();
-        // Large events fill a chunk in bytes before they do in number.
-        let enough = self.options.chunk_records_max.div_ceil(2) as u64;
-        let is_enough = end - reader.from >= enough;
+        let is_enough = end - reader.from >= self.options.chunk_records_max as u64;
         let is_over = is_enough
             || reader.lingering.is_some_and(|(since, seen)| {
                 is_tick && (seen == end || now >= since + self.options.linger)

@@ -117,15 +117,16 @@ pub(super) async fn known(
         .collect();
     let days = partitions::days(received.iter().copied());
     let ids_of_project: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&ids];
+    let windows = Windows::of(&received);
     // All of it goes out at once. From the lock on, every statement sees what the holders before us committed.
-    let (locked, counters, missing, set, (issues, duplicates)) = join5(
+    let (locked, counters, missing, set, (issues, filled)) = join5(
         lock_projects(transaction, statements.get(issues::LOCK), &numbers),
         transaction.query(statements.get(COUNTERS), &ids_of_project),
         partitions::missing(transaction, statements.get(partitions::ATTACHED), &days),
         transaction.batch_execute(SETTINGS),
         join(
             candidates(transaction, statements, events),
-            duplicates(transaction, statements, events, &received),
+            windows.filled(transaction, statements),
         ),
     )
     .await;
@@ -143,13 +144,18 @@ pub(super) async fn known(
     let missing = missing?;
     set?;
     let mut issues = issues?;
-    let duplicates = duplicates?;
+    let filled = filled?;
     let canonical: Vec<Uuid> = issues
         .values()
         .filter_map(|record| record.merged_into)
         .filter(|id| !issues.contains_key(id))
         .collect();
-    let canonical = record::load(transaction, statements.get(record::LOAD), &canonical).await?;
+    let (duplicates, canonical) = join(
+        duplicates(transaction, statements, events, &windows, filled),
+        record::load(transaction, statements.get(record::LOAD), &canonical),
+    )
+    .await;
+    let (duplicates, canonical) = (duplicates?, canonical?);
     issues.extend(canonical.into_iter().map(|record| (record.id, record)));
     let known = Known {
         now,
@@ -177,14 +183,45 @@ async fn candidates(
         .collect())
 }
 
+/// Where copies of events may be: for each, the span of time from one day before it to one day after.
+struct Windows {
+    since: Vec<Timestamp>,
+    until: Vec<Timestamp>,
+}
+
+impl Windows {
+    fn of(received: &[Timestamp]) -> Windows {
+        let moved = |by: SignedDuration| received.iter().map(|at| *at + by).collect();
+        Windows {
+            since: moved(-DUPLICATE_WINDOW),
+            until: moved(DUPLICATE_WINDOW),
+        }
+    }
+
+    /// The span over all of them, as far as there are rows: mostly tomorrow's partition has none, and on the first day yesterday's.
+    /// Nobody else stores events of the locked projects, so it stays so.
+    async fn filled(
+        &self,
+        transaction: &Transaction<'_>,
+        statements: &Statements,
+    ) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+        let (Some(first), Some(last)) = (self.since.iter().min(), self.until.iter().max()) else {
+            return Ok(None);
+        };
+        let statement = statements.get(partitions::FILLED);
+        partitions::filled(transaction, statement, (*first, *last)).await
+    }
+}
+
 /// The places of the events of which a copy is stored.
 async fn duplicates(
     transaction: &Transaction<'_>,
     statements: &Statements,
     events: &[&GroupedEvent],
-    received: &[Timestamp],
+    windows: &Windows,
+    filled: Option<(Timestamp, Timestamp)>,
 ) -> Result<HashSet<usize>, Error> {
-    let (Some(first), Some(last)) = (received.iter().min(), received.iter().max()) else {
+    let Some((earliest, latest)) = filled else {
         return Ok(HashSet::new());
     };
     let places: Vec<i32> = (0..events.len())
@@ -198,13 +235,11 @@ async fn duplicates(
         .iter()
         .map(|event| event.event_id.into_uuid())
         .collect();
-    let since: Vec<Timestamp> = received.iter().map(|at| *at - DUPLICATE_WINDOW).collect();
-    let until: Vec<Timestamp> = received.iter().map(|at| *at + DUPLICATE_WINDOW).collect();
-    let (earliest, latest) = (*first - DUPLICATE_WINDOW, *last + DUPLICATE_WINDOW);
+    let (since, until) = (&windows.since, &windows.until);
     let rows = transaction
         .query(
             statements.get(DUPLICATES),
-            &[&places, &projects, &ids, &since, &until, &earliest, &latest],
+            &[&places, &projects, &ids, since, until, &earliest, &latest],
         )
         .await?;
     Ok(rows

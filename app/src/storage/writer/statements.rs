@@ -19,6 +19,7 @@ const EVERY_CHUNK: &[&str] = &[
     issues::LOCK,
     read::COUNTERS,
     partitions::ATTACHED,
+    partitions::FILLED,
     record::LOAD,
     read::DUPLICATES,
     copy::COPY,
