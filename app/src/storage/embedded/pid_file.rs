@@ -1,8 +1,43 @@
 //! Reads `postmaster.pid`: is there a server, is it ours, is it ready.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::EmbeddedError;
+
+/// The lock file as it stands at one moment. Two of them are equal only when nobody wrote in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    text: String,
+    /// A server that comes up within a second of the last one, with the same number, may write the same.
+    modified: Option<SystemTime>,
+}
+
+impl Written {
+    /// Reads the file of the data directory `data`; `None` when there is none.
+    pub(super) fn read(data: &Path) -> Result<Option<Written>, EmbeddedError> {
+        let path = data.join("postmaster.pid");
+        // Text and time are of one file, though a new server puts another in its place.
+        let read = || {
+            let mut file = std::fs::File::open(&path)?;
+            let modified = file.metadata()?.modified().ok();
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            Ok::<_, std::io::Error>(Written { text, modified })
+        };
+        match read() {
+            Ok(written) => Ok(Some(written)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(EmbeddedError::io("read", &path)(error)),
+        }
+    }
+
+    /// What it says; `None` when it is not written yet.
+    pub(super) fn parse(&self) -> Option<PidFile> {
+        PidFile::parse(&self.text)
+    }
+}
 
 /// What PostgreSQL wrote into its lock file.
 ///
@@ -18,12 +53,7 @@ pub(super) struct PidFile {
 impl PidFile {
     /// Reads the file of the data directory `data`; `None` when there is none, or it is not written yet.
     pub(super) fn read(data: &Path) -> Result<Option<PidFile>, EmbeddedError> {
-        let path = data.join("postmaster.pid");
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(PidFile::parse(&text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(EmbeddedError::io("read", &path)(error)),
-        }
+        Ok(Written::read(data)?.and_then(|written| written.parse()))
     }
 
     pub(super) fn parse(text: &str) -> Option<PidFile> {
@@ -110,8 +140,12 @@ fn is_postgres(pid: i32, data: &Path) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::{PidFile, has_ended};
+    use super::PidFile;
+    #[cfg(target_os = "linux")]
+    use super::has_ended;
 
+    /// Elsewhere there is no `/proc` to tell.
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_process_that_nobody_has_collected_has_ended() {
         let mut child = std::process::Command::new("/bin/sh")

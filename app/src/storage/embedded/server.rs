@@ -1,5 +1,8 @@
 //! One step towards a running server, and one step towards leaving it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +14,7 @@ use super::account::Account;
 use super::binaries::{self, Binaries};
 use super::initialise;
 use super::layout::Layout;
-use super::pid_file::{self, PidFile};
+use super::pid_file::{self, PidFile, Written};
 use super::{Attempt, Cluster, EmbeddedError, Options, Stopped};
 
 /// How long `pg_ctl` itself waits for the server before the step ends; the next step goes on waiting. Seconds.
@@ -64,6 +67,8 @@ struct Ground {
 #[derive(Debug)]
 pub(super) struct Starting {
     ground: Ground,
+    /// The lock file that an earlier server left.
+    left: Option<Written>,
     pid: i32,
 }
 
@@ -86,9 +91,11 @@ pub(super) fn begin(options: &Options) -> Result<Begun, EmbeddedError> {
     Ok(match survey(options)? {
         Surveyed::Settled(attempt) => Begun::Settled(attempt),
         Surveyed::Down(ground) => {
+            let left = Written::read(&ground.layout.data)?;
             let pid = start_server(&ground.layout, &ground.binaries)?;
             Begun::Starting(Box::new(Starting {
                 ground: *ground,
+                left,
                 pid,
             }))
         }
@@ -99,7 +106,7 @@ impl Starting {
     /// Looks whether the server is up.
     pub(super) fn look(self: Box<Self>) -> Result<Begun, EmbeddedError> {
         let has_ended = pid_file::has_ended(self.pid);
-        if is_ready(&self.ground.layout) {
+        if self.is_up() {
             return Ok(Begun::Settled(self.ground.ready()));
         }
         if !has_ended {
@@ -107,6 +114,21 @@ impl Starting {
         }
         not_started(&self.ground.layout, "postgres")?;
         Ok(Begun::Settled(Attempt::Busy("the server is recovering")))
+    }
+
+    /// Whether the process that was started says of itself that it accepts connections.
+    ///
+    /// In a container the numbers begin anew, so an earlier server that was killed may have had the same one, and its file says that it
+    /// is ready until this one writes its own.
+    fn is_up(&self) -> bool {
+        let data = &self.ground.layout.data;
+        let Ok(Some(now)) = Written::read(data) else {
+            return false;
+        };
+        self.left.as_ref() != Some(&now)
+            && now.parse().is_some_and(|server| {
+                server.pid == self.pid && server.is_ready() && server.is_alive_and_ours(data)
+            })
     }
 }
 
