@@ -82,6 +82,8 @@ fn what_is_left_of_damaged_records_is_told_while_their_headers_hold() {
         (read(0).lost, read(0).remains),
         (3, vec![damaged(1), damaged(2)])
     );
+    // None of them keeps what was read around it.
+    assert!(read(0).remains.iter().all(|(_, bytes)| bytes.is_unique()));
     assert_eq!((read(2).lost, read(2).remains), (2, vec![damaged(2)]));
     let few = ReadLimits {
         records_max: 1,
@@ -94,6 +96,27 @@ fn what_is_left_of_damaged_records_is_told_while_their_headers_hold() {
         (next.next, next.lost, next.remains),
         (4, 2, vec![damaged(1), damaged(2)])
     );
+}
+
+/// A mark carries the number of the event that follows it.
+#[test]
+fn a_damaged_mark_is_not_told_as_what_is_left_of_the_event_behind_it() {
+    let disk = FaultyDisk::default();
+    drop(with_singles(&disk, 2));
+    let mut log = open(&disk);
+    assert!(log.confirm(0).unwrap());
+    for number in 2..4 {
+        log.append(&[payload(number, 40)]).unwrap();
+    }
+    // The kind of the mark behind the mark of the new life; now it reads as an event's.
+    let kind = place(2) + HEADER_BYTES + 28;
+    disk.edit("segment-0000.log", |bytes| {
+        assert_eq!(bytes[kind], 5);
+        bytes[kind] = 3;
+    });
+    assert_eq!(numbers(&log, 0), (vec![0, 1, 2, 3], 0));
+    let out = log.view().read(0, ALL, None).unwrap();
+    assert_eq!(out.remains, vec![]);
 }
 
 /// All of the newest group that is not whole is given up from the gap on, for a power cut leaves the same behind.

@@ -40,6 +40,15 @@ pub(super) struct ReadOut {
     pub(super) cursor: Option<Cursor>,
 }
 
+impl ReadOut {
+    /// What seemed to be left of records from here on was not: the walk stands here. A mark whose kind is damaged may look like a
+    /// damaged record.
+    fn forget_remains_from(&mut self, sequence: u64) {
+        let below = self.remains.partition_point(|(of, _)| *of < sequence);
+        self.remains.truncate(below);
+    }
+}
+
 /// The durable records at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct View {
@@ -103,6 +112,7 @@ impl View {
                     offset: walk.offset,
                 };
                 let Some((sequence, payload)) = walk.next()? else {
+                    out.forget_remains_from(walk.sequence);
                     let missing = out.next..segment.end;
                     let remains = walk.remains()?.into_iter();
                     out.remains
@@ -117,6 +127,7 @@ impl View {
                 if sequence < out.next {
                     continue;
                 }
+                out.forget_remains_from(sequence);
                 let is_full = out.records.len() >= limits.records_max
                     || bytes + payload.len() > limits.bytes_max;
                 if is_full && !out.records.is_empty() {

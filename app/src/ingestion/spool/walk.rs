@@ -101,7 +101,8 @@ impl<'a> Walk<'a> {
             let len = (header.payload_bytes as usize).min(REMAINS_BYTES_MAX);
             let payload = probe.offset + HEADER_BYTES as u64;
             if let Some(bytes) = probe.take(payload, len)? {
-                remains.push((header.sequence, bytes));
+                // The window it lies in is not kept for it.
+                remains.push((header.sequence, Bytes::copy_from_slice(&bytes)));
             }
             probe.step(&header);
         }
