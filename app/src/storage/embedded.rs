@@ -1,10 +1,11 @@
 //! The private PostgreSQL cluster: find the binaries, initialise, start or adopt the server, stop it when the last instance leaves.
 //!
-//! Nothing here runs in the background. [`Cluster::attempt`] is one bounded, blocking step of plain `std` code;
-//! [`Cluster::start`] repeats it through the runtime's blocking door until the server is ready or the deadline passes.
+//! Nothing here runs in the background. [`Cluster::attempt`] is one bounded, blocking step of plain `std` code. [`Cluster::start`]
+//! starts a server in one such step and looks in many short ones whether it is up, each through the runtime's blocking door, until it
+//! is ready or the deadline passes.
 //!
-//! Two file locks order the instances on one directory. `start.lock` is held during one attempt, so one instance runs
-//! `initdb`. `users.lock` is held, shared, as long as an instance uses the server; the kernel lets go of it whatever way
+//! Two file locks order the instances on one directory. `start.lock` is held during one attempt, or until the server that
+//! [`Cluster::start`] started is up or has failed; so one instance runs `initdb` and one starts the server. `users.lock` is held, shared, as long as an instance uses the server; the kernel lets go of it whatever way
 //! the instance ends. A small watcher process waits for the exclusive side of `users.lock`: it gets it when the last
 //! instance has left, by a clean stop or by `kill -9`, and stops the server. Where `flock` is missing there is no
 //! watcher; the orphaned server is then adopted at the next start.
@@ -117,44 +118,40 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`EmbeddedError::Timeout`] after the options' deadline; otherwise what [`Cluster::attempt`] reports.
+    /// [`EmbeddedError::Timeout`] when it has waited longer than the options' deadline, in which its own `initdb` does not count;
+    /// otherwise what [`Cluster::attempt`] reports.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future may leave a server behind that nobody uses; the next start adopts it.
     pub async fn start(system: &System, options: Options) -> Result<Cluster, EmbeddedError> {
-        let mut waited = Duration::ZERO;
+        let mut end = None;
+        let mut wait = async |what, interval| {
+            let now = system.clock().now();
+            if now >= *end.get_or_insert(now.saturating_add(options.deadline)) {
+                return Err(EmbeddedError::Timeout {
+                    what,
+                    after: options.deadline,
+                });
+            }
+            system.sleep(interval).await;
+            Ok(())
+        };
         loop {
             let step = options.clone();
             let mut begun = blocking(system, move || server::begin(&step)).await?;
             let attempt = loop {
                 match begun {
                     server::Begun::Settled(attempt) => break attempt,
-                    server::Begun::Starting(_) if waited >= options.deadline => {
-                        return Err(EmbeddedError::Timeout {
-                            what: "the server is starting",
-                            after: options.deadline,
-                        });
-                    }
                     server::Begun::Starting(starting) => {
-                        system.sleep(STARTING_INTERVAL).await;
-                        waited += STARTING_INTERVAL;
+                        wait("the server is starting", STARTING_INTERVAL).await?;
                         begun = blocking(system, move || starting.look()).await?;
                     }
                 }
             };
             match attempt {
                 Attempt::Ready(cluster) => return Ok(*cluster),
-                Attempt::Busy(what) if waited >= options.deadline => {
-                    return Err(EmbeddedError::Timeout {
-                        what,
-                        after: options.deadline,
-                    });
-                }
-                Attempt::Busy(_) => {
-                    system.sleep(POLL_INTERVAL).await;
-                    waited += POLL_INTERVAL;
-                }
+                Attempt::Busy(what) => wait(what, POLL_INTERVAL).await?,
             }
         }
     }

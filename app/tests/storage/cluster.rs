@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use mesh_runtime::System;
+use mesh_runtime::{Clock, System, SystemClock};
 use mesher::storage::embedded::{Attempt, Cluster, EmbeddedError, Options, Stopped};
 
 use crate::postgres::connect;
@@ -41,7 +43,7 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
         if condition() {
             return;
         }
-        system.sleep(std::time::Duration::from_millis(50)).await;
+        system.sleep(Duration::from_millis(50)).await;
     }
     panic!("never: {what}");
 }
@@ -125,7 +127,7 @@ async fn spawn_instance(dir: &Path) -> std::process::Child {
                 kept = kept => if kept { return child },
             }
         }
-        system.sleep(std::time::Duration::from_millis(50)).await;
+        system.sleep(Duration::from_millis(50)).await;
     }
     child.kill().unwrap();
     panic!("the instance never came up: {}", child.wait().unwrap());
@@ -308,6 +310,62 @@ async fn a_server_that_cannot_start_says_why() {
     }
     std::fs::remove_file(&own).unwrap();
     start(dir.path()).await.stop(&System::new()).await.unwrap();
+}
+
+/// A clock of which ten thousand seconds pass in one, so that every turn of a wait takes far longer than the pause within it.
+#[derive(Debug, Default)]
+struct FastClock(SystemClock);
+
+impl Clock for FastClock {
+    fn now(&self) -> Duration {
+        self.0.now() * 10_000
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.0.wall()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wait_for_a_server_that_never_comes_up_ends_by_the_clock() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = data_dir();
+    let bin = dir.path().join("bin");
+    let data = dir.path().join("postgres/data");
+    for folder in [&bin, &data] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    std::fs::write(data.join("PG_VERSION"), "15\n").unwrap();
+    // It ends when the directory is gone.
+    let programs = [
+        ("postgres", "while [ -e \"$2\" ]; do sleep 1; done"),
+        ("pg_ctl", "echo 'pg_ctl (PostgreSQL) 15.1'"),
+        ("initdb", "exit 1"),
+    ];
+    for (name, text) in programs {
+        let path = bin.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    if rustix::process::geteuid().is_root() {
+        let owned = Command::new("chown")
+            .args(["-R", "postgres"])
+            .arg(dir.path().join("postgres"))
+            .status();
+        assert!(owned.unwrap().success());
+    }
+    let mut options = Options::new(dir.path());
+    options.binary_dirs = Some(vec![bin]);
+    options.deadline = Duration::from_secs(3600);
+    let system = System::builder()
+        .clock(Arc::new(FastClock::default()))
+        .build();
+    let error = Cluster::start(&system, options).await.unwrap_err();
+    let what = "the server is starting";
+    assert!(
+        matches!(&error, EmbeddedError::Timeout { what: told, .. } if *told == what),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
