@@ -134,7 +134,9 @@ const RUNTIME: Table = &[
             "supervisor",
             "room",
             "system",
-            "http"
+            "http",
+            // A connection's queue is filled by whoever broadcasts: under the same short lock as a mailbox.
+            "sync"
         ),
     ),
 ];
