@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::Fault;
 use crate::load::{self, Ledger, Promise, Shape};
 use crate::postgres::Postgres;
@@ -332,6 +334,16 @@ fn other_project(mesher: &Mesher, dsn: &Dsn) -> Result<Dsn, Fault> {
         }
     })?;
     Ok(other)
+}
+
+/// A random id of an event of the default project.
+fn fresh_id(seed: &mut Seed) -> Uuid {
+    loop {
+        let id = load::fresh_id(seed);
+        if load::place(id, 2) == 0 {
+            return id;
+        }
+    }
 }
 
 /// What every fault that is only survived tells.

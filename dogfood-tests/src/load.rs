@@ -200,6 +200,13 @@ fn next_id(seed: &mut Seed, ledger: &Mutex<Ledger>) -> Uuid {
     fresh_id(seed)
 }
 
+/// To which of so many projects an event goes: a retry goes where the first one went.
+#[must_use]
+pub fn place(id: Uuid, projects: usize) -> usize {
+    let high = id.as_u64_pair().0;
+    usize::try_from(high % projects.max(1) as u64).unwrap_or(0)
+}
+
 /// A random id, by the seed.
 pub fn fresh_id(seed: &mut Seed) -> Uuid {
     let (high, low) = (seed.next_u64(), seed.next_u64());
@@ -238,8 +245,7 @@ impl Sender {
     }
 
     fn post(&mut self, id: Uuid) -> Option<u16> {
-        let of = usize::try_from(id.as_u64_pair().0 % self.authorizations.len() as u64);
-        let authorization = &self.authorizations[of.unwrap_or(0)];
+        let authorization = &self.authorizations[place(id, self.authorizations.len())];
         let headers = [
             ("authorization", authorization.as_str()),
             ("content-type", "application/json"),

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Ground, Outcome, Stage, survived, wait_for_log};
+use super::{Ground, Outcome, Stage, fresh_id, survived, wait_for_log};
 use crate::Fault;
-use crate::load::{self, Ledger, Promise, fresh_id};
+use crate::load::{self, Ledger, Promise};
 use crate::operator::Ended;
 use crate::postgres::PASSWORD;
 use crate::seed::Seed;

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Ground, Outcome, Stage, survived};
+use super::{Ground, Outcome, Stage, fresh_id, survived};
 use crate::Fault;
-use crate::load::{self, fresh_id};
+use crate::load;
 use crate::wait::{self, PATIENCE};
 
 /// What the database is made to refuse; the code is of the class of errors in data.
