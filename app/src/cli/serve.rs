@@ -33,8 +33,9 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a set-up link is good for; every start without a user prints a new one.
 const SETUP_LINK_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Between two attempts to tell the operator what only the database knows.
-const GREETING_PAUSE: Duration = Duration::from_secs(1);
+/// Between two attempts to tell the operator what only the database knows; twice as long each time.
+const GREETING_PAUSE_MIN: Duration = Duration::from_secs(1);
+const GREETING_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) fn serve(config: Config) -> Result<(), Failure> {
     let listener = bind(config.listen)?;
@@ -135,6 +136,7 @@ async fn start(
 /// serves already, so a database that goes away just now is no reason to end: it is waited for.
 async fn greet(system: &System, config: &Config, project: Option<ProjectRow>) -> Infallible {
     let pool = pool::named(system);
+    let mut pause = GREETING_PAUSE_MIN;
     loop {
         let prepared = async {
             let mut client = pool.get().await?;
@@ -146,8 +148,12 @@ async fn greet(system: &System, config: &Config, project: Option<ProjectRow>) ->
                 return std::future::pending().await;
             }
             Err(error) => {
-                tracing::warn!(%error, "the welcome waits for the database");
-                system.sleep(GREETING_PAUSE).await;
+                // Said once; the database's own troubles are told by others.
+                if pause == GREETING_PAUSE_MIN {
+                    tracing::warn!(%error, "the welcome waits for the database");
+                }
+                system.sleep(pause).await;
+                pause = (pause * 2).min(GREETING_PAUSE_MAX);
             }
         }
     }

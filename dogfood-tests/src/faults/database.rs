@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Ground, Outcome, Stage, moment, survived, wait_for_log};
+use super::{Ground, Outcome, Stage, moment, survived};
 use crate::Fault;
 use crate::wait::{self, PATIENCE};
 
@@ -42,7 +42,14 @@ pub(super) fn greeting(ground: &mut Ground) -> Result<Outcome, Fault> {
         stage.mesher.query("ALTER TABLE users RENAME TO people")?;
         stage.mesher.start()?;
         stage.send(ground, 20)?;
-        wait_for_log(&stage.mesher, "the welcome waits for the database")?;
+        // Of this start, and not of one before.
+        wait::until("the welcome to wait", PATIENCE, || {
+            let log = stage.mesher.log().map_err(|fault| fault.to_string())?;
+            match log[told..].contains("the welcome waits for the database") {
+                true => Ok(()),
+                false => Err(stage.mesher.log_end()),
+            }
+        })?;
         stage.send(ground, 20)?;
         stage.mesher.query("ALTER TABLE people RENAME TO users")?;
         wait::until("the set-up link", PATIENCE, || {
