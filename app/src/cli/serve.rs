@@ -33,9 +33,11 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a set-up link is good for; every start without a user prints a new one.
 const SETUP_LINK_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Between two attempts to tell the operator what only the database knows; twice as long each time.
+/// Between the first two attempts to tell the operator what only the database knows; each pause after that is twice the one before.
 const GREETING_PAUSE_MIN: Duration = Duration::from_secs(1);
-const GREETING_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// An operator who has mended the database has the set-up link within this.
+const GREETING_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 pub(super) fn serve(config: Config) -> Result<(), Failure> {
     let listener = bind(config.listen)?;
@@ -133,11 +135,10 @@ async fn start(
 }
 
 /// Tells the operator, last: a start that fails must not have replaced the set-up link of the server that owns the data directory. The server
-/// serves already, so a database that goes away just now is no reason to end: it is waited for.
+/// serves already, so a database that goes away just now is no reason to end: it is waited for, ever more patiently, and that is said once.
 async fn greet(system: &System, config: &Config, project: Option<ProjectRow>) -> Infallible {
     let pool = pool::named(system);
-    let mut pause = GREETING_PAUSE_MIN;
-    loop {
+    for (attempt, pause) in greeting_pauses().enumerate() {
         let prepared = async {
             let mut client = pool.get().await?;
             Welcome::prepare(system, &mut client, project.as_ref(), &config.base_url()).await
@@ -147,16 +148,20 @@ async fn greet(system: &System, config: &Config, project: Option<ProjectRow>) ->
                 welcome.print(config);
                 return std::future::pending().await;
             }
-            Err(error) => {
-                // Said once; the database's own troubles are told by others.
-                if pause == GREETING_PAUSE_MIN {
-                    tracing::warn!(%error, "the welcome waits for the database");
-                }
-                system.sleep(pause).await;
-                pause = (pause * 2).min(GREETING_PAUSE_MAX);
+            Err(error) if attempt == 0 => {
+                tracing::warn!(%error, "the welcome waits for the database");
             }
+            Err(error) => tracing::debug!(%error, "the welcome still waits for the database"),
         }
+        system.sleep(pause).await;
     }
+    unreachable!("the pauses never end")
+}
+
+/// How long to wait after each failed attempt; never ends.
+fn greeting_pauses() -> impl Iterator<Item = Duration> {
+    let twice = |pause: &Duration| Some((*pause * 2).min(GREETING_PAUSE_MAX));
+    std::iter::successors(Some(GREETING_PAUSE_MIN), twice)
 }
 
 fn gave_up(reason: &ExitReason) -> Failure {
@@ -241,5 +246,16 @@ impl Welcome {
         lines.push(format!("  Data        {}", config.data_dir.display()));
         lines.push("\n".to_owned());
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::greeting_pauses;
+
+    #[test]
+    fn the_welcome_waits_longer_and_longer_but_never_more_than_a_minute() {
+        let seconds: Vec<u64> = greeting_pauses().take(9).map(|it| it.as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
 }

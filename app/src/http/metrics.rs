@@ -4,6 +4,7 @@
 //!
 //! Source: Prometheus, "Exposition formats", text format 0.0.4.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +13,7 @@ use mesh_runtime::System;
 use mesh_runtime::postgres::Pool;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::uri::Authority;
+use warp::host::Authority;
 use warp::http::{HeaderMap, Response, StatusCode, header};
 
 use crate::api::Api;
@@ -60,11 +61,10 @@ pub(super) fn routes(
     warp::path!("metrics")
         .and(warp::get().or(warp::head()).unify())
         .and(peer)
-        // Of the URI in HTTP/2, of the header in HTTP/1.1.
-        .and(warp::filters::host::optional())
+        .and(authority())
         .and(warp::header::headers_cloned())
         .then(
-            move |peer: Option<SocketAddr>, authority: Option<Authority>, headers: HeaderMap| {
+            move |peer: Option<SocketAddr>, authority: Option<Authority>, headers| {
                 let sources = sources.clone();
                 async move {
                     if !is_local(peer, authority.as_ref(), &headers)
@@ -84,14 +84,23 @@ pub(super) fn routes(
         .boxed()
 }
 
+/// Whom a request is for: HTTP/2 says it in the target, HTTP/1.1 in `Host`. `None` where it says nothing, nothing that can be read, or two
+/// things.
+fn authority() -> impl Filter<Extract = (Option<Authority>,), Error = Infallible> + Copy {
+    warp::host::optional().or(warp::any().map(|| None)).unify()
+}
+
 fn is_local(peer: Option<SocketAddr>, authority: Option<&Authority>, headers: &HeaderMap) -> bool {
     peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
         && !FORWARDED.iter().any(|name| headers.contains_key(*name))
         && authority.is_some_and(names_this_machine)
+        && headers.get_all(header::HOST).iter().all(|host| {
+            Authority::try_from(host.as_bytes()).is_ok_and(|host| names_this_machine(&host))
+        })
 }
 
-/// Whether the name it is asked by is this machine's for itself. A proxy that adds nothing hands on the name people use, as does a page that has its
-/// own name resolve to this machine.
+/// Whether it is this machine's name for itself, as it is not when a proxy hands on the name people use, or a page has its own name resolve
+/// to this machine. Who asks through a proxy chooses what it says, so it keeps out nobody whom the proxy does not.
 fn names_this_machine(authority: &Authority) -> bool {
     let host = authority.host();
     let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -254,7 +263,8 @@ impl Sources {
 
 #[cfg(test)]
 mod tests {
-    use super::{Authority, Text, is_local};
+    use super::{Text, authority, is_local};
+    use warp::host::Authority;
     use warp::http::HeaderMap;
 
     #[test]
@@ -264,33 +274,32 @@ mod tests {
         assert_eq!(text.0, "# HELP a_b What it is.\n# TYPE a_b gauge\na_b 7\n");
     }
 
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
     #[test]
     fn only_this_machine_asks_without_a_token_and_no_proxy_does() {
         let peer = |text: &str| Some(text.parse().unwrap());
-        let named = |name: &str| name.parse::<Authority>().unwrap();
-        let here = named("localhost");
-        let mut headers = HeaderMap::new();
-        assert!(is_local(peer("127.0.0.1:5"), Some(&here), &headers));
-        assert!(is_local(
-            peer("[::ffff:127.0.0.1]:5"),
-            Some(&here),
-            &headers
-        ));
-        assert!(!is_local(peer("10.0.0.1:5"), Some(&here), &headers));
-        assert!(!is_local(None, Some(&here), &headers));
-        assert!(
-            !is_local(peer("127.0.0.1:5"), None, &headers),
-            "nobody named"
-        );
+        let localhost = Authority::from_static("localhost");
+        let is_open = |peer, headers: &HeaderMap| is_local(peer, Some(&localhost), headers);
+        assert!(is_open(peer("127.0.0.1:5"), &headers(&[])));
+        assert!(is_open(peer("[::ffff:127.0.0.1]:5"), &headers(&[])));
+        assert!(!is_open(peer("10.0.0.1:5"), &headers(&[])));
+        assert!(!is_open(None, &headers(&[])));
         for name in super::FORWARDED {
-            headers.insert(name, "127.0.0.1".parse().unwrap());
-            assert!(
-                !is_local(peer("127.0.0.1:5"), Some(&here), &headers),
-                "{name}"
-            );
-            headers.clear();
+            let forwarded = headers(&[(name, "127.0.0.1")]);
+            assert!(!is_open(peer("127.0.0.1:5"), &forwarded), "{name}");
         }
-        for (host, is_ours) in [
+    }
+
+    #[tokio::test]
+    async fn it_has_to_be_asked_for_by_its_own_name_for_itself() {
+        let names = [
             ("localhost", true),
             ("Localhost:8080", true),
             ("127.0.0.1:8080", true),
@@ -300,9 +309,42 @@ mod tests {
             ("errors.example.com:8080", false),
             ("localhost.example.com", false),
             ("10.0.0.1:8080", false),
-        ] {
-            let is_local = is_local(peer("127.0.0.1:5"), Some(&named(host)), &headers);
-            assert_eq!(is_local, is_ours, "{host}");
+            ("", false),
+            ("a b", false),
+        ];
+        let mut asked = vec![
+            ("/metrics".to_owned(), vec![], false),
+            (
+                "https://localhost/metrics".to_owned(),
+                vec![("host", "errors.example.com")],
+                false,
+            ),
+            (
+                "/metrics".to_owned(),
+                vec![("host", "localhost"), ("host", "errors.example.com")],
+                false,
+            ),
+        ];
+        for (name, is_ours) in names {
+            asked.push(("/metrics".to_owned(), vec![("host", name)], is_ours));
+            // As HTTP/2 has it.
+            if let Ok(authority) = Authority::try_from(name) {
+                asked.push((format!("https://{authority}/metrics"), vec![], is_ours));
+            }
+        }
+        assert!(asked.len() > 20);
+        for (target, fields, is_ours) in asked {
+            let mut request = warp::test::request().path(&target);
+            for (name, value) in &fields {
+                request = request.header(*name, *value);
+            }
+            let authority = request.filter(&authority()).await.unwrap();
+            let peer = Some("127.0.0.1:5".parse().unwrap());
+            assert_eq!(
+                is_local(peer, authority.as_ref(), &headers(&fields)),
+                is_ours,
+                "{target} with {fields:?}"
+            );
         }
     }
 }

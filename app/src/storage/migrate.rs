@@ -13,7 +13,7 @@ const LOCK: i64 = 0x6d65_7368_6572_0001;
 const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// Every file of the `migrations` folder; a test compares the two.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     (
         "V1__projects_and_keys",
         include_str!("../../../migrations/V1__projects_and_keys.sql"),
@@ -41,6 +41,10 @@ const FILES: [(&str, &str); 7] = [
     (
         "V7__project_limits_and_user_reports",
         include_str!("../../../migrations/V7__project_limits_and_user_reports.sql"),
+    ),
+    (
+        "V8__accepted_before_it_was_counted",
+        include_str!("../../../migrations/V8__accepted_before_it_was_counted.sql"),
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
+use mesher::domain::Outcome;
 use mesher::storage::writer::write_chunk;
 use mesher::storage::{migrate, partitions, projects, retention, statements};
 use tokio_postgres::Client;
@@ -83,6 +84,70 @@ async fn migrations_run_once_however_many_nodes_start() {
     applied.sort_unstable();
     assert_eq!(applied[..2], [0, 0]);
     assert!(applied[2] >= 5);
+}
+
+/// One that was made before it was counted how much was accepted, and one that began to count in the middle of an hour.
+#[tokio::test]
+async fn the_books_of_an_older_database_balance() {
+    let database = TestDatabase::empty().await;
+    let client = database.client().await;
+    let files = migration_files();
+    let (older, rest) = files.split_at(7);
+    for sql in older {
+        client.batch_execute(sql).await.unwrap();
+    }
+    for project in [id(), id()] {
+        for (hour, outcome) in (0..2).flat_map(|hour| Outcome::ALL.map(|outcome| (hour, outcome))) {
+            if outcome == Outcome::Accepted && hour == 0 {
+                continue;
+            }
+            let fill = format!(
+                "INSERT INTO outcomes (project_id, hour, outcome, reason, quantity) VALUES \
+                 ('{project}', '2026-11-20T0{hour}:00Z', '{outcome}', '', 3), \
+                 ('{project}', '2026-11-20T0{hour}:00Z', '{outcome}', 'why', {hour})"
+            );
+            client.batch_execute(&fill).await.unwrap();
+        }
+    }
+    client.batch_execute(&rest[0]).await.unwrap();
+    let of_records: Vec<String> = Outcome::ALL
+        .into_iter()
+        .filter(|outcome| outcome.is_of_record())
+        .map(|outcome| format!("'{outcome}'"))
+        .collect();
+    let of_records = of_records.join(", ");
+    let books = format!(
+        "SELECT project_id, hour, (sum(quantity) FILTER (WHERE outcome = 'accepted'))::int8, \
+         (sum(quantity) FILTER (WHERE outcome IN ({of_records})))::int8 FROM outcomes GROUP BY 1, 2 ORDER BY 1, 2"
+    );
+    let rows = client.query(&books, &[]).await.unwrap();
+    let sums: Vec<(Option<i64>, i64)> = rows.iter().map(|row| (row.get(2), row.get(3))).collect();
+    assert_eq!(
+        sums,
+        [(24, 24), (32, 32), (24, 24), (32, 32)].map(|(a, b)| (Some(a), b))
+    );
+    let refused = "SELECT sum(quantity)::int8 FROM outcomes WHERE outcome = 'rate_limited'";
+    assert_eq!(count(&client, refused).await, 14);
+}
+
+/// The folder's files by their numbers.
+fn migration_files() -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let mut files: Vec<(u32, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let (number, _) = name[1..].split_once("__").unwrap();
+            (
+                number.parse().unwrap(),
+                std::fs::read_to_string(&path).unwrap(),
+            )
+        })
+        .collect();
+    files.sort_unstable();
+    files.into_iter().map(|(_, sql)| sql).collect()
 }
 
 async fn ensure(client: &mut Client, days: &[Date]) -> usize {
