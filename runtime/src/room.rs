@@ -41,7 +41,8 @@ impl fmt::Debug for Rooms {
 pub struct BroadcastReport {
     /// Members whose queue took the frame.
     pub delivered: usize,
-    /// Of these, members that lost their oldest waiting frame for it and will be told.
+    /// Of these, members that lost room frames for it, their oldest that waited, and will be told: a WebSocket, whose queue is bounded by bytes
+    /// too, may lose several. One that lost only what it had to say itself is told, and not counted here.
     pub lagging: usize,
     /// Members that were too far behind, had joined with [`RoomPolicy::Disconnect`], and were put out of the room by this frame.
     pub disconnected: usize,

@@ -20,7 +20,17 @@ pub(crate) enum Io {
     /// Boxed: its state is a hundred times that of a socket.
     #[cfg(feature = "http-tls")]
     Secure(Box<TlsStream<Socket>>),
+    /// Whatever a test makes of it.
+    #[cfg(all(test, feature = "ws"))]
+    Made(Box<dyn Made>),
 }
+
+/// Bytes in both directions.
+#[cfg(all(test, feature = "ws"))]
+pub(crate) trait Made: AsyncRead + AsyncWrite + Unpin + Send {}
+
+#[cfg(all(test, feature = "ws"))]
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Made for T {}
 
 macro_rules! either {
     ($io:expr, $stream:ident => $call:expr) => {
@@ -29,6 +39,8 @@ macro_rules! either {
             Io::Bare($stream) => $call,
             #[cfg(feature = "http-tls")]
             Io::Secure($stream) => $call,
+            #[cfg(all(test, feature = "ws"))]
+            Io::Made($stream) => $call,
         }
     };
 }

@@ -43,6 +43,18 @@ impl Taken {
             _permit: permit,
         })
     }
+
+    /// Out of what a test makes.
+    #[cfg(all(test, feature = "ws"))]
+    pub(crate) fn made(stream: impl super::io::Made + 'static) -> Taken {
+        let gate = Arc::new(super::gate::Gate::new(1, 1));
+        let permit = gate.admit(std::net::Ipv4Addr::LOCALHOST.into());
+        Taken {
+            io: Io::Made(Box::new(stream)),
+            ahead: Bytes::new(),
+            _permit: permit.expect("nobody is in"),
+        }
+    }
 }
 
 /// The slot of a connection where a handler leaves who takes it over, once hyper has let go of it.

@@ -340,3 +340,6 @@ impl Wire {
 fn over(close: Close, ours: bool) -> Incoming {
     Incoming::Over(Ending { close, ours })
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,13 +187,15 @@ fn what_is_wrong_with_a_certificate_is_said() {
     assert!(!format!("{unchanged:?}").contains("PRIVATE"));
 }
 
+/// Echoes; is in the lobby.
 struct Echo;
 
 impl Socket for Echo {
     type Args = ();
     type Message = ();
 
-    async fn on_connect((): (), _cx: &mut Connection<()>) -> Result<Self, Close> {
+    async fn on_connect((): (), cx: &mut Connection<()>) -> Result<Self, Close> {
+        cx.join("lobby").unwrap();
         Ok(Echo)
     }
 
@@ -221,6 +223,79 @@ async fn a_web_socket_goes_through_tls() {
     socket.send(Message::text(text.clone())).await.unwrap();
     let echoed = socket.next().await.unwrap().unwrap();
     assert_eq!(echoed.as_text(), Some(&*text));
+}
+
+/// What the lobby hears in this round; no two are alike.
+fn round(number: usize) -> String {
+    let line = format!("round {number}, and so on; ");
+    line.repeat(512 * 1024 / line.len() + number)
+}
+
+#[tokio::test]
+async fn room_frames_come_whole_through_tls_to_a_slow_reader_or_are_told() {
+    const WHILE_READING: usize = 20;
+    let certificate = Certificate::new();
+    let filter = ws::upgrade().map(|upgrade: ws::Upgrade| {
+        let options = ws::Options {
+            queue_max: 4,
+            ping_interval: Duration::from_secs(3_600),
+            ..ws::Options::default()
+        };
+        upgrade.accept::<Echo>((), options)
+    });
+    let site = site(filter, secured(&certificate)).await;
+    let stream = certificate.connect(site.address, &["http/1.1"]).await;
+    let uri = format!("wss://{NAME}/").parse().unwrap();
+    let (mut slow, _) = ClientBuilder::from_uri(uri)
+        .connect_on(stream)
+        .await
+        .unwrap();
+    slow.send(Message::text("in?")).await.unwrap();
+    assert_eq!(slow.next().await.unwrap().unwrap().as_text(), Some("in?"));
+
+    let mut said = 0;
+    let mut broadcast = || {
+        said += 1;
+        let report = site
+            .system
+            .rooms()
+            .broadcast("lobby", round(said - 1).into());
+        assert_eq!(report.delivered, 1);
+        (said, report.lagging == 1)
+    };
+    // Until the socket takes no more, and the queue neither.
+    let mut lagging = 0;
+    eventually(&site.system, "it lags", async || {
+        lagging += usize::from(broadcast().1);
+        lagging == 8
+    })
+    .await;
+    let (mut at, mut missed, mut turn, mut last) = (0, 0, 0, 0);
+    while turn < WHILE_READING || at < last {
+        if turn < WHILE_READING {
+            last = broadcast().0;
+        }
+        turn += 1;
+        let message = tokio::time::timeout(PATIENCE, slow.next()).await;
+        let message = message.expect("in time").unwrap().unwrap();
+        let text = message.as_text().unwrap();
+        let count = text.strip_prefix("{\"missed\":");
+        match count.and_then(|rest| rest.strip_suffix('}')) {
+            Some(count) => {
+                let count: usize = count.parse().unwrap();
+                (at, missed) = (at + count, missed + count);
+            }
+            None => {
+                assert!(text == round(at), "not round {at}: {}", &text[..30]);
+                at += 1;
+            }
+        }
+    }
+    assert_eq!(at, last);
+    assert!(missed > 0, "{at} came");
+    slow.send(Message::text("awake?")).await.unwrap();
+    let answer = slow.next().await.unwrap().unwrap();
+    assert_eq!(answer.as_text(), Some("awake?"), "nothing comes twice");
 }
 
 async fn secure_pool(database: &Database, tls: postgres::Tls, mode: SslMode) -> (System, Pool) {
