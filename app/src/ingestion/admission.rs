@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use mesh_runtime::{CallError, System};
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use super::dictionaries::Dictionaries;
 use super::door_counts::DoorCounts;
 use super::keys::{Grant, KeyCache};
 use super::rate_limit::{Rate, TokenBucket};
@@ -109,6 +110,7 @@ struct Shared {
     limits: DoorLimits,
     buckets: Mutex<Buckets>,
     user_reports: RwLock<Option<UserReports>>,
+    dictionaries: OnceLock<Dictionaries>,
 }
 
 /// A bucket per key, and per project, that sent since the keys were last read; known ones only, hence bounded.
@@ -173,6 +175,7 @@ impl Admission {
                 limits,
                 buckets: Mutex::default(),
                 user_reports: RwLock::default(),
+                dictionaries: OnceLock::new(),
             }),
         }
     }
@@ -182,6 +185,21 @@ impl Admission {
     pub fn keeping(self, user_reports: UserReports) -> Admission {
         *self.shared.user_reports.write() = Some(user_reports);
         self
+    }
+
+    /// Says where the dictionaries are that payloads are packed with, once; without it, payloads are packed alone.
+    #[must_use]
+    pub fn packing(self, dictionaries: Dictionaries) -> Admission {
+        // The first ones stay; nobody says it twice.
+        let _ = self.shared.dictionaries.set(dictionaries);
+        self
+    }
+
+    /// How many payload dictionaries are in memory.
+    #[must_use]
+    pub fn payload_dictionaries(&self) -> usize {
+        let dictionaries = self.shared.dictionaries.get();
+        dictionaries.map_or(0, Dictionaries::len)
     }
 
     /// The bounds in force.
@@ -246,12 +264,31 @@ impl Admission {
         if self.shared.pressure.is_full() {
             return Err(Refusal::Full);
         }
-        let raw = self.normalise(grant, origin, json)?;
+        let system = &self.shared.system;
+        let received_at = received_at(system);
+        let dictionaries = self.shared.dictionaries.get();
+        let packing = dictionaries.and_then(|all| all.packing(grant.project_id));
+        let dictionary = packing
+            .as_ref()
+            .and_then(|it| it.dictionary_at(received_at));
+        let context = EventContext {
+            project_id: grant.project_id,
+            project_number: Some(grant.number),
+            received_at,
+            sent_at: origin.sent_at,
+            event_id: origin.event_id,
+            fresh_event_id: random_uuid(system).into(),
+            remote_address: origin.remote_address,
+            dictionary,
+        };
+        let raw = normalise(origin.dialect, json, &context)?;
         let is_kept = is_kept(raw.event_id, grant.kept_per_million);
         if !is_kept {
             self.shared
                 .counts
                 .add(Some(raw.project_id), Outcome::Sampled, 1);
+        } else if let Some(packing) = packing {
+            packing.observe(system, raw.project_id, &raw.payload, context.dictionary);
         }
         Ok(Admitted {
             project_id: raw.project_id,
@@ -345,28 +382,6 @@ impl Admission {
         buckets.take(grant, rate, of_project, now)
     }
 
-    fn normalise(
-        &self,
-        grant: &Grant,
-        origin: &Origin,
-        json: &[u8],
-    ) -> Result<RawEvent, InvalidEvent> {
-        let system = &self.shared.system;
-        let context = EventContext {
-            project_id: grant.project_id,
-            project_number: Some(grant.number),
-            received_at: received_at(system),
-            sent_at: origin.sent_at,
-            event_id: origin.event_id,
-            fresh_event_id: random_uuid(system).into(),
-            remote_address: origin.remote_address,
-        };
-        match origin.dialect {
-            Dialect::Native => normalize::native_event(json, &context).map(|(_, raw)| raw),
-            Dialect::Sentry => normalize::sentry_event(json, &context),
-        }
-    }
-
     async fn append(&self, record: Bytes) -> Result<(), Refusal> {
         let mut appended = self.append_all(vec![record]).await;
         appended.pop().unwrap_or(Err(Refusal::NotDurable))
@@ -412,6 +427,17 @@ impl Admission {
             self.shared.system.sleep(PAUSE).await;
         }
         results
+    }
+}
+
+fn normalise(
+    dialect: Dialect,
+    json: &[u8],
+    context: &EventContext,
+) -> Result<RawEvent, InvalidEvent> {
+    match dialect {
+        Dialect::Native => normalize::native_event(json, context).map(|(_, raw)| raw),
+        Dialect::Sentry => normalize::sentry_event(json, context),
     }
 }
 

@@ -5,7 +5,8 @@ use proptest::prelude::{any, proptest};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ProcessingError, group, payload_json};
+use super::{ProcessingError, group};
+use crate::domain::payload::unpack;
 use crate::domain::{GroupedEvent, NormalEvent, RawEvent, Severity};
 use crate::processing::fingerprint::fingerprints;
 use crate::processing::normalize::{EventContext, native_event, sentry_event};
@@ -19,6 +20,7 @@ pub(super) fn context() -> EventContext {
         event_id: None,
         fresh_event_id: Uuid::from_u128(99).into(),
         remote_address: None,
+        dictionary: None,
     }
 }
 
@@ -58,7 +60,7 @@ fn grouped_either_way(raw: &RawEvent) -> GroupedEvent {
 
 /// All that grouping looks at, read as a whole.
 fn normal_event(raw: &RawEvent) -> NormalEvent {
-    let payload = payload_json(&raw.payload).unwrap();
+    let payload = unpack(&raw.payload, None).unwrap();
     let json = if raw.facts.is_empty() {
         &payload
     } else {

@@ -211,6 +211,7 @@ fn event(number: u128, message: &str) -> RawEvent {
         event_id: Some(Uuid::from_u128(number + 1).into()),
         fresh_event_id: Uuid::nil().into(),
         remote_address: None,
+        dictionary: None,
     };
     normalize::sentry_event(json.as_bytes(), &context).unwrap()
 }
