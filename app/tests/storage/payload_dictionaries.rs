@@ -69,6 +69,36 @@ async fn an_event_is_shown_with_its_dictionary_and_not_without() {
 }
 
 #[tokio::test]
+async fn a_dictionary_is_on_the_disk_whatever_the_servers_default() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    client
+        .batch_execute(
+            "CREATE TABLE seen (setting text); \
+             CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$; \
+             CREATE TRIGGER see BEFORE INSERT ON payload_dictionaries FOR EACH ROW EXECUTE FUNCTION see(); \
+             SET synchronous_commit = off",
+        )
+        .await
+        .unwrap();
+    let with = dictionary(now(&client).await);
+    payload_dictionaries::add(&mut client, project.id, &with)
+        .await
+        .unwrap();
+    let seen = "SELECT count(*) FROM seen WHERE setting = 'on'";
+    assert_eq!(count(&client, seen).await, 1);
+    let after =
+        "SELECT count(*) FROM pg_settings WHERE name = 'synchronous_commit' AND setting = 'off'";
+    assert_eq!(
+        count(&client, after).await,
+        1,
+        "and nobody else's is changed"
+    );
+}
+
+#[tokio::test]
 async fn the_newest_of_each_project_is_found_and_a_projects_end_is_theirs() {
     let database = TestDatabase::create().await;
     let mut client = database.client().await;

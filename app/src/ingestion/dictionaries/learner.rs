@@ -78,7 +78,7 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    async fn load(&mut self, cx: &mut Context<LearnerMessage>) {
+    async fn load(&self, cx: &mut Context<LearnerMessage>) {
         let system = cx.system();
         let asked = self.args.store.newest(oldest_live(&system));
         match within(&system, asked).await {
@@ -144,7 +144,7 @@ impl Learner {
     }
 
     /// Takes the newest dictionary that is kept into use; `false` if there is none, or nobody knows.
-    async fn adopt(&mut self, system: &System, project: ProjectId) -> bool {
+    async fn adopt(&self, system: &System, project: ProjectId) -> bool {
         let asked = self.args.store.newest_of(project, oldest_live(system));
         let Ok(Some(found)) = within(system, asked).await else {
             return false;
