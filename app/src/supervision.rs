@@ -6,7 +6,7 @@
 //! │     (PostgresKeeper →) PgPool → SchemaManager → PartitionManager → StorageWriter
 //! ├── StreamingSupervisor       one_for_one: Broadcaster
 //! ├── ProcessingSupervisor      one_for_one: ProcessorPool
-//! ├── IngestionSupervisor       rest_for_one: Spool → EventRouter → KeyKeeper
+//! ├── IngestionSupervisor       rest_for_one: Spool → EventRouter → KeyKeeper → DictionaryLearner
 //! └── HttpSupervisor            one_for_one: listener, connections
 //! ```
 //!

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod cluster;
+mod payload_dictionaries;
 mod plans;
 mod processes;
 mod quarantine;
