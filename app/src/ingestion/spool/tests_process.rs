@@ -110,7 +110,8 @@ async fn no_append_waits_for_a_reader_and_one_that_cannot_read_ends_the_spool() 
     disk.fail_next_read();
     let read = spool.read(0, PATIENCE).await;
     assert!(matches!(read, Err(CallError::Exited(_))), "{read:?}");
-    system.wait_for_exit(life).await;
+    let ended = Box::pin(system.wait_for_exit(life));
+    system.timeout(PATIENCE, ended).await.expect("its end");
     while append(&spool, "again").await.is_err() {}
 }
 
