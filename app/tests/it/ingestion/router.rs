@@ -183,6 +183,7 @@ async fn stage(store: MemoryStore) -> Stage {
             cache: KeyCache::new(),
             load: Arc::new(|_| async { Ok(Vec::new()) }.boxed()),
             interval: Duration::from_secs(60),
+            memory: None,
         },
         learner: LearnerArgs {
             dictionaries: Dictionaries::new(),
