@@ -6,6 +6,7 @@ pub mod grouping;
 pub mod ids;
 pub mod issue;
 pub mod outcome;
+pub mod payload;
 pub mod project;
 pub mod severity;
 pub mod stacktrace;

@@ -1,10 +1,12 @@
 //! Ingestion: from a request to a durable record, and from records, in order, to the stages after it.
 //!
-//! The door ([`http`], [`admission`]) works on the processes of the connections. Three processes
+//! The door ([`http`], [`admission`]) works on the processes of the connections. Four processes
 //! stand behind it, in this order: the [`spool`], which makes durable what the door accepts; the
-//! [`router`], which reads it back and has it processed and stored; the keeper of the [`keys`].
+//! [`router`], which reads it back and has it processed and stored; the keeper of the [`keys`]; the
+//! learner of the [`dictionaries`] that payloads are packed with.
 
 pub mod admission;
+pub mod dictionaries;
 pub mod door_counts;
 pub mod http;
 pub mod keys;
@@ -24,6 +26,7 @@ use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
 use crate::processing::{FanOut, Processors};
 
 pub use self::admission::{Admission, DoorLimits};
+pub use self::dictionaries::{Dictionaries, DictionaryStore, LearnerArgs};
 pub use self::door_counts::DoorCounts;
 pub use self::keys::{Grant, KeyCache, KeyKeeperArgs, KeysMessage, LoadKeys};
 pub use self::router::RouterArgs;
@@ -47,6 +50,8 @@ pub struct IngestionArgs {
     pub router: RouterArgs,
     /// What the keeper of the keys works with.
     pub keys: KeyKeeperArgs,
+    /// What the learner of dictionaries works with.
+    pub learner: LearnerArgs,
 }
 
 /// The stage, wired: what the endpoints ask, and the processes behind it.
@@ -70,6 +75,8 @@ pub fn assemble(
     fan_out: FanOut,
 ) -> Ingestion {
     let (keys, counts) = (KeyCache::new(), DoorCounts::new());
+    let dictionaries = Dictionaries::new();
+    let storage = Arc::new(Storage::new(system));
     Ingestion {
         admission: Admission::new(
             system.clone(),
@@ -79,16 +86,21 @@ pub fn assemble(
             counts.clone(),
             limits,
         )
-        .keeping(UserReports::in_storage(system)),
+        .keeping(UserReports::in_storage(system))
+        .packing(dictionaries.clone()),
         processes: IngestionArgs {
             spool,
             router: RouterArgs {
-                store: Arc::new(Storage::new(system)),
+                store: storage.clone(),
                 processors,
                 fan_out,
                 counts,
             },
             keys: KeyKeeperArgs::from_storage(keys.clone()),
+            learner: LearnerArgs {
+                dictionaries,
+                store: storage,
+            },
         },
         keys,
     }
@@ -104,5 +116,6 @@ pub fn child(args: IngestionArgs) -> ChildSpec {
             .child(spool::child(args.spool.clone()))
             .child(router::child(args.router.clone()))
             .child(keys::child(args.keys.clone()))
+            .child(dictionaries::child(args.learner.clone()))
     })
 }

@@ -12,10 +12,12 @@ pub mod events;
 pub mod health;
 pub mod issues;
 pub mod keeper;
+pub mod key_memory;
 pub mod migrate;
 pub mod outcomes;
 pub mod partition_manager;
 pub mod partitions;
+pub mod payload_dictionaries;
 pub mod pool;
 pub mod projects;
 pub mod quarantine;
@@ -33,7 +35,7 @@ pub mod writer;
 /// Every SQL statement of the program, with where it stands; a test prepares each against a migrated database.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    let modules: [(&str, &[&str]); 17] = [
+    let modules: [(&str, &[&str]); 18] = [
         ("copy", copy::STATEMENTS),
         ("events", events::STATEMENTS),
         ("health", health::STATEMENTS),
@@ -42,6 +44,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         ("migrate", migrate::STATEMENTS),
         ("outcomes", outcomes::STATEMENTS),
         ("partitions", partitions::STATEMENTS),
+        ("payload_dictionaries", payload_dictionaries::STATEMENTS),
         ("projects", projects::STATEMENTS),
         ("quarantine", quarantine::STATEMENTS),
         ("retention", retention::STATEMENTS),

@@ -90,6 +90,9 @@ pub fn run(burst: Burst, mut seed: Seed, mut report: impl FnMut(&str)) -> Result
     mesher.start()?;
     let (dsn, token) = (mesher.dsn()?, mesher.token("burst")?);
     let process = mesher.process().ok_or("the server is not running")?;
+    if machine::has_huge_pages(process) {
+        return Err("the server's memory may lie in huge pages, which hold what was freed".into());
+    }
     let (ledger, stop) = (Mutex::new(Ledger::default()), AtomicBool::new(false));
     let shape = Shape {
         senders: burst.senders,

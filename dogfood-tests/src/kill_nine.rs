@@ -85,6 +85,10 @@ fn rounds_and_check(
         return Err("no event was ever acknowledged: nothing was tested".into());
     }
     let found = verify::equality(&mesher, &ledger)?;
+    report(&format!(
+        "{} payloads were packed with a dictionary that is there",
+        found.with_dictionary
+    ));
     mesher.stop()?;
     Ok(found)
 }

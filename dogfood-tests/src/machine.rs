@@ -58,6 +58,12 @@ pub fn resident_bytes_of(process: u32) -> u64 {
     field(&format!("/proc/{process}/status"), "VmRSS") * 1024
 }
 
+/// Whether the kernel may give another process transparent huge pages; never said by a kernel that does not tell.
+#[must_use]
+pub fn has_huge_pages(process: u32) -> bool {
+    field(&format!("/proc/{process}/status"), "THP_enabled") == 1
+}
+
 /// Resident memory, in bytes.
 #[must_use]
 pub fn resident_bytes() -> u64 {

@@ -16,6 +16,8 @@ pub struct Found {
     pub acknowledged: usize,
     /// Events stored although no acknowledgement reached the sender.
     pub stored_unanswered: usize,
+    /// Events whose payload is packed with a dictionary, each of which is there.
+    pub with_dictionary: usize,
     /// Issues, each with `event_count` equal to its rows.
     pub issues: usize,
 }
@@ -50,6 +52,7 @@ pub fn equality(mesher: &Mesher, ledger: &Ledger) -> Result<Found, Fault> {
     broken.extend(counters(mesher)?);
     broken.extend(balance(mesher)?);
     broken.extend(projects(mesher)?);
+    let with_dictionary = dictionaries(mesher)?;
     if !broken.is_empty() {
         return Err(broken.join("\n").into());
     }
@@ -58,8 +61,26 @@ pub fn equality(mesher: &Mesher, ledger: &Ledger) -> Result<Found, Fault> {
     Ok(Found {
         acknowledged,
         stored_unanswered: rows.len() - acknowledged,
+        with_dictionary,
         issues: issues[0][0].parse()?,
     })
+}
+
+/// How many payloads are packed with a dictionary.
+///
+/// # Errors
+/// When the dictionary of one is not there: what was acknowledged could not be read any more; or when the database does not answer.
+pub fn dictionaries(mesher: &Mesher) -> Result<usize, Fault> {
+    let rows = mesher.query(
+        "SELECT count(*), count(*) FILTER (WHERE d.id IS NULL) FROM events e LEFT JOIN payload_dictionaries d
+         ON d.project_id = e.project_id AND uuid_send(d.id) = substr(e.payload, 9, 16)
+         AND uuid_send(d.id) = substr(sha256(d.content), 1, 16)
+         WHERE substr(e.payload, 1, 8) = '\\x5d2a4d1810000000'",
+    )?;
+    match rows[0][1].as_str() {
+        "0" => Ok(rows[0][0].parse()?),
+        lost => Err(format!("{lost} of {} dictionaries are not there", rows[0][0]).into()),
+    }
 }
 
 /// Issues whose counter differs from the number of their rows, one line each.

@@ -59,7 +59,7 @@ pub(super) struct Load {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// How many issues the events fall into; of the standard event, each has a line of its own in the innermost frame, and each event its
-    /// own value in a variable there
+    /// own value in a variable of each frame
     #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     groups: u64,
     /// Native events of about 1 KB in bulks of 100, in place of the standard event of 22.7 KB in an envelope
@@ -215,50 +215,83 @@ fn accepted(answer: &[u8], ids: Vec<Uuid>) -> Vec<Uuid> {
 }
 
 /// What stands in the standard event around what each event has of its own.
-#[derive(Clone, Copy)]
 struct Parts {
     /// From behind the opening brace up to the number of the innermost frame's line.
-    before_line: &'static str,
-    /// From behind that number up to that frame's first variable.
-    before_variable: &'static str,
-    rest: &'static str,
+    before_line: Vec<&'static str>,
+    /// From behind that number to the end.
+    behind_line: Vec<&'static str>,
 }
 
 impl Parts {
     fn of_standard() -> Parts {
         const LINE: &str = "\"lineno\": ";
-        const VARIABLES: &str = "\"vars\": {";
         let split = || {
             let event = STANDARD.trim().strip_prefix('{')?;
-            let (before_line, after) = event.split_at(event.rfind(LINE)? + LINE.len());
-            let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
-            let (before_variable, rest) = after.split_at(after.find(VARIABLES)? + VARIABLES.len());
+            let (before, behind) = event.split_at(event.rfind(LINE)? + LINE.len());
+            let behind = behind.trim_start_matches(|c: char| c.is_ascii_digit());
             Some(Parts {
-                before_line,
-                before_variable,
-                rest,
+                before_line: Parts::at_variables(before),
+                behind_line: Parts::at_variables(behind),
             })
         };
-        split().expect("the standard event's innermost frame has a line and variables")
+        split().expect("the standard event's innermost frame has a line")
     }
 
-    /// The standard event with an id and an issue of its own. No two real events are alike: a variable of the innermost frame holds the
-    /// id, and the line there is the issue's, so that a server gains no more than in real life by what it saw before.
+    /// A text cut where variables begin.
+    fn at_variables(text: &'static str) -> Vec<&'static str> {
+        const VARIABLES: &str = "\"vars\": {\"";
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(VARIABLES) {
+            let (piece, behind) = rest.split_at(at + VARIABLES.len() - 1);
+            pieces.push(piece);
+            rest = behind;
+        }
+        pieces.push(rest);
+        pieces
+    }
+
+    /// The standard event with an id and an issue of its own. No two real events are alike: of each frame that has variables one has a
+    /// value that is never the same again, and the innermost frame's line is the issue's, so that a server gains no more than in real life
+    /// by what it saw before.
     fn envelope(&self, id: Uuid, group: u64) -> String {
-        let mut text = String::with_capacity(STANDARD.len() + 256);
-        let id = id.simple();
-        write!(
+        let mut text = String::with_capacity(STANDARD.len() + 2048);
+        let mut values = Values(id.as_u128());
+        let mut written = write!(
             text,
-            "{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\"}}\n{{\"fingerprint\":[\"load-{group}\"],"
-        )
-        .and_then(|()| text.write_str(self.before_line))
-        .and_then(|()| write!(text, "{}", group + 1))
-        .and_then(|()| text.write_str(self.before_variable))
-        .and_then(|()| write!(text, "\"load\": \"{id}\", "))
-        .and_then(|()| text.write_str(self.rest))
-        .expect("a string takes every text");
+            "{{\"event_id\":\"{}\"}}\n{{\"type\":\"event\"}}\n{{\"fingerprint\":[\"load-{group}\"],",
+            id.simple()
+        );
+        for (line, pieces) in [
+            (None, &self.before_line),
+            (Some(group + 1), &self.behind_line),
+        ] {
+            if let Some(line) = line {
+                written = written.and_then(|()| write!(text, "{line}"));
+            }
+            for (nth, piece) in pieces.iter().enumerate() {
+                if nth > 0 {
+                    let value = values.next().simple();
+                    written = written.and_then(|()| write!(text, "\"load\": \"{value}\", "));
+                }
+                text.push_str(piece);
+            }
+        }
+        written.expect("a string takes every text");
         text.push('\n');
         text
+    }
+}
+
+/// Values that are never the same again, from an event's id: by the cheapest mix that leaves nothing to guess for a compressor.
+struct Values(u128);
+
+impl Values {
+    fn next(&mut self) -> Uuid {
+        const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        self.0 = self.0.wrapping_add(ODD).wrapping_mul(ODD);
+        self.0 ^= self.0 >> 67;
+        Uuid::from_u128(self.0)
     }
 }
 
@@ -408,6 +441,7 @@ fn table(tally: &Tally, span: Duration, stored: Option<&Stored>) -> String {
 mod tests {
     use super::{Parts, accepted, native, native_frames};
     use serde_json::{Value, json};
+    use std::collections::HashSet;
     use uuid::Uuid;
 
     #[test]
@@ -419,11 +453,16 @@ mod tests {
         assert_eq!(lines.len(), 3);
         let event: Value = serde_json::from_str(lines[2]).unwrap();
         assert_eq!(event["fingerprint"], json!(["load-3"]));
-        let innermost = "/exception/values/0/stacktrace/frames/19";
-        assert_eq!(event.pointer(innermost).unwrap()["lineno"], 4);
-        let variable = &event.pointer(innermost).unwrap()["vars"]["load"];
-        assert_eq!(*variable, id.simple().to_string());
-        assert_ne!(parts.envelope(id, 4), text);
+        let frames = event.pointer("/exception/values/0/stacktrace/frames");
+        let frames = frames.and_then(Value::as_array).unwrap();
+        assert_eq!(frames[19]["lineno"], 4);
+        let values: HashSet<&str> = frames
+            .iter()
+            .filter_map(|frame| frame["vars"]["load"].as_str())
+            .collect();
+        assert_eq!((frames.len(), values.len()), (20, 20));
+        let other = parts.envelope(Uuid::from_u128(8), 3);
+        assert!(values.iter().all(|value| !other.contains(value)));
         let mut text = String::new();
         native(&mut text, &native_frames(), id, 3);
         let event: Value = serde_json::from_str(&text).unwrap();

@@ -152,6 +152,11 @@ impl Sources {
             "Requests since the start that showed no known key.",
             self.admission.counts().strangers(),
         );
+        text.gauge(
+            "mesher_payload_dictionaries",
+            "Projects whose events are packed with a dictionary of their own.",
+            self.admission.payload_dictionaries() as u64,
+        );
         // A spool that is just being restarted has nothing to say; scrapers take a gap for what it is.
         let Ok(spool) = self.admission.spool_status().await else {
             return;

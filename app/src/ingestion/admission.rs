@@ -1,21 +1,24 @@
 //! Admission: who may send, how fast, how much; and the way of one accepted event to the disk.
 
-use std::collections::HashMap;
+mod buckets;
+
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foldhash::fast::{FixedState, RandomState};
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use mesh_runtime::{CallError, System};
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use self::buckets::Buckets;
+use super::dictionaries::Dictionaries;
 use super::door_counts::DoorCounts;
 use super::keys::{Grant, KeyCache};
-use super::rate_limit::{Rate, TokenBucket};
+use super::rate_limit::Rate;
 use super::refusal::{Refusal, Refused};
 use super::spool::{AppendError, SpoolHandle, SpoolStatus};
 use super::user_reports::UserReports;
@@ -109,47 +112,7 @@ struct Shared {
     limits: DoorLimits,
     buckets: Mutex<Buckets>,
     user_reports: RwLock<Option<UserReports>>,
-}
-
-/// A bucket per key, and per project, that sent since the keys were last read; known ones only, hence bounded.
-#[derive(Debug, Default)]
-struct Buckets {
-    of_keys: HashMap<PublicKey, TokenBucket, RandomState>,
-    of_projects: HashMap<ProjectId, TokenBucket, RandomState>,
-}
-
-impl Buckets {
-    /// Takes a token of the key and one of its project, or none at all. No rate is no limit.
-    fn take(
-        &mut self,
-        grant: &Grant,
-        of_key: Option<Rate>,
-        of_project: Option<Rate>,
-        now: Duration,
-    ) -> Result<(), Refusal> {
-        let mut key = of_key.map(|rate| {
-            let full = || TokenBucket::full(rate, now);
-            let bucket = self.of_keys.entry(grant.public_key).or_insert_with(full);
-            (bucket, rate)
-        });
-        if let Some((bucket, rate)) = &mut key {
-            bucket.take(*rate, now).map_err(Refusal::RateLimited)?;
-        }
-        let Some(rate) = of_project else {
-            return Ok(());
-        };
-        let full = || TokenBucket::full(rate, now);
-        let bucket = self
-            .of_projects
-            .entry(grant.project_id)
-            .or_insert_with(full);
-        bucket.take(rate, now).map_err(|wait| {
-            if let Some((bucket, rate)) = key {
-                bucket.give_back(rate);
-            }
-            Refusal::ProjectLimited(wait)
-        })
-    }
+    dictionaries: OnceLock<Dictionaries>,
 }
 
 impl Admission {
@@ -173,6 +136,7 @@ impl Admission {
                 limits,
                 buckets: Mutex::default(),
                 user_reports: RwLock::default(),
+                dictionaries: OnceLock::new(),
             }),
         }
     }
@@ -182,6 +146,21 @@ impl Admission {
     pub fn keeping(self, user_reports: UserReports) -> Admission {
         *self.shared.user_reports.write() = Some(user_reports);
         self
+    }
+
+    /// Says where the dictionaries are that payloads are packed with, once; without it, payloads are packed alone.
+    #[must_use]
+    pub fn packing(self, dictionaries: Dictionaries) -> Admission {
+        // The first ones stay; nobody says it twice.
+        let _ = self.shared.dictionaries.set(dictionaries);
+        self
+    }
+
+    /// How many payload dictionaries are in memory.
+    #[must_use]
+    pub fn payload_dictionaries(&self) -> usize {
+        let dictionaries = self.shared.dictionaries.get();
+        dictionaries.map_or(0, Dictionaries::len)
     }
 
     /// The bounds in force.
@@ -200,6 +179,12 @@ impl Admission {
     #[must_use]
     pub fn knows_keys(&self) -> bool {
         self.shared.keys.is_filled()
+    }
+
+    /// Whether it knows keys and has room for what they bring.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.knows_keys() && !self.shared.pressure.is_full()
     }
 
     /// How full the way to the database is, in percent.
@@ -246,12 +231,31 @@ impl Admission {
         if self.shared.pressure.is_full() {
             return Err(Refusal::Full);
         }
-        let raw = self.normalise(grant, origin, json)?;
+        let system = &self.shared.system;
+        let received_at = received_at(system);
+        let dictionaries = self.shared.dictionaries.get();
+        let packing = dictionaries.and_then(|all| all.packing(grant.project_id));
+        let dictionary = packing
+            .as_ref()
+            .and_then(|it| it.dictionary_at(received_at));
+        let context = EventContext {
+            project_id: grant.project_id,
+            project_number: Some(grant.number),
+            received_at,
+            sent_at: origin.sent_at,
+            event_id: origin.event_id,
+            fresh_event_id: random_uuid(system).into(),
+            remote_address: origin.remote_address,
+            dictionary,
+        };
+        let raw = normalise(origin.dialect, json, &context)?;
         let is_kept = is_kept(raw.event_id, grant.kept_per_million);
         if !is_kept {
             self.shared
                 .counts
                 .add(Some(raw.project_id), Outcome::Sampled, 1);
+        } else if let Some(packing) = packing {
+            packing.observe(system, raw.project_id, &raw.payload, context.dictionary);
         }
         Ok(Admitted {
             project_id: raw.project_id,
@@ -334,37 +338,8 @@ impl Admission {
         }
         let now = self.shared.system.clock().now();
         let mut buckets = self.shared.buckets.lock();
-        let keys = &self.shared.keys;
-        if buckets.of_keys.len() > keys.len() {
-            buckets.of_keys.retain(|key, _| keys.find(key).is_ok());
-        }
-        // There is no project without a key that sent.
-        if buckets.of_projects.len() > keys.len() {
-            buckets.of_projects.clear();
-        }
+        buckets.forget_unknown(&self.shared.keys);
         buckets.take(grant, rate, of_project, now)
-    }
-
-    fn normalise(
-        &self,
-        grant: &Grant,
-        origin: &Origin,
-        json: &[u8],
-    ) -> Result<RawEvent, InvalidEvent> {
-        let system = &self.shared.system;
-        let context = EventContext {
-            project_id: grant.project_id,
-            project_number: Some(grant.number),
-            received_at: received_at(system),
-            sent_at: origin.sent_at,
-            event_id: origin.event_id,
-            fresh_event_id: random_uuid(system).into(),
-            remote_address: origin.remote_address,
-        };
-        match origin.dialect {
-            Dialect::Native => normalize::native_event(json, &context).map(|(_, raw)| raw),
-            Dialect::Sentry => normalize::sentry_event(json, &context),
-        }
     }
 
     async fn append(&self, record: Bytes) -> Result<(), Refusal> {
@@ -415,6 +390,17 @@ impl Admission {
     }
 }
 
+fn normalise(
+    dialect: Dialect,
+    json: &[u8],
+    context: &EventContext,
+) -> Result<RawEvent, InvalidEvent> {
+    match dialect {
+        Dialect::Native => normalize::native_event(json, context).map(|(_, raw)| raw),
+        Dialect::Sentry => normalize::sentry_event(json, context),
+    }
+}
+
 /// Whether sampling keeps an event: decided by its id, so that a retry meets the same fate.
 fn is_kept(event_id: EventId, kept_per_million: u32) -> bool {
     kept_per_million >= MILLION
@@ -437,42 +423,8 @@ pub(super) fn random_uuid(system: &System) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use super::{Buckets, MILLION, Rate, Refusal, is_kept};
-    use crate::domain::ProjectNumber;
-    use crate::ingestion::Grant;
-    use std::time::Duration;
+    use super::{MILLION, is_kept};
     use uuid::Uuid;
-
-    #[test]
-    fn a_project_bounds_its_keys_together_and_each_key_itself() {
-        let grant = |key: &str| Grant {
-            public_key: key.repeat(32).parse().unwrap(),
-            project_id: Uuid::from_u128(1).into(),
-            number: ProjectNumber::new(1),
-            rate_limit: None,
-            project_rate_limit: None,
-            kept_per_million: MILLION,
-        };
-        let (one, two, now) = (grant("1"), grant("2"), Duration::from_secs(1));
-        let (of_key, of_project) = (Rate::per_second(1), Rate::per_second(1));
-        let mut buckets = Buckets::default();
-        for _ in 0..6 {
-            assert_eq!(buckets.take(&one, of_key, of_project, now), Ok(()));
-        }
-        for _ in 0..4 {
-            assert_eq!(buckets.take(&two, of_key, of_project, now), Ok(()));
-        }
-        for _ in 0..20 {
-            let refused = buckets.take(&one, of_key, of_project, now);
-            assert!(matches!(refused, Err(Refusal::ProjectLimited(_))));
-        }
-        // The key's own tokens were not spent on refusals: four of its ten are left.
-        for _ in 0..4 {
-            assert_eq!(buckets.take(&one, of_key, None, now), Ok(()));
-        }
-        let refused = buckets.take(&one, of_key, None, now);
-        assert!(matches!(refused, Err(Refusal::RateLimited(_))));
-    }
 
     #[test]
     fn sampling_keeps_its_part_and_judges_a_retry_alike() {

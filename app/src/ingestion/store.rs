@@ -5,9 +5,15 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use mesh_runtime::System;
+use mesh_runtime::postgres::Client;
 use uuid::Uuid;
 
+use super::dictionaries::{DICTIONARIES_MAX, DictionaryStore};
+use crate::domain::ProjectId;
+use crate::domain::payload::Dictionary;
+use crate::storage::payload_dictionaries;
 use crate::storage::pool;
 use crate::storage::spools::{self, SpoolPosition};
 use crate::storage::writer::{Chunk, Committed, StorageWriterHandle, Turn, WriteError};
@@ -51,11 +57,13 @@ impl Storage {
         }
     }
 
+    async fn client(&self) -> Result<Client, String> {
+        let client = pool::named(&self.system).get().await;
+        client.map_err(|error| error.to_string())
+    }
+
     async fn open_position(&self, spool_id: Uuid) -> Result<SpoolPosition, String> {
-        let client = pool::named(&self.system)
-            .get()
-            .await
-            .map_err(|error| error.to_string())?;
+        let client = self.client().await?;
         spools::open(&*client, spool_id)
             .await
             .map_err(|error| WriteError::from(error).to_string())
@@ -76,6 +84,50 @@ impl ChunkStore for Storage {
 
     fn write(&self, chunk: Arc<Chunk>, turn: Turn) -> BoxFuture<'_, Result<Committed, StoreError>> {
         self.write_chunk(chunk, turn).boxed()
+    }
+}
+
+impl DictionaryStore for Storage {
+    fn newest(
+        &self,
+        after: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<(ProjectId, Dictionary)>, String>> {
+        async move {
+            let client = self.client().await?;
+            let limit = u16::try_from(DICTIONARIES_MAX).unwrap_or(u16::MAX);
+            payload_dictionaries::newest(&*client, after, limit)
+                .await
+                .map_err(|error| WriteError::from(error).to_string())
+        }
+        .boxed()
+    }
+
+    fn newest_of(
+        &self,
+        project: ProjectId,
+        after: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Dictionary>, String>> {
+        async move {
+            let client = self.client().await?;
+            payload_dictionaries::newest_of(&*client, project, after)
+                .await
+                .map_err(|error| WriteError::from(error).to_string())
+        }
+        .boxed()
+    }
+
+    fn add(
+        &self,
+        project: ProjectId,
+        dictionary: Arc<Dictionary>,
+    ) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let mut client = self.client().await?;
+            payload_dictionaries::add(&mut client, project, &dictionary)
+                .await
+                .map_err(|error| WriteError::from(error).to_string())
+        }
+        .boxed()
     }
 }
 

@@ -2,17 +2,13 @@
 
 mod facts;
 
-use std::cell::RefCell;
 use std::fmt;
 
 use serde_json::value::RawValue;
-use zstd::bulk::Decompressor;
 
+use crate::domain::payload::{self, PayloadError};
 use crate::domain::{GroupedEvent, NormalEvent, RawEvent};
 use crate::processing::fingerprint::{Memo, Stacks};
-
-/// No payload decompresses to more: the door takes 1 MiB, and escapes at most multiply it by six.
-const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why an accepted event could not be understood; it goes to quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +31,12 @@ impl fmt::Display for ProcessingError {
 
 impl std::error::Error for ProcessingError {}
 
+impl From<PayloadError> for ProcessingError {
+    fn from(error: PayloadError) -> ProcessingError {
+        ProcessingError::Compression(error.to_string())
+    }
+}
+
 /// Decompresses, parses, fingerprints, and derives the candidate issues: pure, so that a crash can be repeated.
 ///
 /// # Errors
@@ -49,8 +51,8 @@ pub fn group(raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
 /// As [`group`].
 pub fn group_with(memo: &mut Memo, raw: &RawEvent) -> Result<GroupedEvent, ProcessingError> {
     if raw.facts.is_empty() {
-        // The payload's frames hold variables: they are never the same again.
-        return group_json(&mut Memo::off(), raw, &payload_json(&raw.payload)?);
+        // The payload's frames hold variables: they are never the same again. It was packed without a dictionary.
+        return group_json(&mut Memo::off(), raw, &payload::unpack(&raw.payload, None)?);
     }
     group_json(memo, raw, &raw.facts)
 }
@@ -123,33 +125,6 @@ fn grouped(raw: &RawEvent, event: NormalEvent<&RawValue>, stacks: &Stacks) -> Gr
         sdk_name: event.sdk.name,
         sdk_version: event.sdk.version,
     }
-}
-
-/// The JSON of a normalised event, from its compressed payload.
-///
-/// # Errors
-/// If the payload is not zstd, or implausibly large.
-pub fn payload_json(payload: &[u8]) -> Result<Vec<u8>, ProcessingError> {
-    thread_local! {
-        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    let broken = |error: std::io::Error| ProcessingError::Compression(error.to_string());
-    // The frame says how large its content is, unless it was made piece by piece.
-    let size = zstd::zstd_safe::get_frame_content_size(payload)
-        .map_err(|_| ProcessingError::Compression("not a zstd frame".to_owned()))?
-        .map_or(PAYLOAD_BYTES_MAX, |size| {
-            usize::try_from(size).unwrap_or(usize::MAX)
-        });
-    if size > PAYLOAD_BYTES_MAX {
-        return Err(ProcessingError::Compression("too large".to_owned()));
-    }
-    DECOMPRESSOR.with_borrow_mut(|kept| {
-        let decompressor = match kept {
-            Some(decompressor) => decompressor,
-            None => kept.insert(Decompressor::new().map_err(broken)?),
-        };
-        decompressor.decompress(payload, size).map_err(broken)
-    })
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ mod values;
 use std::cell::RefCell;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::{CParameter, ParamSwitch, Strategy};
 
 use self::value::{Map, Value};
 
+use crate::domain::payload::{self, Dictionary};
 use crate::domain::{EventId, ProjectId, ProjectNumber, RawEvent};
 
 /// What the door knows of an event besides its bytes.
@@ -42,6 +42,8 @@ pub struct EventContext {
     pub fresh_event_id: EventId,
     /// Where the connection came from, for `{{auto}}`.
     pub remote_address: Option<IpAddr>,
+    /// What the project's events have in common, for those received within its life.
+    pub dictionary: Option<Arc<Dictionary>>,
 }
 
 /// Bytes that are no event.
@@ -70,18 +72,6 @@ impl fmt::Display for InvalidEvent {
 }
 
 impl std::error::Error for InvalidEvent {}
-
-/// How hard zstd tries: the level at which it costs less than it saves on disk.
-const ZSTD_LEVEL: i32 = 1;
-
-/// Of that level, what is different: an event is so full of long repetitions that the short ones are not worth looking for, and what is
-/// left of names and words is worth a code of its own all the same.
-const ZSTD_PARAMETERS: [CParameter; 4] = [
-    CParameter::Strategy(Strategy::ZSTD_fast),
-    CParameter::MinMatch(7),
-    CParameter::TargetLength(2),
-    CParameter::LiteralCompressionMode(ParamSwitch::Enable),
-];
 
 /// Turns an event in any of Sentry's shapes into a [`RawEvent`]: normalised, scrubbed, bounded, compressed.
 ///
@@ -119,26 +109,27 @@ fn finish(given: Map<'_>, context: &EventContext) -> Result<RawEvent, InvalidEve
     };
     let (event_id, event) = event::normalize(given, &context);
     SCRATCH.with_borrow_mut(|scratch| {
-        let Scratch {
-            compressor,
-            json,
-            packed,
-        } = scratch;
-        json.clear();
-        event.write(json);
-        pack(compressor, json, packed)
-            .map_err(|error| InvalidEvent::Compression(error.to_string()))?;
+        let Scratch { json, packed } = scratch;
         json.clear();
         facts::write(&event, json);
         // Where there are too many, only the payload tells.
-        if json.len() > bounds::FACTS_BYTES_MAX {
-            json.clear();
-        }
+        let facts = if json.len() > bounds::FACTS_BYTES_MAX {
+            Bytes::new()
+        } else {
+            Bytes::copy_from_slice(json)
+        };
+        // And then it tells without a dictionary: to group an event nobody asks the database.
+        let dictionary = context.dictionary.as_deref();
+        let dictionary = dictionary.filter(|it| !facts.is_empty() && it.is_live(received_at));
+        json.clear();
+        event.write(json);
+        payload::pack(json, dictionary, packed)
+            .map_err(|error| InvalidEvent::Compression(error.to_string()))?;
         let raw = RawEvent {
             event_id,
             project_id: context.project_id,
             received_at,
-            facts: Bytes::copy_from_slice(json),
+            facts,
             payload: Bytes::copy_from_slice(packed),
         };
         // A large event is rare; what it took is not kept for it.
@@ -150,10 +141,9 @@ fn finish(given: Map<'_>, context: &EventContext) -> Result<RawEvent, InvalidEve
     })
 }
 
-/// What a thread keeps from one event for the next: making it costs more than compressing an event, and memory just used is near.
+/// What a thread keeps from one event for the next: memory just used is near.
 #[derive(Default)]
 struct Scratch {
-    compressor: Option<Compressor<'static>>,
     json: Vec<u8>,
     packed: Vec<u8>,
 }
@@ -163,29 +153,6 @@ const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-fn compressor() -> std::io::Result<Compressor<'static>> {
-    let mut compressor = Compressor::new(ZSTD_LEVEL)?;
-    for parameter in ZSTD_PARAMETERS {
-        compressor.set_parameter(parameter)?;
-    }
-    Ok(compressor)
-}
-
-/// Compresses `json` into `packed`.
-fn pack(
-    kept: &mut Option<Compressor<'static>>,
-    json: &[u8],
-    packed: &mut Vec<u8>,
-) -> std::io::Result<()> {
-    let compressor = match kept {
-        Some(compressor) => compressor,
-        None => kept.insert(compressor()?),
-    };
-    packed.clear();
-    packed.reserve(zstd::zstd_safe::compress_bound(json.len()));
-    compressor.compress_to_buffer(json, packed).map(|_| ())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Events: those of an issue, and one with its payload and neighbours.
 
 use std::collections::HashSet;
-use std::io::Read;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,7 +9,7 @@ use tokio_postgres::{Error, GenericClient, Row};
 use uuid::Uuid;
 
 use super::cursor::{self, Cursor, Page};
-use super::issues;
+use super::{issues, payload_dictionaries};
 use crate::domain::{EventId, IssueId, ProjectId, ProjectNumber};
 
 pub(crate) const STATEMENTS: &[&str] = &[LIST, GET, OLDER, NEWER, KNOWN];
@@ -31,9 +30,6 @@ const NEWER: &str = "SELECT e.id FROM unnest($1::uuid[]) AS b (issue_id) CROSS J
      ORDER BY received_at, id LIMIT 1) e ORDER BY e.received_at, e.id LIMIT 1";
 const KNOWN: &str = "SELECT e.id FROM projects p JOIN events e ON e.project_id = p.id \
      WHERE p.number = $1 AND e.id = ANY($2::uuid[])";
-
-/// The largest payload shown, decompressed. What the door accepts is far smaller.
-const PAYLOAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// An event as lists show it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -176,19 +172,30 @@ pub async fn get(
         occurred_at: row.get(3),
         previous_id: neighbour(OLDER).await?,
         next_id: neighbour(NEWER).await?,
-        event: json(row.get(4)),
+        event: shown(client, project, event, row.get(4)).await?,
     }))
 }
 
-/// The JSON of a stored payload.
-fn json(payload: &[u8]) -> Option<Box<RawValue>> {
-    let mut text = String::new();
-    zstd::Decoder::new(payload)
-        .ok()?
-        .take(PAYLOAD_BYTES_MAX)
-        .read_to_string(&mut text)
-        .ok()?;
-    RawValue::from_string(text).ok()
+/// The JSON of a stored payload; `None`, and a line in the log, if it cannot be read.
+async fn shown(
+    client: &impl GenericClient,
+    project: ProjectId,
+    event: EventId,
+    payload: &[u8],
+) -> Result<Option<Box<RawValue>>, Error> {
+    Ok(
+        match payload_dictionaries::unpack(client, project, payload).await? {
+            Ok(json) => text(json),
+            Err(error) => {
+                tracing::warn!(%error, event.id = %event, project.id = %project, "the payload of an event cannot be read");
+                None
+            }
+        },
+    )
+}
+
+fn text(json: Vec<u8>) -> Option<Box<RawValue>> {
+    RawValue::from_string(String::from_utf8(json).ok()?).ok()
 }
 
 /// Those of `ids` that are stored in the project of this number.
@@ -207,7 +214,7 @@ pub async fn known(
 
 #[cfg(test)]
 mod tests {
-    use super::{json, pair};
+    use super::{pair, text};
 
     #[test]
     fn tags_are_cut_at_the_first_equals_sign() {
@@ -216,10 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn payloads_read_back_and_broken_ones_are_none() {
-        let payload = zstd::encode_all(&br#"{"a":1}"#[..], 1).unwrap();
-        assert_eq!(json(&payload).unwrap().get(), r#"{"a":1}"#);
-        assert!(json(b"nonsense").is_none());
-        assert!(json(&payload[..payload.len() - 2]).is_none());
+    fn what_is_no_json_is_not_shown() {
+        assert_eq!(text(b"{\"a\":1}".to_vec()).unwrap().get(), r#"{"a":1}"#);
+        assert!(text(b"nonsense".to_vec()).is_none());
+        assert!(text(b"\xff".to_vec()).is_none());
     }
 }

@@ -13,7 +13,7 @@ const LOCK: i64 = 0x6d65_7368_6572_0001;
 const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// Every file of the `migrations` folder; a test compares the two.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     (
         "V1__projects_and_keys",
         include_str!("../../../migrations/V1__projects_and_keys.sql"),
@@ -45,6 +45,10 @@ const FILES: [(&str, &str); 8] = [
     (
         "V8__accepted_before_it_was_counted",
         include_str!("../../../migrations/V8__accepted_before_it_was_counted.sql"),
+    ),
+    (
+        "V9__payload_dictionaries",
+        include_str!("../../../migrations/V9__payload_dictionaries.sql"),
     ),
 ];
 

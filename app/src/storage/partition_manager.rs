@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan};
 use mesh_runtime::postgres::{Pool, PoolError};
 use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow};
 
-use super::{partitions, pool, retention, sessions, user_reports};
+use super::{partitions, payload_dictionaries, pool, retention, sessions, user_reports};
 
 /// The name of the process.
 pub const NAME: &str = "PartitionManager";
@@ -99,6 +99,8 @@ async fn round(pool: &Pool) -> Result<(), PoolError> {
     let dropped = retention::drop_partitions(&client, now).await?;
     let expired = retention::expire_events(&*client, now).await?;
     user_reports::prune(&*client, now).await?;
+    // After the events that may name them.
+    payload_dictionaries::prune(&*client, now).await?;
     if dropped > 0 || expired > 0 {
         tracing::info!(
             partitions.dropped = dropped,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::cursor::Page;
 use super::outcomes::{self, OutcomeCount};
+use super::payload_dictionaries;
 use crate::domain::{EventId, Outcome, ProjectId, RawEvent};
 
 pub(crate) const STATEMENTS: &[&str] = &[LIST, FIND, REMOVE, UNCOUNT];
@@ -90,12 +91,17 @@ pub async fn find(
     id: i64,
 ) -> Result<Option<RawEvent>, Error> {
     let row = client.query_opt(FIND, &[&project.into_uuid(), &id]).await?;
-    Ok(row.map(|row| RawEvent {
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    // Its facts are not kept, and without them a payload is read where nobody asks the database for a dictionary.
+    let payload = payload_dictionaries::freed(client, project, row.get(2)).await?;
+    Ok(Some(RawEvent {
         event_id: EventId::from_uuid(row.get(0)),
         project_id: project,
         received_at: row.get(1),
         facts: Bytes::new(),
-        payload: row.get::<_, Vec<u8>>(2).into(),
+        payload: payload.into(),
     }))
 }
 

@@ -142,6 +142,7 @@ fn context() -> EventContext {
         event_id: None,
         fresh_event_id: Uuid::from_u128(2).into(),
         remote_address: "192.0.2.1".parse().ok(),
+        dictionary: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ingestion from outside: the endpoints, the spool as a process, the router over a store that fails.
 
+mod dictionaries;
 mod http;
 mod kinds;
 mod pipeline;

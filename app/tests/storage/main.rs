@@ -4,6 +4,7 @@
 
 mod ahead;
 mod cluster;
+mod payload_dictionaries;
 mod plans;
 mod processes;
 mod quarantine;

@@ -114,6 +114,18 @@ async fn hot_statements_walk_their_indexes() {
             "_pkey",
         ),
         (
+            "payload_dictionaries",
+            "SELECT content FROM",
+            vec![&project, &uuid],
+            "payload_dictionaries_pkey",
+        ),
+        (
+            "payload_dictionaries",
+            "project_id = $1 AND made_at > $2",
+            vec![&project, &at],
+            "payload_dictionaries_pkey",
+        ),
+        (
             "outcomes",
             "SELECT hour, outcome",
             vec![&project, &earlier, &at],

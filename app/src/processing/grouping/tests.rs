@@ -1,11 +1,15 @@
 //! The pairs of samples, the real event, titles, and what is explained.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use jiff::SignedDuration;
 use proptest::prelude::{any, proptest};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ProcessingError, group, payload_json};
+use super::{ProcessingError, group};
+use crate::domain::payload::{Dictionary, dictionary_of, unpack};
 use crate::domain::{GroupedEvent, NormalEvent, RawEvent, Severity};
 use crate::processing::fingerprint::fingerprints;
 use crate::processing::normalize::{EventContext, native_event, sentry_event};
@@ -19,6 +23,7 @@ pub(super) fn context() -> EventContext {
         event_id: None,
         fresh_event_id: Uuid::from_u128(99).into(),
         remote_address: None,
+        dictionary: None,
     }
 }
 
@@ -58,7 +63,7 @@ fn grouped_either_way(raw: &RawEvent) -> GroupedEvent {
 
 /// All that grouping looks at, read as a whole.
 fn normal_event(raw: &RawEvent) -> NormalEvent {
-    let payload = payload_json(&raw.payload).unwrap();
+    let payload = unpack(&raw.payload, None).unwrap();
     let json = if raw.facts.is_empty() {
         &payload
     } else {
@@ -397,6 +402,22 @@ fn too_many_facts_are_left_to_the_payload() {
     let (kept, left) = (grouped(&few(3)), group(&raw).unwrap());
     assert_eq!(kept.title, left.title);
     assert_eq!(kept.candidates, left.candidates);
+    // Whoever groups has no dictionary: without facts there is none to ask for, and beyond its life it packs nothing.
+    let made_at = context().received_at;
+    let at = |received_at| EventContext {
+        received_at,
+        dictionary: Some(Arc::new(Dictionary::new(&b"{\"lineno\":7}"[..], made_at))),
+        ..context()
+    };
+    let packed = |event: &Value, received_at| {
+        let raw = sentry_event(event.to_string().as_bytes(), &at(received_at)).unwrap();
+        assert_eq!(group(&raw).unwrap().title, kept.title);
+        dictionary_of(&raw.payload).is_some()
+    };
+    let (until, moment) = (made_at + Dictionary::LIFE, SignedDuration::from_micros(1));
+    assert!(packed(&few(3), made_at) && packed(&few(3), until));
+    assert!(!packed(&few(3), until + moment), "its life is over");
+    assert!(!packed(&event, made_at), "there are no facts");
 }
 
 #[test]

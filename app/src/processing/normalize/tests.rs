@@ -19,6 +19,7 @@ fn context() -> EventContext {
         event_id: None,
         fresh_event_id: Uuid::from_u128(99).into(),
         remote_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        dictionary: None,
     }
 }
 

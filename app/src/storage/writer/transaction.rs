@@ -18,7 +18,7 @@ use crate::storage::copy::{self, EventRow};
 use crate::storage::issues::IssueRow;
 use crate::storage::issues::record::{self, IssueRecord};
 use crate::storage::outcomes::{self, OutcomeCount};
-use crate::storage::{partitions, spools};
+use crate::storage::{partitions, payload_dictionaries, spools};
 
 pub(super) const STATEMENTS: &[&str] = &[COUNT, CHANGES, QUARANTINE];
 
@@ -321,6 +321,9 @@ async fn put_aside(
             .take(REASON_CHARS_MAX)
             .map(|c| if c == '\0' { '\u{fffd}' } else { c })
             .collect();
+        // What waits here for a person outlives its project's dictionaries.
+        let payload =
+            payload_dictionaries::freed(transaction, raw.project_id, &raw.payload).await?;
         transaction
             .execute(
                 QUARANTINE,
@@ -329,7 +332,7 @@ async fn put_aside(
                     &raw.event_id.into_uuid(),
                     &raw.received_at,
                     &text,
-                    &&raw.payload[..],
+                    &payload,
                 ],
             )
             .await?;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
-use mesher::domain::{EventId, PublicKey};
+use mesher::domain::{EventId, PublicKey, payload};
 use mesher::ingestion::{self, Admission, DoorLimits, SpoolOptions, http};
 use mesher::processing::{self, FanOut, Processors};
 use mesher::storage::database::Database;
 use mesher::storage::embedded::Options;
+use mesher::storage::events;
 use mesher::storage::projects;
 use mesher::storage::schema_manager::{self, SchemaState};
 use parking_lot::Mutex;
@@ -192,6 +193,62 @@ async fn an_event_becomes_a_row_an_issue_and_news() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_packed_with_a_learned_dictionary_is_stored_and_shown() {
+    let pipeline = pipeline().await;
+    let routes = http::routes(pipeline.admission.clone());
+    let mut sent = Vec::new();
+    let mut left = 60;
+    while left > 0 {
+        if pipeline.admission.payload_dictionaries() > 0 {
+            left -= 1;
+        }
+        let id: EventId = Uuid::from_u128(1_000 + sent.len() as u128).into();
+        let word = |n: u128| {
+            Uuid::from_u128((n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+                .simple()
+        };
+        let frames: Vec<_> = (0..100_u128)
+            .map(|n| serde_json::json!({ "function": word(n), "filename": word(n + 1_000) }))
+            .collect();
+        let body = serde_json::json!({
+            "event_id": id.to_simple(),
+            "exception": { "values": [{ "type": "Oops", "stacktrace": { "frames": frames } }] },
+        });
+        let response = warp::test::request()
+            .method("POST")
+            .path(&format!("/api/1/store/?sentry_key={KEY}"))
+            .body(body.to_string())
+            .reply(&routes)
+            .await;
+        assert_eq!(response.status(), 200, "{:?}", response.body());
+        sent.push(id);
+        assert!(sent.len() < 10_000, "nothing is learned");
+    }
+    pipeline
+        .until("all are stored", async || {
+            pipeline.stored().await.len() == sent.len()
+        })
+        .await;
+    let client = pipeline.database.client().await;
+    let rows = client
+        .query("SELECT project_id, id, payload FROM events", &[])
+        .await
+        .unwrap();
+    let mut with_dictionary = 0;
+    for row in rows {
+        let (project, id): (Uuid, Uuid) = (row.get(0), row.get(1));
+        let shown = events::get(&client, project.into(), id.into()).await;
+        let shown = shown.unwrap().unwrap().event.expect("it can be read");
+        assert!(shown.get().contains(&EventId::from(id).to_simple()));
+        with_dictionary += usize::from(payload::dictionary_of(row.get(2)).is_some());
+    }
+    assert!(
+        (60..sent.len()).contains(&with_dictionary),
+        "{with_dictionary}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_under_load_nothing_is_lost_or_doubled() {
     let pipeline = pipeline().await;
     let mut acknowledged = HashSet::new();
@@ -200,6 +257,7 @@ async fn whatever_is_killed_under_load_nothing_is_lost_or_doubled() {
         "Spool",
         "EventRouter",
         "KeyKeeper",
+        "DictionaryLearner",
         "StorageWriter",
         "PgPool",
         "Processor0",

@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, join_all};
 use mesh_runtime::{Strategy, Supervisor, System};
 use mesher::domain::{EventId, GroupedEvent, Outcome, ProjectId, RawEvent};
 use mesher::ingestion::{
-    ChunkStore, DoorCounts, IngestionArgs, KeyCache, KeyKeeperArgs, RouterArgs, SpoolHandle,
-    SpoolOptions, StoreError,
+    ChunkStore, Dictionaries, DoorCounts, IngestionArgs, KeyCache, KeyKeeperArgs, LearnerArgs,
+    RouterArgs, SpoolHandle, SpoolOptions, Storage, StoreError,
 };
 use mesher::processing::fingerprint::Memo;
 use mesher::processing::grouping::{self, ProcessingError};
@@ -220,6 +220,11 @@ async fn stage(store: MemoryStore) -> Stage {
             cache: KeyCache::new(),
             load: Arc::new(|_| async { Ok(Vec::new()) }.boxed()),
             interval: Duration::from_secs(60),
+            memory: None,
+        },
+        learner: LearnerArgs {
+            dictionaries: Dictionaries::new(),
+            store: Arc::new(Storage::new(&system)),
         },
     };
     let tree = Supervisor::new(Strategy::OneForOne)
@@ -248,6 +253,7 @@ fn event(number: u128, message: &str) -> RawEvent {
         event_id: Some(Uuid::from_u128(number + 1).into()),
         fresh_event_id: Uuid::nil().into(),
         remote_address: None,
+        dictionary: None,
     };
     normalize::sentry_event(json.as_bytes(), &context).unwrap()
 }
