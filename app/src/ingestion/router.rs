@@ -382,7 +382,7 @@ impl Drop for CountsUnderWay {
         if self.turn.has_come()
             && let Some(counts) = self.counts.take()
         {
-            counts.answer_for();
+            drop(counts.answer_for());
         }
     }
 }
