@@ -232,8 +232,10 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
         // Every third chunk repeats something of those before it, some of it within itself.
         if round % 3 == 2 {
             for n in 0..3 {
+                // In every second such chunk none came at the very time of the first.
+                let apart = (n % 2 + (round + 1) % 2) as i64;
                 let mut copy = known[(round * 7 + n * 5) % known.len()].clone();
-                copy.received_at += ((n % 2) as i64).seconds();
+                copy.received_at += apart.seconds();
                 events[n * 3] = copy;
             }
             events[11] = events[10].clone();
