@@ -1,7 +1,7 @@
 //! Payload dictionaries at the door: one a project, learned from its own events, so that what they have in common is packed once and not in
 //! each event.
 //!
-//! The door counts what packs badly (`waste`), and when that is enough it offers such events to one process, the [`learner`], which
+//! The door counts what packs badly (`waste`), and when that is enough it offers such events to one process, the `learner`, which
 //! decides by trial (`learning`), makes a new dictionary durable in the database, and only then hands it to the door. The door waits for
 //! none of this: an offer that finds the learner busy, away or dead is dropped.
 
