@@ -95,7 +95,7 @@ enum TokenCommand {
 }
 
 /// Why a command failed: one line for the operator that says what to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure(String);
 
 impl Failure {

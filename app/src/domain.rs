@@ -16,7 +16,7 @@ pub mod wall;
 
 pub use event::{GroupedEvent, NormalEvent, RawEvent, RawEventError};
 pub use fingerprint::Fingerprint;
-pub use grouping::{Contribution, Contributions, Grouping};
+pub use grouping::{Contribution, Contributions, Grouping, OwnText};
 pub use ids::{EventId, IssueId, OrganizationId, ProjectId, ProjectNumber, UserId};
 pub use issue::{ArchivedUntil, Arrival, IssueState, IssueStatus, Transition, TransitionKind};
 pub use outcome::Outcome;

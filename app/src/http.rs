@@ -29,6 +29,10 @@ pub const SUPERVISOR: &str = "HttpSupervisor";
 /// The largest message a dashboard may send, in bytes: subscriptions are short.
 const LIVE_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
+/// The largest header of a request, in bytes. It is also what is read of a connection at once, and the usual event (23 KB) is to come in one
+/// piece, which is then never copied.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
 /// What the listener serves.
 #[derive(Clone)]
 pub struct Parts {
@@ -57,26 +61,23 @@ impl std::fmt::Debug for Parts {
 pub fn child(listener: TcpListener, tls: Option<Tls>, parts: &Parts) -> ChildSpec {
     let options = http::Options {
         tls,
+        header_bytes_max: HEADER_BYTES_MAX,
         ..http::Options::default()
     };
     http::server(SUPERVISOR, listener, routes(parts), options)
 }
 
-/// Everything that is answered; never rejects.
+/// Everything that is answered; never rejects. Events first: most requests bring one, and each filter they pass by costs.
 fn routes(
     parts: &Parts,
 ) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone + Send + Sync + use<>
 {
-    health::routes(&parts.system, &parts.pool, &parts.admission, parts.needed)
-        .or(metrics::routes(
-            &parts.system,
-            &parts.pool,
-            &parts.admission,
-            &parts.api,
-        ))
-        .unify()
-        .map(Reply::into_response)
-        .or(parts.ingestion.clone())
+    let health = health::routes(&parts.system, &parts.pool, &parts.admission, parts.needed);
+    let metrics = metrics::routes(&parts.system, &parts.pool, &parts.admission, &parts.api);
+    parts
+        .ingestion
+        .clone()
+        .or(health.or(metrics).unify().map(Reply::into_response))
         .unify()
         .or(live(parts))
         .unify()

@@ -12,6 +12,7 @@ pub mod events;
 pub mod health;
 pub mod issues;
 pub mod keeper;
+pub mod key_memory;
 pub mod migrate;
 pub mod outcomes;
 pub mod partition_manager;

@@ -14,16 +14,20 @@
 //! holds then is stored after the next start.
 //!
 //! A database that is away is a state and no crash: no process ends for it, and no outage counts toward a limit.
+//!
+//! Where the keys of the last run are remembered, everything but the storage layer's children starts before the database does: events
+//! are accepted into the spool from then on. [`begin_storage`] starts those children once the database answers and its tables are
+//! current, so that nothing else ever meets older ones.
 
 mod live;
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mesh_runtime::http::Tls;
-use mesh_runtime::{ChildSpec, Strategy, Supervisor, System};
+use mesh_runtime::{ChildSpec, StartError, Strategy, Supervisor, SupervisorHandle, System};
 use warp::{Filter, Reply};
 
 use crate::api::{Api, State};
@@ -34,6 +38,7 @@ use crate::ingestion::rate_limit::Rate;
 use crate::ingestion::{self, DoorLimits, SpoolHandle, SpoolOptions};
 use crate::processing::{self, FanOut, Processors};
 use crate::storage::database::Database;
+use crate::storage::key_memory::{KeyMemory, RememberedKey};
 use crate::storage::pool;
 use crate::streaming::{self, BroadcasterHandle, LiveBatch, LiveIssue};
 
@@ -60,12 +65,60 @@ const NEEDED: &[&str] = &[
     processing::PROCESSOR_POOL,
 ];
 
+/// What the tree stands on.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The database, once it is open and its tables are current.
+    database: Arc<OnceLock<Database>>,
+    memory: KeyMemory,
+    remembered: Vec<RememberedKey>,
+}
+
+impl Ground {
+    /// One without a database, which is still to come; until then the keys that are remembered are good.
+    #[must_use]
+    pub fn new(memory: KeyMemory, remembered: Vec<RememberedKey>) -> Ground {
+        Ground {
+            database: Arc::default(),
+            memory,
+            remembered,
+        }
+    }
+
+    /// Whether keys are remembered, so that the tree can be started before the database is there.
+    #[must_use]
+    pub fn knows_keys(&self) -> bool {
+        !self.remembered.is_empty()
+    }
+
+    /// The database, if it is there.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.database.get()
+    }
+
+    /// Puts the database in; the first stays.
+    pub fn lay(&self, database: Database) {
+        // One that was put in before is this one.
+        let _ = self.database.set(database);
+    }
+}
+
+/// Starts the storage layer of a tree that was started before the database was there.
+///
+/// # Errors
+/// When the root cannot be asked, or a child does not start.
+pub async fn begin_storage(root: &SupervisorHandle) -> Result<(), StartError> {
+    root.terminate_child(STORAGE).await?;
+    root.restart_child(STORAGE).await.map(drop)
+}
+
 /// The tree, ready to be started; nothing runs yet.
 #[must_use]
 pub fn tree(
     system: &System,
     config: &Config,
-    database: &Database,
+    ground: &Ground,
     listener: TcpListener,
     tls: Option<Tls>,
     workers: usize,
@@ -73,7 +126,7 @@ pub fn tree(
 ) -> Supervisor {
     let pool = pool::named(system);
     let broadcaster = BroadcasterHandle::new(system);
-    let ingestion = ingestion::assemble(
+    let mut ingestion = ingestion::assemble(
         system,
         SpoolOptions::new(config.data_dir.join("spool")).bounded(config.spool_mib),
         DoorLimits {
@@ -86,6 +139,8 @@ pub fn tree(
             move |chunk| broadcaster.broadcast(live::batch(chunk))
         }),
     );
+    ingestion.processes.keys.memory = Some(ground.memory.clone());
+    ingestion.keys.recall(ground.remembered.clone());
     let spool = SpoolHandle::new(system);
     let api = Api::new(State {
         system: system.clone(),
@@ -144,17 +199,19 @@ pub fn tree(
     Supervisor::new(Strategy::OneForOne)
         .named(ROOT)
         .intensity(RESTARTS_MAX, RESTART_WINDOW)
-        .child(storage(database))
+        .child(storage(ground))
         .child(streaming::child())
         .child(processing::child(workers))
         .child(ingestion::child(ingestion.processes))
         .child(http::child(listener, tls, &parts))
 }
 
-fn storage(database: &Database) -> ChildSpec {
-    let database = database.clone();
+/// Without a database there is nothing to run yet.
+fn storage(ground: &Ground) -> ChildSpec {
+    let database = Arc::clone(&ground.database);
     ChildSpec::supervisor(STORAGE, move || {
-        database.children().into_iter().fold(
+        let children = database.get().map(Database::children).unwrap_or_default();
+        children.into_iter().fold(
             Supervisor::new(Strategy::RestForOne).intensity(RESTARTS_MAX, RESTART_WINDOW),
             Supervisor::child,
         )

@@ -12,7 +12,7 @@ use crate::config::{Config, env};
 use crate::domain::{OrganizationId, ProjectId, PublicKey};
 use crate::storage::database::{Database, DatabaseError};
 use crate::storage::embedded::{EmbeddedError, Options};
-use crate::storage::migrate;
+use crate::storage::migrate::{self, MigrateError};
 use crate::storage::projects::{self, ProjectRow};
 
 /// How long a command waits for a database to answer.
@@ -34,22 +34,53 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::new(format!("cannot start threads: {error}")))
 }
 
+/// Why there is no session, and whether waiting may help.
+pub(super) enum NotOpen {
+    /// The database does not answer now.
+    Away(Failure),
+    /// Somebody has to mend something first.
+    Broken(Failure),
+}
+
+impl From<NotOpen> for Failure {
+    fn from(why: NotOpen) -> Failure {
+        match why {
+            NotOpen::Away(failure) | NotOpen::Broken(failure) => failure,
+        }
+    }
+}
+
 impl Session {
     /// Starts or finds the database, connects once, and brings the schema up to date.
     pub(super) async fn open(system: &System, config: &Config) -> Result<Session, Failure> {
         let database = open_database(system, config).await?;
+        Ok(Session::on(system, config, database).await?)
+    }
+
+    /// Connects once to a database that was started or found, and brings the schema up to date.
+    pub(super) async fn on(
+        system: &System,
+        config: &Config,
+        database: Database,
+    ) -> Result<Session, NotOpen> {
         let mut access = database.access();
         access.options.connect_timeout = CONNECT_TIMEOUT;
         let (mut client, driver) = access
             .connect(system)
             .await
-            .map_err(|error| unreachable_database(config, &error.to_string()))?;
+            .map_err(|error| NotOpen::Away(unreachable_database(config, &error.to_string())))?;
         system.spawn(move |_: mesh_runtime::Context<()>| async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "the command's connection ended");
             }
         });
-        migrate::run(&mut client).await.map_err(Failure::new)?;
+        migrate::run(&mut client).await.map_err(|error| {
+            let failure = Failure::new(&error);
+            match error {
+                MigrateError::Database(_) => NotOpen::Away(failure),
+                _ => NotOpen::Broken(failure),
+            }
+        })?;
         Ok(Session { database, client })
     }
 
@@ -61,18 +92,22 @@ impl Session {
 }
 
 /// Starts or finds the database without connecting.
-pub(super) async fn open_database(system: &System, config: &Config) -> Result<Database, Failure> {
+pub(super) async fn open_database(system: &System, config: &Config) -> Result<Database, NotOpen> {
     let options = Options::new(&config.data_dir).search_path(env::search_path());
     let url = config.database_url.as_deref();
     Database::open(system, url, config.database_ca.as_deref(), options)
         .await
         .map_err(|error| {
             if is_directory_closed(&error) {
-                Failure::new(format!(
+                return NotOpen::Broken(Failure::new(format!(
                     "{error}; let this user write there, or choose another directory with MESHER_DATA_DIR"
-                ))
-            } else {
-                Failure::new(error)
+                )));
+            }
+            let failure = Failure::new(&error);
+            match error {
+                // As while a server recovers that was cut under a great load.
+                DatabaseError::Embedded(EmbeddedError::Timeout { .. }) => NotOpen::Away(failure),
+                _ => NotOpen::Broken(failure),
             }
         })
 }

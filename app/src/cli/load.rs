@@ -40,8 +40,8 @@ const LOOKS_PER_LINE: u32 = 20;
 /// How long the database may take for what the spool holds when the last event is sent.
 const DRAIN: Duration = Duration::from_secs(120);
 
-/// How long until it is looked again whether the newest event is stored.
-const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// How long until it is looked again whether the newest event is stored. Each look has the database make a plan, beside the storing.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What to send, and how fast.
 #[derive(Clone, Debug, clap::Args)]

@@ -7,31 +7,38 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, Shared};
 use jiff::SignedDuration;
 use mesh_runtime::http::Tls;
 use mesh_runtime::postgres::PoolError;
-use mesh_runtime::{ExitReason, Pid, System};
+use mesh_runtime::{ExitReason, SupervisorHandle, System};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Client;
 
 use super::Failure;
-use super::connect::{self, Session};
+use super::connect::{self, NotOpen, Session};
 use crate::config::clock::SteppedClock;
 use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config, TlsFiles};
 use crate::domain::wall;
 use crate::storage::database::Database;
-use crate::storage::pool;
-use crate::storage::projects::ProjectRow;
+use crate::storage::key_memory::KeyMemory;
 use crate::storage::secret::Secret;
-use crate::storage::setup;
-use crate::supervision;
+use crate::storage::{pool, projects, setup};
+use crate::supervision::{self, Ground};
 
 /// How long everything has to stop: requests in hand, the spool's last group, the writer's last chunk.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a set-up link is good for; every start without a user prints a new one.
 const SETUP_LINK_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long a private database that is still coming up at a stop is waited for, to be stopped, too; the next start adopts it else.
+const COMING_UP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between two attempts to reach a database that was away at the start.
+const OPENING_PAUSE: Duration = Duration::from_secs(1);
 
 /// Between the first two attempts to tell the operator what only the database knows; each pause after that is twice the one before.
 const GREETING_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -51,7 +58,8 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
         ))
     })?;
     let tls = config.tls.as_ref().map(certificate).transpose()?;
-    connect::runtime()?.block_on(run(config, listener, tls))
+    let ground = ground(&config);
+    connect::runtime()?.block_on(run(config, listener, tls, ground))
 }
 
 fn certificate(files: &TlsFiles) -> Result<Tls, Failure> {
@@ -77,7 +85,22 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<(), Failure> {
+/// What this server remembers of its last run.
+fn ground(config: &Config) -> Ground {
+    let memory = KeyMemory::new(&config.data_dir, config.database_url.as_deref());
+    let remembered = memory.recall().unwrap_or_else(|error| {
+        tracing::warn!(keys.error = %error, "the keys of the last run cannot be recalled; the start waits for the database");
+        Vec::new()
+    });
+    Ground::new(memory, remembered)
+}
+
+async fn run(
+    config: Config,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    ground: Ground,
+) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let test_clock = config.test_hooks.then(SteppedClock::default);
@@ -86,23 +109,36 @@ async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<
         builder = builder.clock(Arc::new(clock.clone()));
     }
     let system = builder.build();
-    let first = tokio::select! {
-        opened = Session::open(&system, &config) => opened?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+    let session = if ground.knows_keys() {
+        None
+    } else {
+        tokio::select! {
+            opened = Session::open(&system, &config) => Some(opened?),
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        }
     };
-    let database = first.database.clone();
-    if let Database::Embedded(cluster) = &database {
-        tracing::info!("{}", cluster.description());
-    }
-    let stopped = match start(&system, &config, (listener, tls), first, test_clock).await {
-        Ok((root, project)) => tokio::select! {
-            reason = system.wait_for_exit(root) => Err(gave_up(&reason)),
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
-            never = greet(&system, &config, project) => match never {},
-        },
-        Err(failure) => Err(failure),
+    let is_late = session.is_none();
+    let late = come_up(&system, &config).boxed_local().shared();
+    let (stopped, begun) = match start(
+        &system,
+        &config,
+        (listener, tls),
+        &ground,
+        session,
+        test_clock,
+    )
+    .await
+    {
+        Ok(root) => {
+            let ended = tokio::select! {
+                ended = live(&system, &config, &ground, &root, is_late.then(|| late.clone())) => ended,
+                _ = interrupt.recv() => Ok(()),
+                _ = terminate.recv() => Ok(()),
+            };
+            (ended, is_late)
+        }
+        Err(failure) => (Err(failure), false),
     };
     if stopped.is_ok() {
         tracing::info!("stopping: requests in hand are finished first");
@@ -110,38 +146,130 @@ async fn run(config: Config, listener: TcpListener, tls: Option<Tls>) -> Result<
     if system.shutdown(SHUTDOWN_DEADLINE).await.is_err() {
         tracing::warn!("some processes had to be killed; nothing acknowledged is lost");
     }
-    let closed = database.close(&system).await;
+    let database = match ground.database() {
+        None if begun => system
+            .timeout(COMING_UP_DEADLINE, late)
+            .await
+            .ok()
+            .and_then(Result::ok),
+        known => known.cloned(),
+    };
+    let closed = match database {
+        Some(database) => database.close(&system).await,
+        None => Ok(()),
+    };
     stopped.and_then(|()| closed.map_err(Failure::new))
 }
 
-/// The first project, and the tree.
+/// The first project, if the database is there already, and the tree.
 async fn start(
     system: &System,
     config: &Config,
     (listener, tls): (TcpListener, Option<Tls>),
-    mut session: Session,
+    ground: &Ground,
+    session: Option<Session>,
     test_clock: Option<SteppedClock>,
-) -> Result<(Pid, Option<ProjectRow>), Failure> {
-    let project = connect::ensure_first_project(system, &mut session.client).await?;
+) -> Result<SupervisorHandle, Failure> {
+    if let Some(mut session) = session {
+        tell_of(&session.database);
+        ground.lay(session.database.clone());
+        connect::ensure_first_project(system, &mut session.client).await?;
+    }
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let database = &session.database;
-    let tree = supervision::tree(system, config, database, listener, tls, workers, test_clock);
-    let root = system.supervise(tree).await.map_err(|error| {
+    let tree = supervision::tree(system, config, ground, listener, tls, workers, test_clock);
+    system.supervise(tree).await.map_err(|error| {
         Failure::new(format!(
             "cannot start: {error}; if another mesher uses the data directory, stop it, or choose another directory with MESHER_DATA_DIR"
         ))
-    })?;
-    Ok((root.pid(), project))
+    })
+}
+
+fn tell_of(database: &Database) {
+    if let Database::Embedded(cluster) = database {
+        tracing::info!("{}", cluster.description());
+    }
+}
+
+/// A database that comes up beside the tree; whoever waits for it shares it.
+type Late<'a> = Shared<LocalBoxFuture<'a, Result<Database, Failure>>>;
+
+/// All that happens until the end: what came late begins, the operator is told.
+async fn live(
+    system: &System,
+    config: &Config,
+    ground: &Ground,
+    root: &SupervisorHandle,
+    late: Option<Late<'_>>,
+) -> Result<(), Failure> {
+    let serve = async {
+        if let Some(late) = late {
+            begin_storage(system, config, ground, root, late).await?;
+        }
+        match greet(system, config).await {}
+    };
+    tokio::select! {
+        reason = system.wait_for_exit(root.pid()) => Err(gave_up(&reason)),
+        failed = serve => failed,
+    }
+}
+
+/// Brings the database up, for as long as it takes.
+async fn come_up(system: &System, config: &Config) -> Result<Database, Failure> {
+    patiently(system, async || {
+        connect::open_database(system, config).await
+    })
+    .await
+}
+
+/// Starts the storage layer under a tree that accepts events already.
+async fn begin_storage(
+    system: &System,
+    config: &Config,
+    ground: &Ground,
+    root: &SupervisorHandle,
+    late: Late<'_>,
+) -> Result<(), Failure> {
+    tracing::info!("events are accepted with the keys of the last run until the database answers");
+    let database = late.await?;
+    tell_of(&database);
+    let session = patiently(system, async || {
+        Session::on(system, config, database.clone()).await
+    });
+    let session = session.await?;
+    ground.lay(session.database);
+    supervision::begin_storage(root)
+        .await
+        .map_err(|error| Failure::new(format!("cannot start what stores events: {error}")))
+}
+
+/// Tries again and again while the database is away; what stands in its way is said once.
+async fn patiently<T>(
+    system: &System,
+    attempt: impl AsyncFn() -> Result<T, NotOpen>,
+) -> Result<T, Failure> {
+    let mut told = None;
+    loop {
+        let failure = match attempt().await {
+            Ok(opened) => return Ok(opened),
+            Err(NotOpen::Broken(failure)) => return Err(failure),
+            Err(NotOpen::Away(failure)) => failure.to_string(),
+        };
+        if told.as_ref() != Some(&failure) {
+            tracing::warn!(error = %failure, "the database is away; events are accepted and kept until it answers");
+            told = Some(failure);
+        }
+        system.sleep(OPENING_PAUSE).await;
+    }
 }
 
 /// Tells the operator, last: a start that fails must not have replaced the set-up link of the server that owns the data directory. The server
 /// serves already, so a database that goes away just now is no reason to end: it is waited for, ever more patiently, and that is said once.
-async fn greet(system: &System, config: &Config, project: Option<ProjectRow>) -> Infallible {
+async fn greet(system: &System, config: &Config) -> Infallible {
     let pool = pool::named(system);
     for (attempt, pause) in greeting_pauses().enumerate() {
         let prepared = async {
             let mut client = pool.get().await?;
-            Welcome::prepare(system, &mut client, project.as_ref(), &config.base_url()).await
+            Welcome::prepare(system, &mut client, &config.base_url()).await
         };
         match prepared.await {
             Ok(welcome) => {
@@ -178,11 +306,10 @@ struct Welcome {
 }
 
 impl Welcome {
-    /// Makes a set-up link if there is nobody; `project` is the one whose DSN is told.
+    /// Makes a set-up link if there is nobody, and reads the default project's DSN.
     async fn prepare(
         system: &System,
         client: &mut Client,
-        project: Option<&ProjectRow>,
         base_url: &BaseUrl,
     ) -> Result<Welcome, PoolError> {
         let setup_link = if setup::is_required(client).await? {
@@ -195,6 +322,7 @@ impl Welcome {
         } else {
             None
         };
+        let project = projects::find(client, "default").await?;
         let dsn =
             project.and_then(|project| Some(base_url.dsn(project.public_key?, project.number)));
         Ok(Welcome {

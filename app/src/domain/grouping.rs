@@ -25,8 +25,19 @@ pub struct Grouping {
 #[derive(Clone, Debug, Default)]
 pub struct Contributions {
     shared: Arc<[Contribution]>,
-    own: Vec<(usize, String)>,
+    own: Vec<OwnText>,
     replaced: Option<&'static str>,
+}
+
+/// What a place of the list says in one event. It is put into its shown form only when the list is: few lists ever are.
+#[derive(Clone, Debug)]
+pub struct OwnText {
+    /// The place in the list.
+    pub place: usize,
+    /// The event's own text.
+    pub text: String,
+    /// What is shown of it.
+    pub shown: fn(&str) -> String,
 }
 
 impl Contributions {
@@ -34,7 +45,7 @@ impl Contributions {
     #[must_use]
     pub fn new(
         shared: Arc<[Contribution]>,
-        own: Vec<(usize, String)>,
+        own: Vec<OwnText>,
         replaced: Option<&'static str>,
     ) -> Self {
         Self {
@@ -48,9 +59,9 @@ impl Contributions {
     #[must_use]
     pub fn to_vec(&self) -> Vec<Contribution> {
         let mut list = self.shared.to_vec();
-        for (place, value) in &self.own {
-            if let Some(contribution) = list.get_mut(*place) {
-                contribution.value.clone_from(value);
+        for own in &self.own {
+            if let Some(contribution) = list.get_mut(own.place) {
+                contribution.value = (own.shown)(&own.text);
             }
         }
         if self.replaced.is_some() {

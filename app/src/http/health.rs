@@ -1,4 +1,5 @@
-//! `/healthz` (the process lives) and `/readyz` (it can do its work, or the reasons why not).
+//! `/healthz` (the process lives), `/readyz` (it can do all its work, or the reasons why not) and `/readyz/events` (it accepts events,
+//! which it can without its database).
 
 use bytes::Bytes;
 use mesh_runtime::System;
@@ -9,11 +10,13 @@ use warp::filters::BoxedFilter;
 use warp::http::{Response, StatusCode, header};
 
 use crate::ingestion::Admission;
+use crate::ingestion::spool::SPOOL;
 
 /// What `/readyz` answers.
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
+    accepting: bool,
     reasons: Vec<String>,
 }
 
@@ -29,20 +32,38 @@ pub(super) fn routes(
         .and(method())
         .map(|| answer(StatusCode::OK, b"{\"alive\":true}".to_vec()));
     let (system, pool, admission) = (system.clone(), pool.clone(), admission.clone());
-    let readyz = warp::path!("readyz").and(method()).then(move || {
+    let readiness = move || {
         let (system, pool, admission) = (system.clone(), pool.clone(), admission.clone());
+        async move { readiness(&system, &pool, &admission, needed).await }
+    };
+    let of_all = readiness.clone();
+    let readyz = warp::path!("readyz").and(method()).then(move || {
+        let readiness = of_all();
         async move {
-            let readiness = readiness(&system, &pool, &admission, needed).await;
-            let status = if readiness.ready {
-                StatusCode::OK
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            };
-            let body = serde_json::to_vec(&readiness).expect("a bool and strings are always JSON");
-            answer(status, body)
+            let readiness = readiness.await;
+            tell(readiness.ready, &readiness)
         }
     });
-    healthz.or(readyz).unify().boxed()
+    let events = warp::path!("readyz" / "events")
+        .and(method())
+        .then(move || {
+            let readiness = readiness();
+            async move {
+                let readiness = readiness.await;
+                tell(readiness.accepting, &readiness)
+            }
+        });
+    healthz.or(readyz).unify().or(events).unify().boxed()
+}
+
+fn tell(is_well: bool, readiness: &Readiness) -> Response<Bytes> {
+    let status = if is_well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::to_vec(readiness).expect("bools and strings are always JSON");
+    answer(status, body)
 }
 
 async fn readiness(
@@ -59,15 +80,21 @@ async fn readiness(
     if !admission.knows_keys() {
         reasons.push("the keys are not loaded yet; events are refused until they are".to_owned());
     }
-    match pool.state().await {
-        Ok(state) if state.healthy => {}
-        Ok(_) => reasons.push(
-            "the database does not answer; events are accepted and kept until it does".to_owned(),
-        ),
-        Err(error) => reasons.push(error.to_string()),
+    let accepting = system.whereis_pid(SPOOL).is_some() && admission.is_open();
+    // Before the database has answered once there is no pool yet.
+    if !pool.state().await.is_ok_and(|state| state.healthy) {
+        let meanwhile = if accepting {
+            "accepted and kept"
+        } else {
+            "refused"
+        };
+        reasons.push(format!(
+            "the database does not answer; events are {meanwhile} until it does"
+        ));
     }
     Readiness {
         ready: reasons.is_empty(),
+        accepting,
         reasons,
     }
 }

@@ -181,6 +181,12 @@ impl Admission {
         self.shared.keys.is_filled()
     }
 
+    /// Whether it knows keys and has room for what they bring.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.knows_keys() && !self.shared.pressure.is_full()
+    }
+
     /// How full the way to the database is, in percent.
     #[must_use]
     pub fn pressure_percent(&self) -> u8 {

@@ -106,8 +106,7 @@ impl TakenCounts {
         &self.taken
     }
 
-    /// Answers for them: from here on they may be stored and do not go back by themselves.
-    #[must_use]
+    /// Answers for them: they may be stored and do not go back by themselves.
     pub fn answer_for(mut self) -> Vec<DoorCount> {
         std::mem::take(&mut self.taken)
     }

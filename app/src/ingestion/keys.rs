@@ -1,7 +1,11 @@
 //! The keys in memory: the door never asks the database.
 //!
 //! All keys are held, not those seen lately: an installation has hundreds, and so the absence of a
-//! key is itself an answer, whatever keys strangers invent.
+//! key is itself an answer, whatever keys strangers invent. Until the database has answered the first time, the keys that
+//! the server knew when it ran last are good; then a key that is not among them may be a new one.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +19,7 @@ use parking_lot::RwLock;
 
 use super::refusal::Refusal;
 use crate::domain::{ProjectId, ProjectNumber, PublicKey};
+use crate::storage::key_memory::{KeyDigest, KeyMemory, RememberedKey};
 use crate::storage::{pool, projects};
 
 /// Name of the process that keeps the keys fresh.
@@ -40,6 +45,30 @@ pub struct Grant {
     pub kept_per_million: u32,
 }
 
+impl Grant {
+    fn of_remembered(public_key: PublicKey, known: &RememberedKey) -> Grant {
+        Grant {
+            public_key,
+            project_id: known.project_id,
+            number: known.number,
+            rate_limit: known.rate_limit,
+            project_rate_limit: known.project_rate_limit,
+            kept_per_million: known.kept_per_million,
+        }
+    }
+
+    fn to_remembered(self) -> RememberedKey {
+        RememberedKey {
+            key: KeyDigest::of(&self.public_key),
+            project_id: self.project_id,
+            number: self.number,
+            rate_limit: self.rate_limit,
+            project_rate_limit: self.project_rate_limit,
+            kept_per_million: self.kept_per_million,
+        }
+    }
+}
+
 /// Every active key; clones share it. It outlives the process that fills it, so that the door
 /// stays open while that one, or the database, is away.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +76,13 @@ pub struct KeyCache {
     keys: Arc<RwLock<Option<Keys>>>,
 }
 
-type Keys = HashMap<PublicKey, Grant, RandomState>;
+#[derive(Debug)]
+enum Keys {
+    /// All there are, from the database.
+    Read(HashMap<PublicKey, Grant, RandomState>),
+    /// Those of the last run.
+    Remembered(HashMap<KeyDigest, RememberedKey, RandomState>),
+}
 
 impl KeyCache {
     /// A cache that has not been filled.
@@ -59,30 +94,53 @@ impl KeyCache {
     /// Replaces all keys.
     pub fn replace(&self, grants: impl IntoIterator<Item = Grant>) {
         let keys = grants.into_iter().map(|g| (g.public_key, g)).collect();
-        *self.keys.write() = Some(keys);
+        *self.keys.write() = Some(Keys::Read(keys));
+    }
+
+    /// Lets the keys of the last run in until those of the database are known; does nothing if they are, or if there are none.
+    pub fn recall(&self, remembered: Vec<RememberedKey>) {
+        let mut keys = self.keys.write();
+        if keys.is_none() && !remembered.is_empty() {
+            let remembered = remembered.into_iter().map(|known| (known.key, known));
+            *keys = Some(Keys::Remembered(remembered.collect()));
+        }
     }
 
     /// What `key` opens.
     ///
     /// # Errors
-    /// [`Refusal::UnknownKey`], or [`Refusal::KeysUnknown`] before the cache was first filled.
+    /// [`Refusal::UnknownKey`], or [`Refusal::KeysUnknown`] if the database has not been asked yet and so nobody can tell.
     pub fn find(&self, key: &PublicKey) -> Result<Grant, Refusal> {
         match &*self.keys.read() {
             None => Err(Refusal::KeysUnknown),
-            Some(keys) => keys.get(key).copied().ok_or(Refusal::UnknownKey),
+            Some(Keys::Read(keys)) => keys.get(key).copied().ok_or(Refusal::UnknownKey),
+            Some(Keys::Remembered(keys)) => keys
+                .get(&KeyDigest::of(key))
+                .map(|known| Grant::of_remembered(*key, known))
+                .ok_or(Refusal::KeysUnknown),
         }
     }
 
-    /// Whether the keys were ever read: before, nobody can be told from a stranger.
+    /// Whether any keys are known: before, nobody can be told from a stranger.
     #[must_use]
     pub fn is_filled(&self) -> bool {
         self.keys.read().is_some()
     }
 
+    /// Whether the keys are the database's, and not only those of the last run.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(&*self.keys.read(), Some(Keys::Read(_)))
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keys.read().as_ref().map_or(0, HashMap::len)
+        match &*self.keys.read() {
+            None => 0,
+            Some(Keys::Read(keys)) => keys.len(),
+            Some(Keys::Remembered(keys)) => keys.len(),
+        }
     }
 
     /// Whether there is none, or the cache was not filled yet.
@@ -132,17 +190,20 @@ pub struct KeyKeeperArgs {
     pub load: LoadKeys,
     /// How often it does so unasked.
     pub interval: Duration,
+    /// Where it notes them for the next start; without one that start waits for the database.
+    pub memory: Option<KeyMemory>,
 }
 
 impl KeyKeeperArgs {
     /// Fills `cache` from the database, every two seconds: a key made by the command line, in
-    /// another process, is known by then.
+    /// another process, is known by then. Notes them nowhere.
     #[must_use]
     pub fn from_storage(cache: KeyCache) -> KeyKeeperArgs {
         KeyKeeperArgs {
             cache,
             load: from_storage(),
             interval: Duration::from_secs(2),
+            memory: None,
         }
     }
 }
@@ -179,15 +240,18 @@ pub enum KeysMessage {
 pub struct KeyKeeper {
     args: KeyKeeperArgs,
     failures: u32,
+    /// What the memory was told last, or `None` while that is not known.
+    noted: Option<Vec<Grant>>,
 }
 
 impl KeyKeeper {
     /// Reads the keys. A database that is away is a state, not a crash: the old keys stay.
     async fn load(&mut self, system: System) {
-        match (self.args.load)(system).await {
+        match (self.args.load)(system.clone()).await {
             Ok(grants) => {
-                self.args.cache.replace(grants);
+                self.args.cache.replace(grants.iter().copied());
                 self.failures = 0;
+                self.note(&system, grants).await;
             }
             Err(error) => {
                 self.failures += 1;
@@ -198,8 +262,28 @@ impl KeyKeeper {
         }
     }
 
+    /// Notes the keys for the next start, if they are others than before.
+    async fn note(&mut self, system: &System, grants: Vec<Grant>) {
+        let Some(memory) = self.args.memory.clone() else {
+            return;
+        };
+        if self.noted.as_ref() == Some(&grants) {
+            return;
+        }
+        let keys = grants.iter().map(|grant| grant.to_remembered()).collect();
+        let noted = match system.blocking(move || memory.remember(keys)).await {
+            Ok(noted) => noted.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(keys.error = %error, "the keys cannot be noted; the next start waits for the database");
+        }
+        // Said once; tried again when the keys change.
+        self.noted = Some(grants);
+    }
+
     fn interval(&self) -> Duration {
-        if self.args.cache.is_empty() {
+        if self.args.cache.is_empty() || !self.args.cache.is_read() {
             self.args.interval.min(Duration::from_millis(250))
         } else {
             self.args.interval
@@ -215,7 +299,11 @@ impl Actor for KeyKeeper {
         args: KeyKeeperArgs,
         _cx: &mut Context<KeysMessage>,
     ) -> Result<KeyKeeper, ExitReason> {
-        Ok(KeyKeeper { args, failures: 0 })
+        Ok(KeyKeeper {
+            args,
+            failures: 0,
+            noted: None,
+        })
     }
 
     async fn started(&mut self, cx: &mut Context<KeysMessage>) -> Flow {

@@ -7,23 +7,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{join, try_join};
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use mesh_runtime::{CallError, ChildSpec, Context, ExitReason, System};
 use uuid::Uuid;
 
-use super::door_counts::{DoorCount, DoorCounts, TakenCounts};
+use super::door_counts::{DoorCounts, TakenCounts};
 use super::spool::{SpoolChunk, SpoolHandle};
 use super::store::{ChunkStore, StoreError};
 use crate::domain::{Outcome, ProjectId, RawEvent, RawEventError};
 use crate::processing::{FanOut, Processors, StoredChunk};
 use crate::storage::outcomes::{self, OutcomeCount};
 use crate::storage::spools::SpoolPosition;
-use crate::storage::writer::{Chunk, Committed, Quarantined};
+use crate::storage::writer::{
+    CHUNKS_UNDER_WAY_MAX, Chunk, Committed, Quarantined, Turn, TurnGiver,
+};
 
 /// Name of the router's process.
 pub const EVENT_ROUTER: &str = "EventRouter";
@@ -141,41 +142,43 @@ impl Router {
         Ok((status.spool_id, position))
     }
 
-    /// The next chunk is read and processed while the last one commits.
+    /// While one chunk is settled, the rows of the next are copied, and the one behind that is read and processed. Each moves the spool
+    /// only after the one before it has.
     async fn pump(&self, spool_id: Uuid, opened: SpoolPosition) -> OutOfStep {
+        let mut storing = FuturesOrdered::new();
+        // One at most of each of these.
+        let mut preparing = FuturesUnordered::new();
+        let mut telling = FuturesUnordered::new();
         let mut ready: Option<Ready> = None;
         let mut untold: Option<u64> = None;
-        let mut from = opened.released;
+        let mut turn = Turn::now();
+        preparing.push(self.prepare(spool_id, opened.epoch, opened.released));
         loop {
-            let is_next_ready = AtomicBool::new(false);
-            let prepare = async {
-                let next = self.prepare(spool_id, opened.epoch, from).await;
-                is_next_ready.store(true, Ordering::Relaxed);
-                Ok(next)
-            };
-            let store = async {
-                let (stored, ()) = join(self.store(ready.take()), self.tell(untold.take())).await;
-                let stored = stored?;
-                if is_next_ready.load(Ordering::Relaxed) {
-                    // The next one need not wait until the spool has taken note.
-                    return Ok(stored);
-                }
-                self.tell(stored).await;
-                Ok(None)
-            };
-            let (stored, next) = match try_join(Box::pin(store), Box::pin(prepare)).await {
-                Ok(both) => both,
-                Err(out_of_step) => return out_of_step,
-            };
-            untold = stored;
-            from = next.chunk.next;
-            ready = Some(next);
+            if storing.len() < CHUNKS_UNDER_WAY_MAX
+                && let Some(ready) = ready.take()
+            {
+                preparing.push(self.prepare(spool_id, opened.epoch, ready.chunk.next));
+                let (next, giver) = turn.next();
+                storing.push_back(self.store(ready, std::mem::replace(&mut turn, next), giver));
+            }
+            if telling.is_empty()
+                && let Some(done) = untold.take()
+            {
+                telling.push(self.tell(done));
+            }
+            tokio::select! {
+                Some(stored) = storing.next() => match stored {
+                    Ok(next) => untold = Some(next),
+                    Err(out_of_step) => return out_of_step,
+                },
+                Some(prepared) = preparing.next() => ready = Some(prepared),
+                Some(()) = telling.next() => {}
+            }
         }
     }
 
     /// Tells the spool what is done.
-    async fn tell(&self, done: Option<u64>) {
-        let Some(done) = done else { return };
+    async fn tell(&self, done: u64) {
         if let Err(error) = self.spool.released(done).await {
             // The spool's next life hears it from the next life of this router.
             tracing::debug!(spool.error = %error, "the spool could not be told what is done");
@@ -291,16 +294,25 @@ impl Router {
     }
 
     /// Stores a chunk, for as long as it takes, and tells everybody but the spool, which needs to know where it ended.
-    async fn store(&self, ready: Option<Ready>) -> Result<Option<u64>, OutOfStep> {
-        let Some(Ready { chunk, counts }) = ready else {
-            return Ok(None);
+    async fn store(
+        &self,
+        Ready { chunk, counts }: Ready,
+        turn: Turn,
+        giver: TurnGiver,
+    ) -> Result<u64, OutOfStep> {
+        let counts = CountsUnderWay {
+            counts: Some(counts),
+            turn: turn.clone(),
         };
-        let counts = counts.answer_for();
         let mut pause = Pause::new();
         let mut unknown: Option<Committed> = None;
         let mut failures = 0_u32;
         let committed = loop {
-            let why = match self.args.store.write(chunk.clone()).await {
+            // Only a first attempt goes ahead of its turn, and only of a chunk about which a second one could find out.
+            if (failures > 0 || !chunk.moves_the_spool()) && !turn.comes().await {
+                return Err(OutOfStep("the chunk before was not stored".to_owned()));
+            }
+            let why = match self.args.store.write(chunk.clone(), turn.clone()).await {
                 Ok(committed) => break Some(committed),
                 // An attempt before this one was committed after all.
                 Err(StoreError::AlreadyAt(released))
@@ -309,11 +321,11 @@ impl Router {
                     break unknown;
                 }
                 Err(StoreError::AlreadyAt(released)) => {
-                    self.give_back(counts);
+                    counts.give_back();
                     return Err(OutOfStep(format!("the database stands at {released}")));
                 }
                 Err(StoreError::OutOfStep(why)) => {
-                    self.give_back(counts);
+                    counts.give_back();
                     return Err(OutOfStep(why));
                 }
                 // Of counts alone a second attempt could not find out: they may be lost, never doubled.
@@ -334,6 +346,8 @@ impl Router {
             }
             pause.wait(&self.system).await;
         };
+        drop(counts);
+        giver.give();
         if failures > 0 {
             tracing::info!(storage.failures = failures, "chunks are stored again");
         }
@@ -345,13 +359,30 @@ impl Router {
                 "a chunk was stored by an attempt whose answer is lost; it is not shown live"
             ),
         }
-        Ok(Some(next))
+        Ok(next)
     }
+}
 
-    /// Counts of the door that were not stored go back, for a later chunk.
-    fn give_back(&self, counts: Vec<DoorCount>) {
-        for count in counts {
-            self.args.counts.count(count);
+/// Counts of the door in a chunk that is being stored. Dropped before the chunk's turn, they go back for a later one; dropped from then on,
+/// they may be stored, and it is left at that.
+struct CountsUnderWay {
+    counts: Option<TakenCounts>,
+    turn: Turn,
+}
+
+impl CountsUnderWay {
+    /// They were not stored.
+    fn give_back(mut self) {
+        self.counts = None;
+    }
+}
+
+impl Drop for CountsUnderWay {
+    fn drop(&mut self) {
+        if self.turn.has_come()
+            && let Some(counts) = self.counts.take()
+        {
+            counts.answer_for();
         }
     }
 }

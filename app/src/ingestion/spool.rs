@@ -35,6 +35,7 @@ use uuid::Uuid;
 #[cfg(test)]
 use self::file::SpoolDirectory;
 use self::serve::Spool;
+use self::view::Cursor;
 use crate::pressure::Pressure;
 
 /// Name of the process that owns the spool.
@@ -180,6 +181,7 @@ enum Request {
     Released(u64, ReplyTo<()>),
     Status(ReplyTo<SpoolStatus>),
     ReadDue,
+    WasRead(Option<Cursor>),
     FullDue,
 }
 

@@ -16,7 +16,7 @@ use crate::domain::payload::Dictionary;
 use crate::storage::payload_dictionaries;
 use crate::storage::pool;
 use crate::storage::spools::{self, SpoolPosition};
-use crate::storage::writer::{Chunk, Committed, StorageWriterHandle, WriteError};
+use crate::storage::writer::{Chunk, Committed, StorageWriterHandle, Turn, WriteError};
 
 /// Why a chunk is not known to be stored, as far as the router acts on it.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub trait ChunkStore: fmt::Debug + Send + Sync + 'static {
     /// error is a text for the log; the router asks again.
     fn open(&self, spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>>;
 
-    /// Stores a chunk, all of it or nothing.
-    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>>;
+    /// Stores a chunk when its turn comes, all of it or nothing.
+    fn write(&self, chunk: Arc<Chunk>, turn: Turn) -> BoxFuture<'_, Result<Committed, StoreError>>;
 }
 
 /// The storage of a system: positions through its pool, chunks through its writer.
@@ -69,10 +69,11 @@ impl Storage {
             .map_err(|error| WriteError::from(error).to_string())
     }
 
-    async fn write_chunk(&self, chunk: Arc<Chunk>) -> Result<Committed, StoreError> {
-        let writer = StorageWriterHandle::named(&self.system)
+    async fn write_chunk(&self, chunk: Arc<Chunk>, turn: Turn) -> Result<Committed, StoreError> {
+        let writer = StorageWriterHandle::of_turn(&self.system, &turn)
             .map_err(|error| StoreError::Away(format!("storage writer: {error}")))?;
-        writer.write(chunk).await.map_err(StoreError::from)
+        let written = writer.write_in_turn(chunk, turn).await;
+        written.map_err(StoreError::from)
     }
 }
 
@@ -81,8 +82,8 @@ impl ChunkStore for Storage {
         self.open_position(spool_id).boxed()
     }
 
-    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        self.write_chunk(chunk).boxed()
+    fn write(&self, chunk: Arc<Chunk>, turn: Turn) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.write_chunk(chunk, turn).boxed()
     }
 }
 

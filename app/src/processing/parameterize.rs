@@ -44,7 +44,7 @@ const BOOL: &str = "<bool>";
 /// Replaces what varies. Applying it twice changes nothing more.
 #[must_use]
 pub fn parameterize(text: &str) -> String {
-    let text = cut(text, TEXT_BYTES_MAX);
+    let text = readable(text);
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(next) = text[at..].chars().next() {
@@ -71,6 +71,11 @@ pub fn parameterize(text: &str) -> String {
         }
     }
     out
+}
+
+/// As much of a text as [`parameterize`] looks at.
+pub(crate) fn readable(text: &str) -> &str {
+    cut(text, TEXT_BYTES_MAX)
 }
 
 /// The start of `text`, at most `len_max` bytes, ending between characters.

@@ -168,8 +168,8 @@ impl Database {
                 pool::child(self.access()),
                 schema_manager::child(self.access()),
                 partition_manager::child(),
-                writer::child(),
             ])
+            .chain(writer::children())
             .collect()
     }
 

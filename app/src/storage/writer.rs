@@ -6,12 +6,14 @@
 //! executes them in this order. Whoever changes issues otherwise takes the same
 //! locks, so nothing is decided on stale rows and nothing deadlocks.
 
+mod ahead;
 mod bisect;
 mod plan;
 mod read;
 mod service;
 mod statements;
 mod transaction;
+mod turn;
 
 use std::fmt;
 
@@ -19,8 +21,11 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-pub use self::service::{NAME, StorageWriter, StorageWriterHandle, StorageWriterMessage, child};
+pub use self::service::{
+    NAME, NAMES, StorageWriter, StorageWriterHandle, StorageWriterMessage, children,
+};
 use self::statements::Statements;
+pub use self::turn::{CHUNKS_UNDER_WAY_MAX, Turn, TurnGiver};
 use super::issues::IssueRow;
 use super::outcomes::OutcomeCount;
 use crate::domain::{GroupedEvent, IssueId, RawEvent, TransitionKind};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
+mod ahead;
 mod cluster;
 mod payload_dictionaries;
 mod plans;

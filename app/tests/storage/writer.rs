@@ -89,7 +89,7 @@ async fn the_same_event_counts_once_within_a_day() {
         store(&mut client, &mut spool, &chunk).await,
         [EventKind::New, EventKind::Duplicate]
     );
-    let chunk = spool.chunk(vec![retry, other, first]);
+    let chunk = spool.chunk(vec![retry, other, first.clone()]);
     assert_eq!(
         store(&mut client, &mut spool, &chunk).await,
         [
@@ -100,6 +100,24 @@ async fn the_same_event_counts_once_within_a_day() {
     );
     let duplicates = "SELECT sum(quantity)::int8 FROM outcomes WHERE outcome = 'duplicate'";
     assert_eq!(count(&client, duplicates).await, 3);
+    // The same within one chunk.
+    let fresh = event(project.id, "a", at);
+    let copies = [0, -25, -1, -24, -26].map(|hours| {
+        let mut copy = fresh.clone();
+        copy.received_at = fresh.received_at + hours.hours();
+        copy
+    });
+    let chunk = spool.chunk(copies.to_vec());
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [
+            EventKind::Counted,
+            EventKind::Counted,
+            EventKind::Duplicate,
+            EventKind::Duplicate,
+            EventKind::Duplicate
+        ]
+    );
 }
 
 /// Days on which nothing is stored are not searched; those before and after today's, on which something is, are.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use dogfood_tests::postgres::{PASSWORD, Postgres};
-use dogfood_tests::server::{Dsn, Mesher};
+use dogfood_tests::server::{Dsn, Mesher, free_address};
 use dogfood_tests::wait::{self, PATIENCE};
 use dogfood_tests::web_socket::WebSocket;
+use uuid::Uuid;
 
 use crate::{answer, refusal, send_event, wait_until_stored};
 
@@ -107,11 +108,93 @@ fn an_external_database_may_go_away_and_come_back() {
     mesher
         .stop()
         .expect("SIGTERM ends it with exit code 0 while the database is away");
+    a_start_without_the_database(&mut mesher, &database, &dsn, ids);
     let log = mesher.log().expect("a log");
     assert!(
         !log.contains(PASSWORD) && !log.contains("panicked"),
         "{log}"
     );
+}
+
+/// A server that knows its keys from before takes events though the database is away when it starts, and says what it can do.
+fn a_start_without_the_database(
+    mesher: &mut Mesher,
+    database: &Postgres,
+    dsn: &Dsn,
+    mut ids: Vec<Uuid>,
+) {
+    mesher.spawn().expect("a start");
+    wait_until_accepting(mesher);
+    ids.push(send_event(mesher, dsn));
+    let asked = |path| {
+        let answer = mesher
+            .client()
+            .send("GET", path, &[("authorization", "Bearer x")], b"");
+        let answer = answer.expect("an answer");
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        (answer.status, body)
+    };
+    let (status, body) = asked("/readyz");
+    assert!(
+        status == 503
+            && body.contains("\"accepting\":true")
+            && body.contains("database does not answer"),
+        "{status} {body}"
+    );
+    assert_eq!(asked("/healthz").0, 200);
+    assert_eq!(asked("/api/v1/projects").0, 503);
+    // Nobody can tell yet whether it was made meanwhile: its sender is to come again.
+    let unknown = format!("Bearer {}", "0".repeat(32));
+    let headers = [("authorization", unknown.as_str())];
+    let answer = mesher
+        .client()
+        .send("POST", "/api/v1/events", &headers, b"{}");
+    let answer = answer.expect("an answer");
+    assert_eq!(
+        (answer.status, answer.header("retry-after").is_some()),
+        (429, true)
+    );
+    mesher.stop().expect("SIGTERM ends it with exit code 0");
+
+    // What was accepted so outlives the process as everything else does.
+    mesher.spawn().expect("a start");
+    wait_until_accepting(mesher);
+    ids.extend((0..20).map(|_| send_event(mesher, dsn)));
+    mesher.kill_nine();
+    mesher.spawn().expect("a start");
+    wait_until_accepting(mesher);
+    ids.push(send_event(mesher, dsn));
+    database.start().expect("a start");
+    mesher.wait_ready().expect("ready");
+    wait_until_stored(mesher, &ids);
+    let answer = mesher
+        .client()
+        .send("POST", "/api/v1/events", &headers, b"{}");
+    assert_eq!(answer.expect("an answer").status, 403, "now it is known");
+    let accepted = mesher
+        .query("SELECT sum(quantity), (SELECT count(*) FROM events) FROM outcomes WHERE outcome = 'accepted'")
+        .expect("sums");
+    assert_eq!(accepted[0], [ids.len().to_string(), ids.len().to_string()]);
+    mesher.stop().expect("SIGTERM ends it with exit code 0");
+
+    // Another database has other keys: those of this one open nothing there.
+    let address = free_address().expect("an address");
+    let other = format!("postgres://mesher:hunter2@{address}/mesher");
+    refusal(
+        mesher.command(&[]).env("MESHER_DATABASE_URL", &other),
+        &["cannot reach the database of MESHER_DATABASE_URL"],
+    );
+}
+
+fn wait_until_accepting(mesher: &Mesher) {
+    let accepting = wait::until("a server that accepts events", PATIENCE, || {
+        let answer = mesher.client().send("GET", "/readyz/events", &[], b"");
+        match answer.map(|answer| answer.status) {
+            Ok(200) => Ok(()),
+            other => Err(format!("{other:?} {}", mesher.log_end())),
+        }
+    });
+    accepting.expect("accepting");
 }
 
 /// A proxy may name us as it likes in the host header: pages of the public URL follow the live stream, others do not.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use dogfood_tests::operator::Ended;
 use dogfood_tests::server::{Dsn, Mesher};
 use dogfood_tests::wait::{self, PATIENCE};
+use uuid::Uuid;
 
 use crate::{SOON, answer, is_alive, postmaster, refusal, send_event, signal, wait_until_stored};
 
@@ -82,6 +83,7 @@ fn a_private_server_lives_as_its_operator_expects() {
         !is_alive(revived) && postmaster(&mesher).is_none(),
         "the database is stopped, too"
     );
+    a_start_is_cut_as_soon_as_it_accepts(&mut mesher, &dsn, ids);
     let log = mesher.log().expect("a log");
     assert!(!log.contains("panicked"), "{log}");
     let logged: String = log.lines().filter(|line| line.starts_with('{')).collect();
@@ -93,6 +95,26 @@ fn a_private_server_lives_as_its_operator_expects() {
     }
 
     another_major_version_is_refused(&mesher);
+}
+
+/// Events are accepted before the private database is up; a stop just then leaves neither it nor a hole behind.
+fn a_start_is_cut_as_soon_as_it_accepts(mesher: &mut Mesher, dsn: &Dsn, mut ids: Vec<Uuid>) {
+    for _ in 0..3 {
+        mesher.spawn().expect("a start");
+        wait::until("a server that accepts events", PATIENCE, || {
+            match mesher.client().send("GET", "/readyz/events", &[], b"") {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .expect("accepting");
+        ids.push(send_event(mesher, dsn));
+        mesher.stop().expect("SIGTERM ends it with exit code 0");
+        assert_eq!(postmaster(mesher), None, "the database is stopped, too");
+    }
+    mesher.start().expect("a start");
+    wait_until_stored(mesher, &ids);
+    mesher.stop().expect("SIGTERM ends it with exit code 0");
 }
 
 /// Ctrl-C reaches the whole foreground group; psql cancels its query and goes on, so Mesher must not end under it.
@@ -155,7 +177,11 @@ fn a_second_server_is_refused(mesher: &Mesher) {
 fn another_major_version_is_refused(mesher: &Mesher) {
     let version = mesher.data_dir().join("postgres/data/PG_VERSION");
     fs::write(&version, "9\n").expect("a version");
-    refusal(&mut mesher.command(&[]), &["PostgreSQL 9", "pg_upgrade"]);
+    refusal(
+        // That it begins to accept events is no news here.
+        mesher.command(&[]).env("MESHER_LOG", "error"),
+        &["PostgreSQL 9", "pg_upgrade"],
+    );
 }
 
 /// `mesher serve | grep -m1 DSN`: whoever reads may leave; the server stays.

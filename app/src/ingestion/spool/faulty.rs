@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::file::{DirectoryLock, SpoolDirectory, SpoolFile};
 
@@ -36,6 +36,16 @@ struct Shared {
     plan: Mutex<Plan>,
     is_locked: Arc<AtomicBool>,
     is_out_of_space: AtomicBool,
+    reads: Reads,
+}
+
+/// Reads that are made to wait.
+#[derive(Debug, Default)]
+struct Reads {
+    are_held: Mutex<bool>,
+    go_on: Condvar,
+    waiting: AtomicUsize,
+    fail: AtomicBool,
 }
 
 /// The faulty disk; clones are the same disk.
@@ -92,6 +102,36 @@ impl FaultyDisk {
         content.dirty.clear();
     }
 
+    /// No read ends from now on, or all that wait and those to come do.
+    pub(super) fn hold_reads(&self, are_held: bool) {
+        *self.shared.reads.are_held.lock() = are_held;
+        self.shared.reads.go_on.notify_all();
+    }
+
+    /// How many reads wait.
+    pub(super) fn reads_waiting(&self) -> usize {
+        self.shared.reads.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The next read fails.
+    pub(super) fn fail_next_read(&self) {
+        self.shared.reads.fail.store(true, Ordering::Relaxed);
+    }
+
+    fn begin_read(&self) -> io::Result<()> {
+        let reads = &self.shared.reads;
+        let mut are_held = reads.are_held.lock();
+        if *are_held {
+            reads.waiting.fetch_add(1, Ordering::Relaxed);
+            reads.go_on.wait_while(&mut are_held, |are_held| *are_held);
+            reads.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        match reads.fail.swap(false, Ordering::Relaxed) {
+            true => Err(io::Error::other("the disk cannot be read")),
+            false => Ok(()),
+        }
+    }
+
     /// Writes and syncs so far.
     pub(super) fn operations(&self) -> u64 {
         self.shared.plan.lock().operations
@@ -139,6 +179,7 @@ impl SpoolFile for FaultyFile {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.disk.begin_read()?;
         let content = self.content.lock();
         let start = usize::try_from(offset).unwrap();
         let bytes = content

@@ -257,7 +257,8 @@ impl Spool {
             self.refuse(cx);
         }
         answer(appenders, appended);
-        self.serve_reader(false, cx).await
+        self.serve_reader(false, cx);
+        Ok(())
     }
 
     async fn serve(
@@ -277,14 +278,22 @@ impl Spool {
                     reply,
                     lingering: None,
                 });
-                self.serve_reader(false, cx).await
+                self.serve_reader(false, cx);
+                Ok(())
             }
             Request::FullDue => {
                 self.is_full = false;
                 self.tell_pressure();
                 Ok(())
             }
-            Request::ReadDue => self.serve_reader(true, cx).await,
+            Request::ReadDue => {
+                self.serve_reader(true, cx);
+                Ok(())
+            }
+            Request::WasRead(cursor) => {
+                self.cursor = cursor;
+                Ok(())
+            }
             Request::Released(released, reply) => {
                 let used_bytes = self.status.used_bytes;
                 let is_noted = self
@@ -338,14 +347,10 @@ impl Spool {
 
     /// Answers the reader when there is enough for a chunk, or at a tick that finds nothing more
     /// coming; otherwise sees to it that there is a next tick.
-    async fn serve_reader(
-        &mut self,
-        is_tick: bool,
-        cx: &mut Context<SpoolMessage>,
-    ) -> Result<(), ExitReason> {
+    fn serve_reader(&mut self, is_tick: bool, cx: &mut Context<SpoolMessage>) {
         let end = self.view.end();
         let Some(reader) = self.reader.as_mut().filter(|reader| reader.from < end) else {
-            return Ok(());
+            return;
         };
         let now = cx.system().clock().now();
         let is_enough = end - reader.from >= self.options.chunk_records_max as u64;
@@ -354,7 +359,8 @@ impl Spool {
                 is_tick && (seen == end || now >= since + self.options.linger)
             });
         if is_over {
-            return self.read_chunk(cx).await;
+            self.read_chunk(cx);
+            return;
         }
         if is_tick || reader.lingering.is_none() {
             let (since, _) = reader.lingering.unwrap_or((now, end));
@@ -366,39 +372,45 @@ impl Spool {
                 SpoolMessage(Request::ReadDue),
             );
         }
-        Ok(())
     }
 
-    async fn read_chunk(&mut self, cx: &Context<SpoolMessage>) -> Result<(), ExitReason> {
-        let Some(reader) = self.reader.take() else {
-            return Ok(());
+    /// Has a chunk read by a process of its own, so that no append waits for it: what is durable does not change under it, and what it
+    /// reads is not released before its reader has it.
+    fn read_chunk(&mut self, cx: &mut Context<SpoolMessage>) {
+        let Some(Reader { from, reply, .. }) = self.reader.take() else {
+            return;
         };
-        let (view, cursor, from) = (self.view.clone(), self.cursor, reader.from);
+        let (view, cursor) = (self.view.clone(), self.cursor);
         let limits = ReadLimits {
             records_max: self.options.chunk_records_max,
             bytes_max: self.options.chunk_bytes_max,
         };
-        let out = cx
-            .blocking(move || view.read(from, limits, cursor))
-            .await
-            .map_err(|error| ExitReason::error(format!("the spool's reading failed: {error}")))?
-            .map_err(|error| ExitReason::error(format!("the spool cannot be read: {error}")))?;
-        if out.lost > 0 {
-            tracing::error!(
-                spool.from = from,
-                spool.lost = out.lost,
-                "the disk no longer holds records that were acknowledged"
-            );
-        }
-        self.cursor = out.cursor;
-        reader.reply.reply(SpoolChunk {
-            from,
-            next: out.next,
-            records: out.records,
-            lost: out.lost,
-            remains: out.remains.into_iter().map(|(_, bytes)| bytes).collect(),
+        let spool = cx.address();
+        // Linked: a disk that cannot be read ends the spool.
+        cx.spawn_link(move |cx: Context<()>| async move {
+            let out = cx
+                .blocking(move || view.read(from, limits, cursor))
+                .await
+                .map_err(|error| ExitReason::error(format!("the spool's reading failed: {error}")))?
+                .map_err(|error| ExitReason::error(format!("the spool cannot be read: {error}")))?;
+            if out.lost > 0 {
+                tracing::error!(
+                    spool.from = from,
+                    spool.lost = out.lost,
+                    "the disk no longer holds records that were acknowledged"
+                );
+            }
+            // Before the answer, so that it is there before the reader asks again; without it that only takes longer.
+            let _ = spool.send(SpoolMessage(Request::WasRead(out.cursor)));
+            reply.reply(SpoolChunk {
+                from,
+                next: out.next,
+                records: out.records,
+                lost: out.lost,
+                remains: out.remains.into_iter().map(|(_, bytes)| bytes).collect(),
+            });
+            Ok::<(), ExitReason>(())
         });
-        Ok(())
     }
 
     /// Lends the log to a blocking job. If this process dies meanwhile, the job still ends, and

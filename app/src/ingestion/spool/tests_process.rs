@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use mesh_runtime::{CallError, ChildSpec, Strategy, Supervisor, System};
 
 use super::faulty::FaultyDisk;
@@ -82,6 +82,37 @@ async fn a_reader_waits_for_the_first_record_and_lingers_for_more() {
     let read = read.unwrap();
     assert_eq!((read.from, read.lost), (0, 0));
     assert!(!read.records.is_empty() && read.next == read.records.len() as u64);
+}
+
+#[tokio::test]
+async fn no_append_waits_for_a_reader_and_one_that_cannot_read_ends_the_spool() {
+    let disk = FaultyDisk::default();
+    let (system, spool) = start(&disk, options()).await;
+    for n in 0..10 {
+        append(&spool, &format!("record {n}")).await.unwrap();
+    }
+    disk.hold_reads(true);
+    let appended_meanwhile = async {
+        while disk.reads_waiting() == 0 {
+            system.sleep(Duration::from_millis(1)).await;
+        }
+        let appended = append(&spool, "meanwhile").await;
+        disk.hold_reads(false);
+        appended
+    };
+    let (read, appended) = join(spool.read(0, PATIENCE), appended_meanwhile).await;
+    assert_eq!(appended, Ok(10));
+    assert_eq!(read.unwrap().next, 10, "what was durable when it began");
+    let rest = spool.read(10, PATIENCE).await.unwrap();
+    assert_eq!(&rest.records[0].1[..], b"meanwhile");
+
+    let life = system.whereis_pid(SPOOL).unwrap();
+    disk.fail_next_read();
+    let read = spool.read(0, PATIENCE).await;
+    assert!(matches!(read, Err(CallError::Exited(_))), "{read:?}");
+    let ended = Box::pin(system.wait_for_exit(life));
+    system.timeout(PATIENCE, ended).await.expect("its end");
+    while append(&spool, "again").await.is_err() {}
 }
 
 #[tokio::test]

@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 use super::frames::{self, Role, Signature};
 use super::{Grouped, client};
 use crate::domain::{
-    Contribution, Contributions, Exception, Fingerprint, Frame, Grouping, NormalEvent, Stacktrace,
+    Contribution, Contributions, Exception, Fingerprint, Frame, Grouping, NormalEvent, OwnText,
+    Stacktrace,
 };
-use crate::processing::parameterize::parameterize;
+use crate::processing::parameterize::{parameterize, readable};
 
 /// The version that its hashes carry.
 pub const VERSION: u16 = 1;
@@ -77,7 +78,13 @@ pub(super) fn alike<S>(event: &NormalEvent<S>, crash_frame: Option<&Frame>, own:
     let places = own.contributions.iter().enumerate();
     let texts = places
         .filter(|(_, part)| is_left(part))
-        .map_while(|(place, _)| Some((place, parameterize(left.next()?))))
+        .map_while(|(place, _)| {
+            Some(OwnText {
+                place,
+                text: readable(left.next()?).to_owned(),
+                shown: parameterize,
+            })
+        })
         .collect();
     finish(event, crash_frame, own, texts)
 }
@@ -123,7 +130,7 @@ fn finish<S>(
     event: &NormalEvent<S>,
     crash_frame: Option<&Frame>,
     own: &Own,
-    texts: Vec<(usize, String)>,
+    texts: Vec<OwnText>,
 ) -> Grouped {
     let (method, hash) = if client::is_default(&event.fingerprint) {
         (own.method, own.hash.clone())

@@ -11,6 +11,9 @@ use crate::domain::{Arrival, GroupedEvent, IssueId, Outcome, ProjectId, Transiti
 use crate::storage::issues::record::IssueRecord;
 use crate::storage::outcomes::OutcomeCount;
 
+/// How far apart two copies of an event may come and still be one.
+pub(super) const DUPLICATE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
 /// How far ahead of the database's clock a door's clock may be before its times are not believed.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 
@@ -84,7 +87,7 @@ pub(super) struct Plan {
 pub(super) fn plan(events: &[&GroupedEvent], known: Known) -> Plan {
     let mut planner = Planner {
         plan: Plan::default(),
-        stored: HashSet::new(),
+        stored: Copies::default(),
         changes: BTreeMap::new(),
         known,
     };
@@ -94,6 +97,58 @@ pub(super) fn plan(events: &[&GroupedEvent], known: Known) -> Plan {
         planner.plan.fates.push(fate);
     }
     planner.finish()
+}
+
+/// The rows of a chunk as they will most likely be, told without the locks: every event is new, and its issue takes it. `None` where it takes
+/// a look at the issues to tell which one is meant.
+pub(super) fn guess(
+    events: &[&GroupedEvent],
+    projects: &HashMap<ProjectId, ProjectFacts>,
+    now: Timestamp,
+) -> Option<Vec<NewRow>> {
+    let mut stored = Copies::default();
+    let mut rows = Vec::with_capacity(events.len());
+    for (place, event) in events.iter().enumerate() {
+        let [issue_id] = event.candidates[..] else {
+            return None;
+        };
+        let received_at = believed(event.received_at, now);
+        let is_taken = projects
+            .get(&event.project_id)
+            .is_some_and(|project| received_at >= now - project.retention);
+        if !is_taken || stored.has(event, received_at) {
+            continue;
+        }
+        stored.add(event, received_at);
+        rows.push(NewRow {
+            event: place,
+            issue_id,
+            received_at,
+        });
+    }
+    Some(rows)
+}
+
+/// Events of a chunk that become rows, by when they came, to find second copies.
+#[derive(Debug, Default)]
+struct Copies(HashMap<(ProjectId, Uuid), Vec<Timestamp>>);
+
+impl Copies {
+    fn has(&self, event: &GroupedEvent, received_at: Timestamp) -> bool {
+        let times = self.0.get(&(event.project_id, event.event_id.into_uuid()));
+        times.is_some_and(|times| {
+            times
+                .iter()
+                .any(|at| at.duration_since(received_at).abs() <= DUPLICATE_WINDOW)
+        })
+    }
+
+    fn add(&mut self, event: &GroupedEvent, received_at: Timestamp) {
+        self.0
+            .entry((event.project_id, event.event_id.into_uuid()))
+            .or_default()
+            .push(received_at);
+    }
 }
 
 /// What happened to one issue in this chunk, for the outbox.
@@ -106,8 +161,7 @@ struct Summary {
 struct Planner {
     plan: Plan,
     known: Known,
-    /// Events of this chunk that become rows, to find a second copy.
-    stored: HashSet<(ProjectId, Uuid)>,
+    stored: Copies,
     /// By project and canonical issue.
     changes: BTreeMap<(ProjectId, IssueId), Summary>,
 }
@@ -125,18 +179,17 @@ impl Planner {
         let Some(project) = self.known.projects.get(&event.project_id) else {
             return ended(EventKind::Expired);
         };
-        let id = (event.project_id, event.event_id.into_uuid());
-        if self.known.duplicates.contains(&place) || self.stored.contains(&id) {
+        let received_at = believed(event.received_at, self.known.now);
+        if self.known.duplicates.contains(&place) || self.stored.has(event, received_at) {
             return ended(EventKind::Duplicate);
         }
-        let received_at = believed(event.received_at, self.known.now);
         if received_at < self.known.now - project.retention {
             return ended(EventKind::Expired);
         }
         let Some(kind) = self.count(event, birth, canonical, received_at) else {
             return ended(EventKind::Discarded);
         };
-        self.stored.insert(id);
+        self.stored.add(event, received_at);
         self.plan.rows.push(NewRow {
             event: place,
             issue_id: birth,

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::{Error, Transaction};
 use uuid::Uuid;
 
-use super::plan::{Known, ProjectFacts, believed};
+use super::plan::{DUPLICATE_WINDOW, Known, NewRow, ProjectFacts, believed, guess};
 use super::statements::Statements;
 use crate::domain::{GroupedEvent, Outcome, ProjectId};
 use crate::storage::issues::record::{self, IssueRecord};
@@ -16,7 +16,7 @@ use crate::storage::issues::{self, lock_projects};
 use crate::storage::outcomes::OutcomeCount;
 use crate::storage::partitions;
 
-pub(super) const STATEMENTS: &[&str] = &[PROJECTS, COUNTERS, DUPLICATES];
+pub(super) const STATEMENTS: &[&str] = &[PROJECTS, COUNTERS, DUPLICATES, OTHER_COPIES];
 
 /// Plans are made for the tables as they are now; a partition that was empty when a plan was cached is not any more.
 /// Sequential and bitmap scans are off so that the search for duplicates stays on the primary key.
@@ -35,8 +35,11 @@ pub(crate) const DUPLICATES: &str = "SELECT k.seq FROM unnest($1::int4[], $2::uu
      WHERE e.project_id = k.project_id AND e.id = k.id AND e.received_at >= $6 AND e.received_at <= $7 \
      AND e.received_at >= k.since AND e.received_at <= k.until LIMIT 1) found";
 
-/// How far apart two copies of an event may come and still be one.
-const DUPLICATE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// [`DUPLICATES`] of events whose rows are there already: another copy came at another time, for of the same time there can be but one row.
+pub(crate) const OTHER_COPIES: &str = "SELECT k.seq FROM unnest($1::int4[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], \
+     $8::timestamptz[]) AS k (seq, project_id, id, since, until, own) CROSS JOIN LATERAL (SELECT 1 FROM events e \
+     WHERE e.project_id = k.project_id AND e.id = k.id AND e.received_at >= $6 AND e.received_at <= $7 \
+     AND e.received_at >= k.since AND e.received_at <= k.until AND e.received_at <> k.own LIMIT 1) found";
 
 /// The projects of a chunk, before they are locked.
 #[derive(Debug)]
@@ -48,6 +51,11 @@ pub(super) struct Projects {
 }
 
 impl Projects {
+    /// See [`guess`].
+    pub(super) fn guess(&self, events: &[&GroupedEvent]) -> Option<Vec<NewRow>> {
+        guess(events, &self.facts, self.now)
+    }
+
     /// Whether there is such a project.
     pub(super) fn has(&self, id: ProjectId) -> bool {
         self.facts.contains_key(&id)
@@ -97,12 +105,14 @@ pub(super) async fn projects(
     Ok(projects)
 }
 
-/// Locks the projects and reads what the plan needs; and which days of the events have no partition.
+/// Locks the projects and reads what the plan needs; and which days of the events have no partition. `are_copied` says that this transaction
+/// has copied the events before.
 pub(super) async fn known(
     transaction: &Transaction<'_>,
     statements: &Statements,
     events: &[&GroupedEvent],
     projects: Projects,
+    are_copied: bool,
 ) -> Result<(Known, Vec<Date>), Error> {
     let Projects {
         ids,
@@ -117,7 +127,7 @@ pub(super) async fn known(
         .collect();
     let days = partitions::days(received.iter().copied());
     let ids_of_project: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&ids];
-    let windows = Windows::of(&received);
+    let windows = Windows::of(received, are_copied);
     // All of it goes out at once. From the lock on, every statement sees what the holders before us committed.
     let (locked, counters, missing, set, (issues, filled)) = join5(
         lock_projects(transaction, statements.get(issues::LOCK), &numbers),
@@ -187,14 +197,17 @@ async fn candidates(
 struct Windows {
     since: Vec<Timestamp>,
     until: Vec<Timestamp>,
+    /// The times of the events' own rows, where they are there already.
+    own: Option<Vec<Timestamp>>,
 }
 
 impl Windows {
-    fn of(received: &[Timestamp]) -> Windows {
+    fn of(received: Vec<Timestamp>, are_copied: bool) -> Windows {
         let moved = |by: SignedDuration| received.iter().map(|at| *at + by).collect();
         Windows {
             since: moved(-DUPLICATE_WINDOW),
             until: moved(DUPLICATE_WINDOW),
+            own: are_copied.then_some(received),
         }
     }
 
@@ -236,12 +249,28 @@ async fn duplicates(
         .map(|event| event.event_id.into_uuid())
         .collect();
     let (since, until) = (&windows.since, &windows.until);
-    let rows = transaction
-        .query(
-            statements.get(DUPLICATES),
-            &[&places, &projects, &ids, since, until, &earliest, &latest],
-        )
-        .await?;
+    let rows = match &windows.own {
+        None => {
+            let statement = statements.get(DUPLICATES);
+            transaction
+                .query(
+                    statement,
+                    &[&places, &projects, &ids, since, until, &earliest, &latest],
+                )
+                .await?
+        }
+        Some(own) => {
+            let statement = statements.get(OTHER_COPIES);
+            transaction
+                .query(
+                    statement,
+                    &[
+                        &places, &projects, &ids, since, until, &earliest, &latest, own,
+                    ],
+                )
+                .await?
+        }
+    };
     Ok(rows
         .iter()
         .filter_map(|row| usize::try_from(row.get::<_, i32>(0)).ok())

@@ -1,4 +1,4 @@
-//! The process that stores chunks: one at a time, in the order they come.
+//! The processes that store chunks: each one at a time, in the order they come; neighbouring chunks go to different ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,27 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+use super::ahead::{self, Ahead};
 use super::statements::Statements;
+use super::turn::{CHUNKS_UNDER_WAY_MAX, Turn};
 use super::{Chunk, Committed, WriteError, write_chunk, write_prepared};
 use crate::storage::pool;
 
-/// The name of the process.
+/// The name of the process that stores while there is but one chunk at a time.
 pub const NAME: &str = "StorageWriter";
+
+/// All of their names, by their lanes.
+pub const NAMES: [&str; CHUNKS_UNDER_WAY_MAX] = [NAME, "StorageWriter1"];
 
 /// How long [`StorageWriterHandle::write`] waits. A chunk takes milliseconds; this is for a database that crawls.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The one who writes events.
+/// One of those who write events.
 #[derive(Debug)]
 pub struct StorageWriter {
+    system: System,
     pool: Pool,
+    ahead: Ahead,
     /// A chunk whose commit nobody answered, and what it came to if it was committed.
     unknown: Option<Unknown>,
 }
@@ -40,8 +47,8 @@ struct Unknown {
 /// What the writer understands.
 #[derive(Debug)]
 pub enum StorageWriterMessage {
-    /// Store this; one attempt.
-    WriteChunk(Arc<Chunk>, ReplyTo<Result<Committed, WriteError>>),
+    /// Store this when its turn comes; one attempt.
+    WriteChunk(Arc<Chunk>, Turn, ReplyTo<Result<Committed, WriteError>>),
 }
 
 impl Actor for StorageWriter {
@@ -49,8 +56,11 @@ impl Actor for StorageWriter {
     type Message = StorageWriterMessage;
 
     async fn init((): (), cx: &mut Context<StorageWriterMessage>) -> Result<Self, ExitReason> {
+        let system = cx.system();
         Ok(StorageWriter {
-            pool: pool::named(&cx.system()),
+            pool: pool::named(&system),
+            system,
+            ahead: Ahead::default(),
             unknown: None,
         })
     }
@@ -60,16 +70,16 @@ impl Actor for StorageWriter {
         message: StorageWriterMessage,
         _cx: &mut Context<StorageWriterMessage>,
     ) -> Flow {
-        let StorageWriterMessage::WriteChunk(chunk, reply) = message;
-        reply.reply(Box::pin(self.write(&chunk)).await);
+        let StorageWriterMessage::WriteChunk(chunk, turn, reply) = message;
+        reply.reply(Box::pin(self.write(&chunk, &turn)).await);
         Flow::Continue
     }
 }
 
 impl StorageWriter {
     /// One attempt, and a second when the first one's commit was not answered: the second reads what became of it.
-    async fn write(&mut self, chunk: &Chunk) -> Result<Committed, WriteError> {
-        match self.attempt(chunk).await {
+    async fn write(&mut self, chunk: &Chunk, turn: &Turn) -> Result<Committed, WriteError> {
+        match self.attempt(chunk, turn).await {
             Err(WriteError::CommitUnknown(committed)) if chunk.moves_the_spool() => {
                 self.unknown = Some(Unknown {
                     spool_id: chunk.spool_id,
@@ -81,21 +91,34 @@ impl StorageWriter {
             }
             answered => return self.resolve(chunk, answered),
         }
-        let mut second = self.attempt(chunk).await;
+        let mut second = self.attempt(chunk, turn).await;
         if matches!(&second, Err(WriteError::Database(error)) if error.is_closed()) {
             // The connection that broke was lent out again before anybody had noticed.
-            second = self.attempt(chunk).await;
+            second = self.attempt(chunk, turn).await;
         }
         self.resolve(chunk, second)
     }
 
-    async fn attempt(&self, chunk: &Chunk) -> Result<Committed, WriteError> {
+    async fn attempt(&mut self, chunk: &Chunk, turn: &Turn) -> Result<Committed, WriteError> {
         let mut client = self
             .pool
             .get()
             .await
             .map_err(|error| WriteError::Unavailable(error.to_string()))?;
         let statements = Statements::prepare(|sql| client.prepare_cached(sql)).await?;
+        if !turn.has_come() && self.ahead.is_worth_it() {
+            let stored = ahead::store(&self.system, &mut client, &statements, chunk, turn).await;
+            // An error is no fault of the guess.
+            self.ahead.note(!matches!(stored, Ok(None)));
+            if let Some(committed) = stored? {
+                return Ok(committed);
+            }
+            tracing::debug!("a chunk's rows were not as they were guessed");
+        }
+        if !turn.comes().await {
+            let why = "the chunk before it was not stored".to_owned();
+            return Err(WriteError::Unavailable(why));
+        }
         match write_prepared(&mut client, Some(&statements), chunk).await {
             Err(WriteError::Database(error)) if is_forgotten(&error) => {
                 tracing::debug!(%error, "the connection's statements are no longer good");
@@ -159,6 +182,17 @@ impl StorageWriterHandle {
         })
     }
 
+    /// The one for chunks of this turn.
+    ///
+    /// # Errors
+    ///
+    /// As [`StorageWriterHandle::named`].
+    pub fn of_turn(system: &System, turn: &Turn) -> Result<StorageWriterHandle, NameError> {
+        Ok(StorageWriterHandle {
+            writer: system.whereis(NAMES[turn.lane()])?,
+        })
+    }
+
     /// Stores a chunk; one attempt, which the caller repeats, with back-off, as long as the error is transient.
     ///
     /// [`WriteError::AlreadyReleased`] at the chunk's `next` means that it was stored by an attempt whose answer was lost.
@@ -167,10 +201,23 @@ impl StorageWriterHandle {
     ///
     /// [`WriteError`]; [`WriteError::Unanswered`] when the writer itself does not answer.
     pub async fn write(&self, chunk: Arc<Chunk>) -> Result<Committed, WriteError> {
+        self.write_in_turn(chunk, Turn::now()).await
+    }
+
+    /// [`StorageWriterHandle::write`] when its turn comes, by the writer of that turn. Much of it is done before.
+    ///
+    /// # Errors
+    ///
+    /// As [`StorageWriterHandle::write`]; [`WriteError::Unavailable`] if the turn never comes.
+    pub async fn write_in_turn(
+        &self,
+        chunk: Arc<Chunk>,
+        turn: Turn,
+    ) -> Result<Committed, WriteError> {
         let answer = self
             .writer
             .call_timeout(WRITE_TIMEOUT, |reply| {
-                StorageWriterMessage::WriteChunk(chunk, reply)
+                StorageWriterMessage::WriteChunk(chunk, turn, reply)
             })
             .await;
         answer.unwrap_or_else(|error| {
@@ -183,10 +230,11 @@ impl StorageWriterHandle {
     }
 }
 
-/// The writer as a child.
-#[must_use]
-pub fn child() -> ChildSpec {
-    ChildSpec::worker::<StorageWriter>(NAME, ())
+/// The writers as children.
+pub fn children() -> impl Iterator<Item = ChildSpec> {
+    NAMES
+        .into_iter()
+        .map(|name| ChildSpec::worker::<StorageWriter>(name, ()))
 }
 
 #[cfg(test)]
@@ -194,7 +242,7 @@ mod tests {
     use mesh_runtime::System;
     use uuid::Uuid;
 
-    use super::{Chunk, Committed, StorageWriter, Unknown, WriteError};
+    use super::{Ahead, Chunk, Committed, StorageWriter, Unknown, WriteError};
     use crate::storage::pool;
 
     fn chunk(next: u64) -> Chunk {
@@ -210,8 +258,11 @@ mod tests {
     }
 
     fn writer(unknown: Option<u64>) -> StorageWriter {
+        let system = System::new();
         StorageWriter {
-            pool: pool::named(&System::new()),
+            pool: pool::named(&system),
+            system,
+            ahead: Ahead::default(),
             unknown: unknown.map(|next| Unknown {
                 spool_id: Uuid::nil(),
                 epoch: 1,

@@ -22,6 +22,7 @@ const EVERY_CHUNK: &[&str] = &[
     partitions::FILLED,
     record::LOAD,
     read::DUPLICATES,
+    read::OTHER_COPIES,
     copy::COPY,
     record::INSERT,
     record::UPDATE,

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Error, Statement, Transaction};
 use uuid::Uuid;
 
 use super::bisect::Culprit;
-use super::plan::{Plan, plan};
+use super::plan::{NewRow, Plan, plan};
 use super::read::{self, Projects};
 use super::statements::Statements;
 use super::{Chunk, Committed, EventKind, IssueChange, Quarantined, StoredEvent, WriteError};
@@ -44,27 +44,53 @@ pub(super) async fn store(
 ) -> Result<Committed, WriteError> {
     let transaction = client.transaction().await?;
     let statements = in_transaction(&transaction, prepared).await?;
+    let settled = settle(&transaction, &statements, chunk, places, culprits, None).await?;
+    let committed = settled.expect("what was not copied before is copied as it was decided");
+    commit(transaction, committed).await
+}
+
+/// Everything but the commit. `None` where the rows that were copied before are not those that were decided: this transaction must not
+/// be committed.
+pub(super) async fn settle(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    chunk: &Chunk,
+    places: &[usize],
+    culprits: &[Culprit],
+    copied: Option<&[NewRow]>,
+) -> Result<Option<Committed>, WriteError> {
     let events = at(chunk, places);
     let (moved, projects) = join(
         spools::release(
-            &transaction,
+            transaction,
             statements.get(spools::RELEASE),
             chunk.spool_id,
             chunk.epoch,
             chunk.released,
             chunk.next,
         ),
-        read::projects(&transaction, &statements, &events, &chunk.outcomes),
+        read::projects(transaction, statements, &events, &chunk.outcomes),
     )
     .await;
     if !moved? {
-        return Err(refusal(&transaction, chunk).await?);
+        return Err(refusal(transaction, chunk).await?);
     }
     let projects = projects?;
-    let mut outcomes = put_aside(&transaction, chunk, culprits).await?;
+    let mut outcomes = put_aside(transaction, chunk, culprits).await?;
     outcomes.extend(settled(chunk, &projects));
-    let (plan, slugs) = fill(&transaction, &statements, &events, projects, outcomes).await?;
+    let filled = fill(transaction, statements, &events, projects, outcomes, copied);
+    let Some((plan, slugs)) = filled.await? else {
+        return Ok(None);
+    };
     let committed = committed(&events, &plan, &slugs, places, culprits);
+    Ok(Some(committed))
+}
+
+/// Commits, and says what it came to.
+pub(super) async fn commit(
+    transaction: Transaction<'_>,
+    committed: Committed,
+) -> Result<Committed, WriteError> {
     match transaction.commit().await {
         Ok(()) => Ok(committed),
         // A constraint or a conflict: the server did not commit. After anything else, a broken connection or a server that is
@@ -85,7 +111,7 @@ async fn in_transaction<'a>(
     })
 }
 
-fn at<'a>(chunk: &'a Chunk, places: &[usize]) -> Vec<&'a GroupedEvent> {
+pub(super) fn at<'a>(chunk: &'a Chunk, places: &[usize]) -> Vec<&'a GroupedEvent> {
     places.iter().map(|place| &chunk.events[*place]).collect()
 }
 
@@ -106,7 +132,8 @@ pub(super) async fn rehearse(
     let statements = in_transaction(&transaction, None).await?;
     let events = at(chunk, places);
     let projects = read::projects(&transaction, &statements, &events, &[]).await?;
-    fill(&transaction, &statements, &events, projects, Vec::new()).await?;
+    let nothing = Vec::new();
+    fill(&transaction, &statements, &events, projects, nothing, None).await?;
     transaction.rollback().await?;
     Ok(())
 }
@@ -145,48 +172,59 @@ async fn refusal(transaction: &Transaction<'_>, chunk: &Chunk) -> Result<WriteEr
 
 type Slugs = HashMap<ProjectId, String>;
 
-/// Everything between moving the spool and the commit that depends on the events; `outcomes` are counted with theirs.
+/// Everything between moving the spool and the commit that depends on the events; `outcomes` are counted with theirs. `None` where the rows
+/// that were `copied` before are not those that were decided; then nothing more is written.
 async fn fill(
     transaction: &Transaction<'_>,
     statements: &Statements,
     events: &[&GroupedEvent],
     projects: Projects,
     mut outcomes: Vec<OutcomeCount>,
-) -> Result<(Plan, Slugs), Error> {
-    let (known, missing) = read::known(transaction, statements, events, projects).await?;
+    copied: Option<&[NewRow]>,
+) -> Result<Option<(Plan, Slugs)>, Error> {
+    let are_copied = copied.is_some();
+    let (known, missing) =
+        read::known(transaction, statements, events, projects, are_copied).await?;
     let slugs = known
         .projects
         .iter()
         .map(|(id, facts)| (*id, facts.slug.clone()))
         .collect();
     let plan = plan(events, known);
+    if copied.is_some_and(|copied| copied != plan.rows) {
+        return Ok(None);
+    }
     // Of events that expired nothing is stored, and their days stay as they are.
     let days = partitions::days(plan.rows.iter().map(|row| row.received_at));
     if days.iter().any(|day| missing.contains(day)) {
         partitions::ensure(transaction, &days).await?;
     }
     outcomes.extend_from_slice(&plan.outcomes);
-    write(transaction, statements, events, &plan, &outcomes).await?;
-    Ok((plan, slugs))
+    let rows = if are_copied { &[] } else { &plan.rows[..] };
+    write(transaction, statements, events, rows, &plan, &outcomes).await?;
+    Ok(Some((plan, slugs)))
 }
 
-/// Writes what was decided. All of it goes out at once, the rows first.
+/// The rows as they are copied.
+pub(super) fn event_rows<'a>(events: &[&'a GroupedEvent], rows: &[NewRow]) -> Vec<EventRow<'a>> {
+    let row = |row: &NewRow| EventRow {
+        event: events[row.event],
+        issue_id: row.issue_id,
+        received_at: row.received_at,
+    };
+    rows.iter().map(row).collect()
+}
+
+/// Writes what was decided, and of its rows those that are not there already. All of it goes out at once, the rows first.
 async fn write(
     transaction: &Transaction<'_>,
     statements: &Statements,
     events: &[&GroupedEvent],
+    rows: &[NewRow],
     plan: &Plan,
     outcomes: &[OutcomeCount],
 ) -> Result<(), Error> {
-    let rows: Vec<EventRow<'_>> = plan
-        .rows
-        .iter()
-        .map(|row| EventRow {
-            event: events[row.event],
-            issue_id: row.issue_id,
-            received_at: row.received_at,
-        })
-        .collect();
+    let rows = event_rows(events, rows);
     let (new, old): (Vec<_>, Vec<_>) = plan.touched.values().partition(|touched| touched.is_new);
     let new: Vec<&IssueRecord> = new.into_iter().map(|touched| &touched.record).collect();
     let old: Vec<&IssueRecord> = old.into_iter().map(|touched| &touched.record).collect();

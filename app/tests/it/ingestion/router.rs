@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use mesh_runtime::{Strategy, Supervisor, System};
 use mesher::domain::{EventId, GroupedEvent, Outcome, ProjectId, RawEvent};
 use mesher::ingestion::{
@@ -18,7 +18,7 @@ use mesher::processing::grouping::{self, ProcessingError};
 use mesher::processing::normalize::{self, EventContext};
 use mesher::processing::{self, FanOut, Processors};
 use mesher::storage::spools::SpoolPosition;
-use mesher::storage::writer::{Chunk, Committed};
+use mesher::storage::writer::{Chunk, Committed, Turn};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -34,6 +34,10 @@ enum Fault {
     CommitUnknown,
     /// Another life of the spool was opened.
     Supersede,
+    /// Nothing is stored, and that is clear before the chunk's turn.
+    RefuseAhead,
+    /// The chunk is stored when the next one has been handed on, which must not wait for that.
+    Late,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +49,8 @@ struct State {
     refused: u64,
     faults: Vec<Fault>,
     fails_to_open: u32,
+    /// Attempts that have begun.
+    attempts: usize,
 }
 
 /// Keeps to the contract of the writer's transaction, in memory.
@@ -114,13 +120,31 @@ impl ChunkStore for MemoryStore {
         .boxed()
     }
 
-    fn write(&self, chunk: Arc<Chunk>) -> BoxFuture<'_, Result<Committed, StoreError>> {
+    fn write(&self, chunk: Arc<Chunk>, turn: Turn) -> BoxFuture<'_, Result<Committed, StoreError>> {
         async move {
             let unknown = |maybe| StoreError::Unknown("unknown".to_owned(), maybe);
-            let fault = self.state.lock().faults.pop();
+            let (fault, attempts) = {
+                let mut state = self.state.lock();
+                state.attempts += 1;
+                (state.faults.pop(), state.attempts)
+            };
+            if matches!(fault, Some(Fault::RefuseAhead)) {
+                return Err(StoreError::Away("away".to_owned()));
+            }
+            if !turn.comes().await {
+                return Err(StoreError::Away("its turn never comes".to_owned()));
+            }
             match fault {
                 None => self.commit(&chunk),
-                Some(Fault::Refuse) => Err(StoreError::Away("away".to_owned())),
+                Some(Fault::Late) => {
+                    while self.state.lock().attempts == attempts {
+                        tokio::task::yield_now().await;
+                    }
+                    self.commit(&chunk)
+                }
+                Some(Fault::Refuse | Fault::RefuseAhead) => {
+                    Err(StoreError::Away("away".to_owned()))
+                }
                 Some(Fault::StoreAndForget) => {
                     self.commit(&chunk)?;
                     Err(unknown(None))
@@ -183,6 +207,7 @@ async fn stage(store: MemoryStore) -> Stage {
             cache: KeyCache::new(),
             load: Arc::new(|_| async { Ok(Vec::new()) }.boxed()),
             interval: Duration::from_secs(60),
+            memory: None,
         },
         learner: LearnerArgs {
             dictionaries: Dictionaries::new(),
@@ -288,6 +313,81 @@ async fn a_store_that_fails_in_every_way_gets_every_event_once_and_in_order() {
     let told: HashSet<EventId> = stage.told.lock().iter().copied().collect();
     assert!(told.is_subset(&in_order.into_iter().collect()));
     assert_eq!(told.len(), stage.told.lock().len(), "nothing is told twice");
+}
+
+/// Two failures of neighbouring chunks, each with each: what was handed on ahead of its turn must be neither lost nor stored out of turn.
+#[tokio::test]
+async fn every_pair_of_failures_under_way_stores_every_event_once_and_in_order() {
+    let faults = [
+        None,
+        Some(Fault::Refuse),
+        Some(Fault::StoreAndForget),
+        Some(Fault::CommitUnknown),
+        Some(Fault::Supersede),
+        Some(Fault::RefuseAhead),
+    ];
+    let pairs = faults
+        .into_iter()
+        .flat_map(|first| faults.map(|second| [first, second]));
+    let rounds = pairs.map(async |pair| {
+        let store = MemoryStore::default();
+        // Three chunks and more are there before the first is asked for.
+        store.state.lock().fails_to_open = 2;
+        store.state.lock().faults = pair.into_iter().flatten().collect();
+        let stage = stage(store).await;
+        let records = (0..100).map(|number| event(number, "boom").to_bytes());
+        let patience = Duration::from_secs(30);
+        let appended = stage.spool.append_all(records.collect(), patience).await;
+        assert!(appended.iter().all(Result::is_ok));
+        stage
+            .until("100 stored", |state| state.stored.len() >= 100)
+            .await;
+        let state = stage.store.state.lock();
+        assert!(state.faults.is_empty(), "{pair:?}");
+        let in_order: Vec<EventId> = (1..=100).map(|n| Uuid::from_u128(n).into()).collect();
+        assert_eq!(state.stored, in_order, "{pair:?}");
+        let told = stage.told.lock();
+        assert!(told.is_sorted_by_key(EventId::as_uuid), "{pair:?}");
+        assert_eq!(told.iter().collect::<HashSet<_>>().len(), told.len());
+    });
+    join_all(rounds).await;
+}
+
+#[tokio::test]
+async fn a_chunk_is_handed_on_while_the_one_before_it_is_being_stored() {
+    let store = MemoryStore::default();
+    store.state.lock().fails_to_open = 2;
+    store.state.lock().faults = vec![Fault::Late];
+    let stage = stage(store).await;
+    let records = (0..48).map(|number| event(number, "boom").to_bytes());
+    let patience = Duration::from_secs(30);
+    stage.spool.append_all(records.collect(), patience).await;
+    stage
+        .until("48 stored", |state| state.stored.len() == 48)
+        .await;
+    assert_once(&stage.store.state.lock().stored, 0..48);
+}
+
+/// They are counted once, though the chunk that carried them was handed on and never had its turn.
+#[tokio::test]
+async fn counts_of_a_chunk_that_never_had_its_turn_are_stored_with_a_later_one() {
+    let store = MemoryStore::default();
+    store.state.lock().fails_to_open = 2;
+    store.state.lock().faults = vec![Fault::Supersede];
+    let stage = stage(store).await;
+    let project = ProjectId::from(Uuid::from_u128(1));
+    for _ in 0..5 {
+        stage.counts.add(Some(project), Outcome::Invalid, 1);
+        let records = (0..48).map(|number| event(number, "boom").to_bytes());
+        let patience = Duration::from_secs(30);
+        stage.spool.append_all(records.collect(), patience).await;
+    }
+    stage
+        .until("all is stored", |state| state.stored.len() == 240)
+        .await;
+    stage
+        .until("the counts are stored", |state| state.refused == 5)
+        .await;
 }
 
 #[tokio::test]

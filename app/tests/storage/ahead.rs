@@ -1,0 +1,284 @@
+//! Chunks whose rows are copied before their turn, while the chunk before them is being settled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::ToSpan as _;
+use mesh_runtime::{Strategy, Supervisor, System};
+use mesher::domain::{GroupedEvent, ProjectId};
+use mesher::storage::issues::{self, IssueAction};
+use mesher::storage::writer::{
+    Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError, children, write_chunk,
+};
+use mesher::storage::{partitions, pool};
+use tokio_postgres::Client;
+
+use crate::postgres::TestDatabase;
+use crate::support::{Spool, check_equality, count, event, now, project};
+use crate::writer::kinds;
+
+/// The default project, with the partition of today: nobody guesses that there is one.
+async fn prepared(client: &mut Client) -> ProjectId {
+    let project = project(client).await;
+    let days = [partitions::day(now(client).await)];
+    let transaction = client.transaction().await.unwrap();
+    partitions::ensure(&transaction, &days).await.unwrap();
+    transaction.commit().await.unwrap();
+    project.id
+}
+
+/// The pool and the writers on a database.
+async fn writers(database: &TestDatabase) -> System {
+    let system = System::new();
+    let access = mesher::storage::database::Access {
+        config: database.config(),
+        options: mesh_runtime::postgres::Options::default(),
+    };
+    let tree = Supervisor::new(Strategy::OneForOne).child(pool::child(access));
+    let tree = children().fold(tree, Supervisor::child);
+    system.supervise(tree).await.unwrap();
+    system
+}
+
+async fn write(system: &System, chunk: &Arc<Chunk>, turn: Turn) -> Result<Committed, WriteError> {
+    let writer = StorageWriterHandle::of_turn(system, &turn).unwrap();
+    writer.write_in_turn(Arc::clone(chunk), turn).await
+}
+
+/// Waits until rows are copied by a transaction that waits for its turn.
+async fn until_copied(system: &System, client: &Client) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND state = 'idle in transaction' AND query LIKE 'COPY events%'";
+    while count(client, waiting).await == 0 {
+        system.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Stores `first`, and `second` behind it, whose rows are there before.
+async fn store_both(
+    system: &System,
+    client: &mut Client,
+    spool: &mut Spool,
+    first: Vec<GroupedEvent>,
+    second: Vec<GroupedEvent>,
+) -> [Result<Committed, WriteError>; 2] {
+    let first = spool.chunk(first);
+    spool.advance(&first);
+    let second = Arc::new(spool.chunk(second));
+    spool.advance(&second);
+    let (turn, giver) = Turn::now().next();
+    let before = async {
+        until_copied(system, client).await;
+        let stored = write_chunk(client, &first).await;
+        giver.give();
+        stored
+    };
+    let (behind, before) = tokio::join!(write(system, &second, turn), before);
+    [before, behind]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_copied_before_their_turn_and_decided_on_behind_it() {
+    let database = TestDatabase::create().await;
+    let system = writers(&database).await;
+    let mut client = database.client().await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let make = |title: &str| event(project, title, at);
+    let [first, second] = store_both(
+        &system,
+        &mut client,
+        &mut spool,
+        vec![make("a"), make("b")],
+        vec![make("a"), make("c")],
+    )
+    .await;
+    assert_eq!(kinds(&first.unwrap()), [EventKind::New, EventKind::New]);
+    let second = second.unwrap();
+    assert_eq!(kinds(&second), [EventKind::Counted, EventKind::New]);
+    check_equality(&client).await;
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 4);
+}
+
+/// Whatever the chunk before it does to the guess: nothing that was copied stays that was not decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_guess_is_undone() {
+    let database = TestDatabase::create().await;
+    let system = writers(&database).await;
+    let mut client = database.client().await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let make = |title: &str| event(project, title, at);
+    let discarded = make("discarded");
+    let chunk = spool.chunk(vec![discarded.clone()]);
+    write_chunk(&mut client, &chunk).await.unwrap();
+    spool.advance(&chunk);
+    let issue = discarded.candidates[0];
+    issues::act(&mut client, issue, IssueAction::Discard, at)
+        .await
+        .unwrap()
+        .unwrap();
+    let first = make("a");
+    let mut later = first.clone();
+    later.received_at = at + 1.minute();
+    let rounds = [
+        (later, EventKind::Duplicate),
+        (make("discarded"), EventKind::Discarded),
+    ];
+    for (second, expected) in rounds {
+        // Writers that have not guessed wrong yet.
+        let system = writers(&database).await;
+        let [before, behind] = store_both(
+            &system,
+            &mut client,
+            &mut spool,
+            vec![first.clone()],
+            vec![make("a"), second],
+        )
+        .await;
+        before.unwrap();
+        assert_eq!(kinds(&behind.unwrap()), [EventKind::Counted, expected]);
+        check_equality(&client).await;
+        system.shutdown(Duration::from_secs(10)).await.unwrap();
+    }
+    let rows = "SELECT count(*) FROM events";
+    assert_eq!(count(&client, rows).await, 4);
+    // The very same record twice, as after a spool that had to number anew: the database itself refuses the second.
+    let twin = first.clone();
+    let chunk = Arc::new(spool.chunk(vec![twin, make("b")]));
+    let (turn, giver) = Turn::now().next();
+    let given = async {
+        system.sleep(Duration::from_millis(20)).await;
+        giver.give();
+    };
+    let (stored, ()) = tokio::join!(write(&system, &chunk, turn), given);
+    let stored = stored.unwrap();
+    assert_eq!(kinds(&stored), [EventKind::Duplicate, EventKind::New]);
+    check_equality(&client).await;
+    assert_eq!(count(&client, rows).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_whose_turn_never_comes_leaves_nothing() {
+    let database = TestDatabase::create().await;
+    let system = writers(&database).await;
+    let mut client = database.client().await;
+    let project = prepared(&mut client).await;
+    let spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let chunk = Arc::new(spool.chunk(vec![event(project, "a", at)]));
+    let (turn, giver) = Turn::now().next();
+    let never = async {
+        until_copied(&system, &client).await;
+        drop(giver);
+    };
+    let (stored, ()) = tokio::join!(write(&system, &chunk, turn), never);
+    assert!(
+        matches!(stored, Err(WriteError::Unavailable(_))),
+        "{stored:?}"
+    );
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 0);
+    // Ahead of its turn or not: where the spool stands decides, and it does not stand there.
+    let (turn, giver) = Turn::now().next();
+    let early = Arc::new(Chunk {
+        released: 7,
+        next: 8,
+        ..(*chunk).clone()
+    });
+    let given = async {
+        until_copied(&system, &client).await;
+        giver.give();
+    };
+    let (stored, ()) = tokio::join!(write(&system, &early, turn), given);
+    assert!(
+        matches!(stored, Err(WriteError::AlreadyReleased { released: 0 })),
+        "{stored:?}"
+    );
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 0);
+}
+
+/// Chunks full of copies, two under way at a time, against the same chunks one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
+    let databases = [TestDatabase::create().await, TestDatabase::create().await];
+    let mut clients = [databases[0].client().await, databases[1].client().await];
+    let at = now(&clients[0]).await;
+    let system = writers(&databases[0]).await;
+    let mut told = [Vec::new(), Vec::new()];
+    let mut chunks: Vec<Vec<GroupedEvent>> = Vec::new();
+    let project_id = prepared(&mut clients[0]).await;
+    let mut known: Vec<GroupedEvent> = Vec::new();
+    for round in 0..24_usize {
+        let mut events: Vec<GroupedEvent> = (0..12)
+            .map(|n| event(project_id, &format!("{}", (n + round) % 5), at))
+            .collect();
+        // Every third chunk repeats something of those before it, some of it within itself.
+        if round % 3 == 2 {
+            for n in 0..3 {
+                let mut copy = known[(round * 7 + n * 5) % known.len()].clone();
+                copy.received_at += ((n % 2) as i64).seconds();
+                events[n * 3] = copy;
+            }
+            events[11] = events[10].clone();
+        }
+        known.extend(events.iter().cloned());
+        chunks.push(events);
+    }
+    // In turn, by one connection; the project's id is another there.
+    let other_id = prepared(&mut clients[1]).await;
+    let mut spool = Spool::open(&clients[1]).await;
+    for events in &chunks {
+        let moved = |event: &GroupedEvent| GroupedEvent {
+            project_id: other_id,
+            candidates: vec![event.fingerprint.issue_id(other_id)],
+            ..event.clone()
+        };
+        let chunk = spool.chunk(events.iter().map(moved).collect());
+        let committed = write_chunk(&mut clients[1], &chunk).await.unwrap();
+        told[1].extend(kinds(&committed));
+        spool.advance(&chunk);
+    }
+    let mut spool = Spool::open(&clients[0]).await;
+    let mut turn = Turn::now();
+    let mut under_way = futures_util::stream::FuturesOrdered::new();
+    let mut all = Vec::new();
+    for events in chunks {
+        let chunk = Arc::new(spool.chunk(events));
+        spool.advance(&chunk);
+        let (next, giver) = turn.next();
+        all.push((chunk, std::mem::replace(&mut turn, next), giver));
+    }
+    for (chunk, turn, giver) in all {
+        let system = &system;
+        under_way.push_back(async move {
+            let stored = write(system, &chunk, turn).await.unwrap();
+            giver.give();
+            stored
+        });
+        if under_way.len() == 2 {
+            let stored = futures_util::StreamExt::next(&mut under_way).await.unwrap();
+            told[0].extend(kinds(&stored));
+        }
+    }
+    while let Some(stored) = futures_util::StreamExt::next(&mut under_way).await {
+        told[0].extend(kinds(&stored));
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].contains(&EventKind::Duplicate));
+    for client in &clients {
+        check_equality(client).await;
+    }
+    let rows = "SELECT string_agg(concat_ws(' ', id, received_at, fingerprint), ',' ORDER BY id, received_at) FROM events";
+    let counters = "SELECT string_agg(concat_ws(' ', number, title, event_count, latest_event_id), ',' ORDER BY number) FROM issues";
+    let outcomes = "SELECT string_agg(concat_ws(' ', outcome, reason, quantity), ',' ORDER BY outcome, reason) FROM outcomes";
+    for question in [rows, counters, outcomes] {
+        let mut answers: Vec<String> = Vec::new();
+        for client in &clients {
+            answers.push(client.query_one(question, &[]).await.unwrap().get(0));
+        }
+        assert_eq!(answers[0], answers[1], "{question}");
+    }
+    system.shutdown(Duration::from_secs(10)).await.unwrap();
+}
