@@ -26,7 +26,7 @@ use self::waste::Waste;
 use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary};
 
-/// Dictionaries in memory at most, each 100 to 130 KiB; beyond, the one used least lately leaves.
+/// Dictionaries in memory at most, each of 192 KiB at most; beyond, the one used least lately leaves.
 pub const DICTIONARIES_MAX: usize = 32;
 
 /// Projects looked at, at most; those beyond pack without a dictionary. Each takes about 150 bytes.
