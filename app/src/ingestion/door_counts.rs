@@ -107,6 +107,7 @@ impl TakenCounts {
     }
 
     /// Answers for them: they may be stored and do not go back by themselves.
+    #[must_use]
     pub fn answer_for(mut self) -> Vec<DoorCount> {
         std::mem::take(&mut self.taken)
     }
