@@ -1,8 +1,8 @@
 //! Payload dictionaries at the door: one a project, learned from its own events, so that what they have in common is packed once and not in
 //! each event.
 //!
-//! The door counts what packs badly ([`waste`]), and when that is enough it offers such events to one process, the [`learner`], which
-//! decides by trial ([`learning`]), makes a new dictionary durable in the database, and only then hands it to the door. The door waits for
+//! The door counts what packs badly (`waste`), and when that is enough it offers such events to one process, the `learner`, which
+//! decides by trial (`learning`), makes a new dictionary durable in the database, and only then hands it to the door. The door waits for
 //! none of this: an offer that finds the learner busy, away or dead is dropped.
 
 mod learner;
@@ -26,7 +26,7 @@ use self::waste::Waste;
 use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary};
 
-/// Dictionaries in memory at most, each 100 to 130 KiB; beyond, the one used least lately leaves.
+/// Dictionaries in memory at most, each of 192 KiB at most; beyond, the one used least lately leaves.
 pub const DICTIONARIES_MAX: usize = 32;
 
 /// Projects looked at, at most; those beyond pack without a dictionary. Each takes about 150 bytes.

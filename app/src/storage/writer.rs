@@ -160,6 +160,11 @@ impl Chunk {
 }
 
 impl WriteError {
+    /// The chunk's turn never comes; nothing of it is stored.
+    fn out_of_turn() -> WriteError {
+        WriteError::Unavailable("the chunk before it was not stored".to_owned())
+    }
+
     /// Whether the same chunk may be tried again, with back-off.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -3,6 +3,7 @@
 mod dictionaries;
 mod http;
 mod kinds;
+mod memory_store;
 mod pipeline;
 mod probe;
 mod router;

@@ -45,11 +45,26 @@ async fn write(system: &System, chunk: &Arc<Chunk>, turn: Turn) -> Result<Commit
     writer.write_in_turn(Arc::clone(chunk), turn).await
 }
 
-/// Waits until rows are copied by a transaction that waits for its turn.
+/// Waits until rows are copied by a transaction that waits for its turn. It does not wait for ever, nor does this: what is decided must be
+/// right in any case.
 async fn until_copied(system: &System, client: &Client) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND state = 'idle in transaction' AND query LIKE 'COPY events%'";
-    while count(client, waiting).await == 0 {
+    until(
+        system,
+        client,
+        "state = 'idle in transaction' AND query LIKE 'COPY events%'",
+    )
+    .await;
+}
+
+/// Waits until there is such a connection, or so long that it must be gone again.
+async fn until(system: &System, client: &Client, there_is: &str) {
+    let there_is = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {there_is}"
+    );
+    for _ in 0..4000 {
+        if count(client, &there_is).await > 0 {
+            break;
+        }
         system.sleep(Duration::from_millis(5)).await;
     }
 }
@@ -150,7 +165,7 @@ async fn a_wrong_guess_is_undone() {
     let chunk = Arc::new(spool.chunk(vec![twin, make("b")]));
     let (turn, giver) = Turn::now().next();
     let given = async {
-        system.sleep(Duration::from_millis(20)).await;
+        until(&system, &client, "state = 'idle' AND query = 'ROLLBACK'").await;
         giver.give();
     };
     let (stored, ()) = tokio::join!(write(&system, &chunk, turn), given);
@@ -217,8 +232,10 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
         // Every third chunk repeats something of those before it, some of it within itself.
         if round % 3 == 2 {
             for n in 0..3 {
+                // In every second such chunk none came at the very time of the first.
+                let apart = (n % 2 + (round + 1) % 2) as i64;
                 let mut copy = known[(round * 7 + n * 5) % known.len()].clone();
-                copy.received_at += ((n % 2) as i64).seconds();
+                copy.received_at += apart.seconds();
                 events[n * 3] = copy;
             }
             events[11] = events[10].clone();

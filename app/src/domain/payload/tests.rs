@@ -90,6 +90,13 @@ fn what_says_it_is_too_large_is_not_unpacked() {
 }
 
 #[test]
+fn a_dictionary_takes_no_more_memory_than_is_said() {
+    let largest = dictionary(&prose(Dictionary::CONTENT_BYTES_MAX));
+    let bytes = largest.content().len() + largest.prepared().sizeof();
+    assert!((150..=192).contains(&(bytes / 1024)), "{bytes}");
+}
+
+#[test]
 fn a_dictionary_packs_for_its_life_and_no_longer() {
     let with = dictionary(b"{}");
     let until = Timestamp::UNIX_EPOCH + Dictionary::LIFE;

@@ -17,7 +17,7 @@ use super::{Chunk, Committed, WriteError, bisect, read, transaction};
 use crate::storage::copy;
 
 /// How long a transaction is kept open for its turn. Others may wait for it: whoever copies the same event, and the cleaning of tables.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// After so many wrong guesses in a row the pauses grow no longer.
 const MISSES_MAX: u32 = 5;
@@ -62,8 +62,10 @@ pub(super) async fn store(
     let Ok(Some(copied)) = copy_guessed(&transaction, statements, chunk, &all).await else {
         return Ok(None);
     };
-    if !matches!(system.timeout(WAIT_MAX, turn.comes()).await, Ok(true)) {
-        return Ok(None);
+    match system.timeout(WAIT_MAX, turn.comes()).await {
+        Ok(true) => {}
+        Ok(false) => return Err(WriteError::out_of_turn()),
+        Err(_) => return Ok(None),
     }
     let settled = transaction::settle(&transaction, statements, chunk, &all, &[], Some(&copied));
     match settled.await {

@@ -116,8 +116,7 @@ impl StorageWriter {
             tracing::debug!("a chunk's rows were not as they were guessed");
         }
         if !turn.comes().await {
-            let why = "the chunk before it was not stored".to_owned();
-            return Err(WriteError::Unavailable(why));
+            return Err(WriteError::out_of_turn());
         }
         match write_prepared(&mut client, Some(&statements), chunk).await {
             Err(WriteError::Database(error)) if is_forgotten(&error) => {

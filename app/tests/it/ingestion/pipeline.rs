@@ -259,6 +259,7 @@ async fn whatever_is_killed_under_load_nothing_is_lost_or_doubled() {
         "KeyKeeper",
         "DictionaryLearner",
         "StorageWriter",
+        "StorageWriter1",
         "PgPool",
         "Processor0",
         "Processor1",

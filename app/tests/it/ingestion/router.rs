@@ -1,167 +1,27 @@
 //! The router over a store that fails in every way a database can, and with every neighbour killed in turn.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use mesh_runtime::{Strategy, Supervisor, System};
 use mesher::domain::{EventId, GroupedEvent, Outcome, ProjectId, RawEvent};
 use mesher::ingestion::{
-    ChunkStore, Dictionaries, DoorCounts, IngestionArgs, KeyCache, KeyKeeperArgs, LearnerArgs,
-    RouterArgs, SpoolHandle, SpoolOptions, Storage, StoreError,
+    Dictionaries, DoorCounts, IngestionArgs, KeyCache, KeyKeeperArgs, LearnerArgs, RouterArgs,
+    SpoolHandle, SpoolOptions, Storage,
 };
 use mesher::processing::fingerprint::Memo;
 use mesher::processing::grouping::{self, ProcessingError};
 use mesher::processing::normalize::{self, EventContext};
 use mesher::processing::{self, FanOut, Processors};
-use mesher::storage::spools::SpoolPosition;
-use mesher::storage::writer::{Chunk, Committed, Turn};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// What a store does with the next attempt.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    /// Nothing is stored.
-    Refuse,
-    /// Everything is stored, and the answer is lost.
-    StoreAndForget,
-    /// Everything is stored, and nobody knows whether.
-    CommitUnknown,
-    /// Another life of the spool was opened.
-    Supersede,
-    /// Nothing is stored, and that is clear before the chunk's turn.
-    RefuseAhead,
-    /// The chunk is stored when the next one has been handed on, which must not wait for that.
-    Late,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    epoch: i64,
-    released: u64,
-    stored: Vec<EventId>,
-    quarantined: Vec<(EventId, String)>,
-    refused: u64,
-    faults: Vec<Fault>,
-    fails_to_open: u32,
-    /// Attempts that have begun.
-    attempts: usize,
-}
-
-/// Keeps to the contract of the writer's transaction, in memory.
-#[derive(Clone, Debug, Default)]
-struct MemoryStore {
-    state: Arc<Mutex<State>>,
-}
-
-impl MemoryStore {
-    fn commit(&self, chunk: &Chunk) -> Result<Committed, StoreError> {
-        let mut state = self.state.lock();
-        if chunk.epoch != state.epoch {
-            return Err(StoreError::OutOfStep("superseded".to_owned()));
-        }
-        if chunk.released != state.released {
-            return Err(StoreError::AlreadyAt(state.released));
-        }
-        assert_eq!(accepted(chunk), settled(chunk), "the books of {chunk:?}");
-        state.released = chunk.next;
-        state.stored.extend(chunk.events.iter().map(|e| e.event_id));
-        let quarantined = chunk.quarantined.iter();
-        state
-            .quarantined
-            .extend(quarantined.map(|q| (q.raw.event_id, q.reason.clone())));
-        let refused = chunk.outcomes.iter().filter(|o| o.outcome.is_refusal());
-        state.refused += refused.map(|o| o.quantity).sum::<u64>();
-        Ok(Committed::default())
-    }
-}
-
-/// How many of each project's were accepted, as the router counted.
-fn accepted(chunk: &Chunk) -> BTreeMap<ProjectId, u64> {
-    let mut counts = BTreeMap::new();
-    for count in &chunk.outcomes {
-        if count.outcome == Outcome::Accepted {
-            *counts.entry(count.project_id).or_default() += count.quantity;
-        }
-    }
-    counts
-}
-
-/// How many of each project's are settled by this chunk.
-fn settled(chunk: &Chunk) -> BTreeMap<ProjectId, u64> {
-    let stored = chunk.events.iter().map(|event| event.project_id);
-    let put_aside = chunk.quarantined.iter().map(|q| q.raw.project_id);
-    let mut counts = BTreeMap::new();
-    for project_id in stored.chain(put_aside) {
-        *counts.entry(project_id).or_default() += 1;
-    }
-    counts
-}
-
-impl ChunkStore for MemoryStore {
-    fn open(&self, _spool_id: Uuid) -> BoxFuture<'_, Result<SpoolPosition, String>> {
-        async {
-            let mut state = self.state.lock();
-            if state.fails_to_open > 0 {
-                state.fails_to_open -= 1;
-                return Err("away".to_owned());
-            }
-            state.epoch += 1;
-            Ok(SpoolPosition {
-                epoch: state.epoch,
-                released: state.released,
-            })
-        }
-        .boxed()
-    }
-
-    fn write(&self, chunk: Arc<Chunk>, turn: Turn) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move {
-            let unknown = |maybe| StoreError::Unknown("unknown".to_owned(), maybe);
-            let (fault, attempts) = {
-                let mut state = self.state.lock();
-                state.attempts += 1;
-                (state.faults.pop(), state.attempts)
-            };
-            if matches!(fault, Some(Fault::RefuseAhead)) {
-                return Err(StoreError::Away("away".to_owned()));
-            }
-            if !turn.comes().await {
-                return Err(StoreError::Away("its turn never comes".to_owned()));
-            }
-            match fault {
-                None => self.commit(&chunk),
-                Some(Fault::Late) => {
-                    while self.state.lock().attempts == attempts {
-                        tokio::task::yield_now().await;
-                    }
-                    self.commit(&chunk)
-                }
-                Some(Fault::Refuse | Fault::RefuseAhead) => {
-                    Err(StoreError::Away("away".to_owned()))
-                }
-                Some(Fault::StoreAndForget) => {
-                    self.commit(&chunk)?;
-                    Err(unknown(None))
-                }
-                Some(Fault::CommitUnknown) => {
-                    let committed = self.commit(&chunk)?;
-                    Err(unknown(Some(committed)))
-                }
-                Some(Fault::Supersede) => {
-                    self.state.lock().epoch += 1;
-                    self.commit(&chunk)
-                }
-            }
-        }
-        .boxed()
-    }
-}
+use super::memory_store::{Fault, MemoryStore, State};
 
 /// An installation without door and database.
 struct Stage {
@@ -372,22 +232,28 @@ async fn a_chunk_is_handed_on_while_the_one_before_it_is_being_stored() {
 #[tokio::test]
 async fn counts_of_a_chunk_that_never_had_its_turn_are_stored_with_a_later_one() {
     let store = MemoryStore::default();
-    store.state.lock().fails_to_open = 2;
-    store.state.lock().faults = vec![Fault::Supersede];
+    store.state.lock().faults = vec![Fault::SupersedeLate];
     let stage = stage(store).await;
     let project = ProjectId::from(Uuid::from_u128(1));
-    for _ in 0..5 {
-        stage.counts.add(Some(project), Outcome::Invalid, 1);
-        let records = (0..48).map(|number| event(number, "boom").to_bytes());
+    let send = async |numbers: std::ops::Range<u128>| {
+        let records = numbers.map(|number| event(number, "boom").to_bytes());
         let patience = Duration::from_secs(30);
-        stage.spool.append_all(records.collect(), patience).await;
-    }
+        stage.spool.append_all(records.collect(), patience).await
+    };
+    send(0..16).await;
     stage
-        .until("all is stored", |state| state.stored.len() == 240)
+        .until("the first is handed on", |state| state.attempts == 1)
+        .await;
+    // Both go into the next chunk, unless the router's look at the counts falls between them.
+    stage.counts.add(Some(project), Outcome::Invalid, 1);
+    send(16..32).await;
+    stage
+        .until("all is stored", |state| state.stored.len() == 32)
         .await;
     stage
-        .until("the counts are stored", |state| state.refused == 5)
+        .until("the counts are stored", |state| state.refused == 1)
         .await;
+    assert_once(&stage.store.state.lock().stored, 0..32);
 }
 
 #[tokio::test]
