@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::ToSpan as _;
+use mesh_runtime::postgres::Options;
 use mesh_runtime::{Strategy, Supervisor, System};
 use mesher::domain::{GroupedEvent, ProjectId};
 use mesher::storage::issues::{self, IssueAction};
 use mesher::storage::writer::{
-    Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError, children, write_chunk,
+    Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError, children_with, write_chunk,
 };
 use mesher::storage::{partitions, pool};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Config};
 
 use crate::postgres::TestDatabase;
 use crate::support::{Spool, check_equality, count, event, now, project};
@@ -27,15 +28,24 @@ async fn prepared(client: &mut Client) -> ProjectId {
     project.id
 }
 
-/// The pool and the writers on a database.
+/// As good as for ever: what waits for its turn for so long is waited for by a test that fails.
+const LONG: Duration = Duration::from_secs(600);
+
+/// The pool and the writers on a database; what is copied waits for its turn as long as it takes.
 async fn writers(database: &TestDatabase) -> System {
+    writers_with(database.config(), Options::default().size_max, LONG).await
+}
+
+/// With so many connections at most, and what is copied waits so long.
+async fn writers_with(config: Config, size_max: u32, wait_max: Duration) -> System {
     let system = System::new();
-    let access = mesher::storage::database::Access {
-        config: database.config(),
-        options: mesh_runtime::postgres::Options::default(),
+    let options = Options {
+        size_max,
+        ..Options::default()
     };
-    let tree = Supervisor::new(Strategy::OneForOne).child(pool::child(access));
-    let tree = children().fold(tree, Supervisor::child);
+    let pool = mesh_runtime::postgres::pool(pool::NAME, config, options);
+    let tree = Supervisor::new(Strategy::OneForOne).child(pool);
+    let tree = children_with(wait_max).fold(tree, Supervisor::child);
     system.supervise(tree).await.unwrap();
     system
 }
@@ -298,4 +308,43 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
         assert_eq!(answers[0], answers[1], "{question}");
     }
     system.shutdown(Duration::from_secs(10)).await.unwrap();
+}
+
+/// With one connection to be had, the chunk behind must let go of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_enough_for_two_chunks() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let wait_max = Duration::from_millis(300);
+    let system = writers_with(database.config(), 1, wait_max).await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let first = Arc::new(spool.chunk(vec![event(project, "a", at)]));
+    spool.advance(&first);
+    let second = Arc::new(spool.chunk(vec![event(project, "b", at)]));
+    let (turn, giver) = Turn::now().next();
+    let before = async {
+        let copied = "state <> 'active' AND (query LIKE 'COPY events%' OR query = 'ROLLBACK')";
+        until(&system, &client, copied).await;
+        let stored = until_stored(&system, &first).await;
+        giver.give();
+        stored
+    };
+    let both = async { tokio::join!(before, write(&system, &second, turn)) };
+    let (first, second) = system.timeout(LONG / 10, both).await.expect("both end");
+    assert_eq!(kinds(&first), [EventKind::New]);
+    assert_eq!(kinds(&second.unwrap()), [EventKind::New]);
+    check_equality(&client).await;
+}
+
+/// Tries as the router does.
+async fn until_stored(system: &System, chunk: &Arc<Chunk>) -> Committed {
+    loop {
+        match write(system, chunk, Turn::now()).await {
+            Ok(committed) => break committed,
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+        system.sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -11,7 +11,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::ahead::{self, Ahead};
+use super::ahead::{Ahead, WAIT_MAX};
 use super::statements::Statements;
 use super::turn::{CHUNKS_UNDER_WAY_MAX, Turn};
 use super::{Chunk, Committed, WriteError, write_chunk, write_prepared};
@@ -52,15 +52,19 @@ pub enum StorageWriterMessage {
 }
 
 impl Actor for StorageWriter {
-    type Args = ();
+    /// How long what is copied before its turn waits for it.
+    type Args = Duration;
     type Message = StorageWriterMessage;
 
-    async fn init((): (), cx: &mut Context<StorageWriterMessage>) -> Result<Self, ExitReason> {
+    async fn init(
+        wait_max: Duration,
+        cx: &mut Context<StorageWriterMessage>,
+    ) -> Result<Self, ExitReason> {
         let system = cx.system();
         Ok(StorageWriter {
             pool: pool::named(&system),
             system,
-            ahead: Ahead::default(),
+            ahead: Ahead::new(wait_max),
             unknown: None,
         })
     }
@@ -100,24 +104,23 @@ impl StorageWriter {
     }
 
     async fn attempt(&mut self, chunk: &Chunk, turn: &Turn) -> Result<Committed, WriteError> {
+        if !turn.has_come() && self.ahead.is_worth_it() {
+            let stored = self.ahead.store(&self.system, &self.pool, chunk, turn);
+            if let Some(committed) = stored.await? {
+                return Ok(committed);
+            }
+            tracing::debug!("copying a chunk's rows ahead came to nothing");
+        }
+        // Without a connection in hand: the chunk before may need this very one.
+        if !turn.comes().await {
+            return Err(WriteError::out_of_turn());
+        }
         let mut client = self
             .pool
             .get()
             .await
             .map_err(|error| WriteError::Unavailable(error.to_string()))?;
         let statements = Statements::prepare(|sql| client.prepare_cached(sql)).await?;
-        if !turn.has_come() && self.ahead.is_worth_it() {
-            let stored = ahead::store(&self.system, &mut client, &statements, chunk, turn).await;
-            // An error is no fault of the guess.
-            self.ahead.note(!matches!(stored, Ok(None)));
-            if let Some(committed) = stored? {
-                return Ok(committed);
-            }
-            tracing::debug!("a chunk's rows were not as they were guessed");
-        }
-        if !turn.comes().await {
-            return Err(WriteError::out_of_turn());
-        }
         match write_prepared(&mut client, Some(&statements), chunk).await {
             Err(WriteError::Database(error)) if is_forgotten(&error) => {
                 tracing::debug!(%error, "the connection's statements are no longer good");
@@ -231,9 +234,14 @@ impl StorageWriterHandle {
 
 /// The writers as children.
 pub fn children() -> impl Iterator<Item = ChildSpec> {
+    children_with(WAIT_MAX)
+}
+
+/// The same with another longest time that what is copied before its turn waits for it.
+pub fn children_with(wait_max: Duration) -> impl Iterator<Item = ChildSpec> {
     NAMES
         .into_iter()
-        .map(|name| ChildSpec::worker::<StorageWriter>(name, ()))
+        .map(move |name| ChildSpec::worker::<StorageWriter>(name, wait_max))
 }
 
 #[cfg(test)]
@@ -241,7 +249,7 @@ mod tests {
     use mesh_runtime::System;
     use uuid::Uuid;
 
-    use super::{Ahead, Chunk, Committed, StorageWriter, Unknown, WriteError};
+    use super::{Ahead, Chunk, Committed, StorageWriter, Unknown, WAIT_MAX, WriteError};
     use crate::storage::pool;
 
     fn chunk(next: u64) -> Chunk {
@@ -261,7 +269,7 @@ mod tests {
         StorageWriter {
             pool: pool::named(&system),
             system,
-            ahead: Ahead::default(),
+            ahead: Ahead::new(WAIT_MAX),
             unknown: unknown.map(|next| Unknown {
                 spool_id: Uuid::nil(),
                 epoch: 1,
