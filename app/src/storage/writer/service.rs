@@ -23,7 +23,7 @@ pub const NAME: &str = "StorageWriter";
 /// All of their names, by their lanes.
 pub const NAMES: [&str; CHUNKS_UNDER_WAY_MAX] = [NAME, "StorageWriter1"];
 
-/// How long [`StorageWriterHandle::write`] waits. A chunk takes milliseconds; this is for a database that crawls.
+/// How long [`StorageWriterHandle::write`] waits, from the chunk's turn on. A chunk takes milliseconds; this is for a database that crawls.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One of those who write events.
@@ -169,6 +169,7 @@ impl Unknown {
 /// Client side of the writer.
 #[derive(Clone, Debug)]
 pub struct StorageWriterHandle {
+    system: System,
     writer: Address<StorageWriterMessage>,
 }
 
@@ -181,6 +182,7 @@ impl StorageWriterHandle {
     pub fn named(system: &System) -> Result<StorageWriterHandle, NameError> {
         Ok(StorageWriterHandle {
             writer: system.whereis(NAME)?,
+            system: system.clone(),
         })
     }
 
@@ -192,6 +194,7 @@ impl StorageWriterHandle {
     pub fn of_turn(system: &System, turn: &Turn) -> Result<StorageWriterHandle, NameError> {
         Ok(StorageWriterHandle {
             writer: system.whereis(NAMES[turn.lane()])?,
+            system: system.clone(),
         })
     }
 
@@ -216,12 +219,20 @@ impl StorageWriterHandle {
         chunk: Arc<Chunk>,
         turn: Turn,
     ) -> Result<Committed, WriteError> {
-        let answer = self
-            .writer
-            .call_timeout(WRITE_TIMEOUT, |reply| {
-                StorageWriterMessage::WriteChunk(chunk, turn, reply)
-            })
-            .await;
+        let own = turn.clone();
+        let answer = self.writer.call_timeout(Duration::MAX, |reply| {
+            StorageWriterMessage::WriteChunk(chunk, turn, reply)
+        });
+        // The chunk before may be held up for longer than any chunk takes.
+        let late = async {
+            own.comes().await;
+            self.system.sleep(WRITE_TIMEOUT).await;
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = late => Err(CallError::Timeout),
+        };
         answer.unwrap_or_else(|error| {
             let why = error.to_string();
             Err(match error {
@@ -246,10 +257,17 @@ pub fn children_with(wait_max: Duration) -> impl Iterator<Item = ChildSpec> {
 
 #[cfg(test)]
 mod tests {
-    use mesh_runtime::System;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use mesh_runtime::{Clock, Context, ExitReason, System, SystemClock};
     use uuid::Uuid;
 
-    use super::{Ahead, Chunk, Committed, StorageWriter, Unknown, WAIT_MAX, WriteError};
+    use super::{
+        Ahead, Chunk, Committed, NAMES, StorageWriter, StorageWriterHandle, StorageWriterMessage,
+        Turn, Unknown, WAIT_MAX, WRITE_TIMEOUT, WriteError,
+    };
     use crate::storage::pool;
 
     fn chunk(next: u64) -> Chunk {
@@ -297,5 +315,67 @@ mod tests {
         assert!(writer.unknown.is_some());
         assert!(writer.resolve(&chunk(7), Ok(Committed::default())).is_ok());
         assert!(writer.unknown.is_none());
+    }
+
+    /// A clock that can be put forward.
+    #[derive(Debug, Default)]
+    struct ForwardClock(SystemClock, AtomicU64);
+
+    impl Clock for ForwardClock {
+        fn now(&self) -> Duration {
+            self.0.now() + Duration::from_secs(self.1.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> SystemTime {
+            self.0.wall()
+        }
+    }
+
+    /// A writer that answers when the turn comes, or never.
+    async fn answered(answers: bool) -> Result<Committed, WriteError> {
+        let clock = Arc::new(ForwardClock::default());
+        let system = System::builder().clock(clock.clone()).build();
+        let writer = system.spawn(
+            async move |mut cx: Context<StorageWriterMessage>| -> ExitReason {
+                let StorageWriterMessage::WriteChunk(_, turn, reply) = cx.receive().await;
+                turn.comes().await;
+                if !answers {
+                    std::future::pending::<()>().await;
+                }
+                reply.reply(Ok(Committed::default()));
+                ExitReason::normal()
+            },
+        );
+        let (turn, giver) = Turn::now().next();
+        system.register(NAMES[turn.lane()], &writer).unwrap();
+        let handle = StorageWriterHandle::of_turn(&system, &turn).unwrap();
+        let forward = async || {
+            clock
+                .1
+                .fetch_add(2 * WRITE_TIMEOUT.as_secs(), Ordering::Relaxed);
+            // Whatever is due by then is told before this.
+            system.sleep(Duration::from_millis(20)).await;
+        };
+        let hold_up = async {
+            forward().await;
+            giver.give();
+            if !answers {
+                // The turn is seen before the clock goes on.
+                system.sleep(Duration::from_millis(20)).await;
+                forward().await;
+            }
+        };
+        tokio::join!(handle.write_in_turn(Arc::new(chunk(7)), turn), hold_up).0
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_an_answer_begins_with_the_turn() {
+        let stored = answered(true).await;
+        assert!(stored.is_ok(), "{stored:?}");
+        let stored = answered(false).await;
+        assert!(
+            matches!(stored, Err(WriteError::Unanswered(_))),
+            "{stored:?}"
+        );
     }
 }
