@@ -349,19 +349,23 @@ mod tests {
         let (turn, giver) = Turn::now().next();
         system.register(NAMES[turn.lane()], &writer).unwrap();
         let handle = StorageWriterHandle::of_turn(&system, &turn).unwrap();
+        let a_little = Duration::from_millis(20);
         let forward = async || {
-            clock
-                .1
-                .fetch_add(2 * WRITE_TIMEOUT.as_secs(), Ordering::Relaxed);
-            // Whatever is due by then is told before this.
-            system.sleep(Duration::from_millis(20)).await;
+            let jump = async {
+                clock
+                    .1
+                    .fetch_add(2 * WRITE_TIMEOUT.as_secs(), Ordering::Relaxed)
+            };
+            // The timers look at the clock when the first of them would be due: that is one set before the jump.
+            tokio::join!(system.sleep(a_little), jump);
+            system.sleep(a_little).await;
         };
         let hold_up = async {
             forward().await;
             giver.give();
             if !answers {
                 // The turn is seen before the clock goes on.
-                system.sleep(Duration::from_millis(20)).await;
+                system.sleep(a_little).await;
                 forward().await;
             }
         };
