@@ -1,3 +1,5 @@
+//! The learner, event by event and without its process: what it asks, what it holds, and what it gives the door when.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
