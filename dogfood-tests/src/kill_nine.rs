@@ -105,7 +105,7 @@ fn cut_after_learning(
     ledger: &Mutex<Ledger>,
 ) -> Result<(), Fault> {
     let address = mesher.address();
-    wait::until("a payload with a dictionary", wait::PATIENCE, || {
+    wait::until("a payload with a dictionary", 5 * wait::PATIENCE, || {
         load::send_alike(address, dsn, seed, ledger, 20);
         match verify::dictionaries(mesher) {
             Ok(0) => Err("none yet".to_owned()),

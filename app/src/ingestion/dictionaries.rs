@@ -27,7 +27,7 @@ use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary};
 
 /// Dictionaries in memory at most, each of 192 KiB at most; beyond, the one used least lately leaves, if it was not used for
-/// [`IDLE_SECONDS`].
+/// a minute.
 pub const DICTIONARIES_MAX: usize = 32;
 
 /// Projects looked at, at most; those beyond pack without a dictionary. Each takes about 150 bytes.

@@ -225,7 +225,7 @@ async fn what_is_packed_with_a_learned_dictionary_is_stored_and_shown() {
             sent.push(id);
         }
     };
-    let learned = pipeline.system.timeout(PATIENCE, learning).await;
+    let learned = pipeline.system.timeout(5 * PATIENCE, learning).await;
     assert!(learned.is_ok(), "nothing is learned");
     pipeline
         .until("all are stored", async || {
