@@ -6,6 +6,8 @@ mod external;
 mod life;
 #[path = "operator/settings.rs"]
 mod settings;
+#[path = "operator/start.rs"]
+mod start;
 #[path = "operator/tls.rs"]
 mod tls;
 
@@ -51,6 +53,17 @@ fn send_event(mesher: &Mesher, dsn: &Dsn) -> Uuid {
         .as_str()
         .map(Uuid::parse_str);
     id.expect("an id").expect("a UUID")
+}
+
+fn wait_until_accepting(mesher: &Mesher) {
+    let accepting = wait::until("a server that accepts events", PATIENCE, || {
+        let answer = mesher.client().send("GET", "/readyz/events", &[], b"");
+        match answer.map(|answer| answer.status) {
+            Ok(200) => Ok(()),
+            other => Err(format!("{other:?} {}", mesher.log_end())),
+        }
+    });
+    accepting.expect("accepting");
 }
 
 fn wait_until_stored(mesher: &Mesher, ids: &[Uuid]) {

@@ -74,13 +74,18 @@ impl Session {
                 tracing::debug!(%error, "the command's connection ended");
             }
         });
-        migrate::run(&mut client).await.map_err(|error| {
-            let failure = Failure::new(&error);
-            match error {
-                MigrateError::Database(_) => NotOpen::Away(failure),
-                _ => NotOpen::Broken(failure),
+        // A server that does not answer is not waited for for ever; a migration may take its time.
+        let looked = Box::pin(migrate::is_due(&client));
+        let is_due = match system.timeout(CONNECT_TIMEOUT, looked).await {
+            Ok(is_due) => is_due.map_err(not_migrated)?,
+            Err(_) => {
+                let failure = unreachable_database(config, "it does not answer in time");
+                return Err(NotOpen::Away(failure));
             }
-        })?;
+        };
+        if is_due {
+            migrate::run(&mut client).await.map_err(not_migrated)?;
+        }
         Ok(Session { database, client })
     }
 
@@ -88,6 +93,14 @@ impl Session {
     pub(super) async fn close(self, system: &System) -> Result<(), Failure> {
         drop(self.client);
         self.database.close(system).await.map_err(Failure::new)
+    }
+}
+
+fn not_migrated(error: MigrateError) -> NotOpen {
+    let failure = Failure::new(&error);
+    match error {
+        MigrateError::Database(_) => NotOpen::Away(failure),
+        _ => NotOpen::Broken(failure),
     }
 }
 
@@ -105,8 +118,13 @@ pub(super) async fn open_database(system: &System, config: &Config) -> Result<Da
             }
             let failure = Failure::new(&error);
             match error {
-                // As while a server recovers that was cut under a great load.
-                DatabaseError::Embedded(EmbeddedError::Timeout { .. }) => NotOpen::Away(failure),
+                // As while a server recovers that was cut under a great load, or finds no memory or no room just now.
+                DatabaseError::Embedded(
+                    EmbeddedError::Timeout { .. }
+                    | EmbeddedError::Tool { .. }
+                    | EmbeddedError::Interrupted(_)
+                    | EmbeddedError::Io { .. },
+                ) => NotOpen::Away(failure),
                 _ => NotOpen::Broken(failure),
             }
         })

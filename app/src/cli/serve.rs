@@ -23,6 +23,7 @@ use crate::config::entropy::OsRandom;
 use crate::config::{BaseUrl, Config, TlsFiles};
 use crate::domain::wall;
 use crate::storage::database::Database;
+use crate::storage::embedded::Cluster;
 use crate::storage::key_memory::KeyMemory;
 use crate::storage::secret::Secret;
 use crate::storage::{pool, projects, setup};
@@ -88,6 +89,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 /// What this server remembers of its last run.
 fn ground(config: &Config) -> Ground {
     let memory = KeyMemory::new(&config.data_dir, config.database_url.as_deref());
+    // A private database that is still to be made knows none of them.
+    if config.database_url.is_none() && !Cluster::is_made(&config.data_dir) {
+        return Ground::new(memory, Vec::new());
+    }
     let remembered = memory.recall().unwrap_or_else(|error| {
         tracing::warn!(keys.error = %error, "the keys of the last run cannot be recalled; the start waits for the database");
         Vec::new()
@@ -147,11 +152,15 @@ async fn run(
         tracing::warn!("some processes had to be killed; nothing acknowledged is lost");
     }
     let database = match ground.database() {
-        None if begun => system
-            .timeout(COMING_UP_DEADLINE, late)
-            .await
-            .ok()
-            .and_then(Result::ok),
+        None if begun => match system.timeout(COMING_UP_DEADLINE, late).await {
+            Ok(opened) => opened.ok(),
+            Err(_) => {
+                tracing::warn!(
+                    "the private PostgreSQL is still coming up and is left to the next start"
+                );
+                None
+            }
+        },
         known => known.cloned(),
     };
     let closed = match database {
@@ -233,7 +242,13 @@ async fn begin_storage(
     let database = late.await?;
     tell_of(&database);
     let session = patiently(system, async || {
-        Session::on(system, config, database.clone()).await
+        let revived = database.revive(system).await;
+        revived.map_err(|error| NotOpen::Away(Failure::new(error)))?;
+        let mut session = Session::on(system, config, database.clone()).await?;
+        // The keys of the last run say nothing of what the database holds now.
+        let ensured = connect::ensure_first_project(system, &mut session.client).await;
+        ensured.map_err(NotOpen::Away)?;
+        Ok(session)
     });
     let session = session.await?;
     ground.lay(session.database);

@@ -14,7 +14,7 @@ use super::severity::Severity;
 use super::stacktrace::{Exception, Frame, Stacktrace};
 
 /// The version of [`RawEvent::to_bytes`].
-const RAW_EVENT_VERSION: u8 = 2;
+pub(crate) const RAW_EVENT_VERSION: u8 = 2;
 
 /// The version before, which carried no facts; it stays readable.
 const RAW_EVENT_VERSION_WITHOUT_FACTS: u8 = 1;

@@ -72,17 +72,49 @@ async fn readiness(
     admission: &Admission,
     needed: &[&str],
 ) -> Readiness {
-    let mut reasons: Vec<String> = needed
+    let missing = needed
         .iter()
-        .filter(|name| system.whereis_pid(name).is_none())
-        .map(|name| format!("{name} is not running"))
-        .collect();
-    if !admission.knows_keys() {
-        reasons.push("the keys are not loaded yet; events are refused until they are".to_owned());
+        .copied()
+        .filter(|name| system.whereis_pid(name).is_none());
+    Seen {
+        missing: missing.collect(),
+        knows_keys: admission.knows_keys(),
+        has_room: admission.has_room(),
+        // Before the database has answered once there is no pool yet.
+        has_database: pool.state().await.is_ok_and(|state| state.healthy),
     }
-    let accepting = system.whereis_pid(SPOOL).is_some() && admission.is_open();
-    // Before the database has answered once there is no pool yet.
-    if !pool.state().await.is_ok_and(|state| state.healthy) {
+    .judge()
+}
+
+/// What the judgement goes by.
+struct Seen<'a> {
+    missing: Vec<&'a str>,
+    knows_keys: bool,
+    has_room: bool,
+    has_database: bool,
+}
+
+impl Seen<'_> {
+    fn judge(&self) -> Readiness {
+        let missing = self.missing.iter();
+        let mut reasons: Vec<String> = missing
+            .map(|name| format!("{name} is not running"))
+            .collect();
+        if !self.knows_keys {
+            let reason = "the keys are not loaded yet; events are refused until they are";
+            reasons.push(reason.to_owned());
+        }
+        if !self.has_room {
+            reasons.push("the spool is full; events are refused".to_owned());
+        }
+        let accepting = self.knows_keys && self.has_room && !self.missing.contains(&SPOOL);
+        if self.has_database {
+            return Readiness {
+                ready: reasons.is_empty(),
+                accepting,
+                reasons,
+            };
+        }
         let meanwhile = if accepting {
             "accepted and kept"
         } else {
@@ -91,11 +123,11 @@ async fn readiness(
         reasons.push(format!(
             "the database does not answer; events are {meanwhile} until it does"
         ));
-    }
-    Readiness {
-        ready: reasons.is_empty(),
-        accepting,
-        reasons,
+        Readiness {
+            ready: false,
+            accepting,
+            reasons,
+        }
     }
 }
 
@@ -106,4 +138,60 @@ fn answer(status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
         .header(header::CACHE_CONTROL, "no-store")
         .body(Bytes::from(body))
         .expect("fixed header names and values")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SPOOL, Seen};
+
+    #[test]
+    fn ready_is_all_and_accepting_what_the_door_needs() {
+        let well = || Seen {
+            missing: Vec::new(),
+            knows_keys: true,
+            has_room: true,
+            has_database: true,
+        };
+        let judged = |seen: Seen<'_>| {
+            let judged = seen.judge();
+            assert_eq!(judged.ready, judged.reasons.is_empty(), "{judged:?}");
+            (judged.ready, judged.accepting, judged.reasons.join("; "))
+        };
+        assert_eq!(judged(well()), (true, true, String::new()));
+        let seen = judged(Seen {
+            has_room: false,
+            ..well()
+        });
+        assert!(
+            !seen.0 && !seen.1 && seen.2.contains("spool is full"),
+            "{seen:?}"
+        );
+        let seen = judged(Seen {
+            has_database: false,
+            ..well()
+        });
+        assert!(
+            !seen.0 && seen.1 && seen.2.contains("accepted and kept"),
+            "{seen:?}"
+        );
+        let seen = judged(Seen {
+            knows_keys: false,
+            has_database: false,
+            ..well()
+        });
+        assert!(
+            !seen.0 && !seen.1 && seen.2.contains("are refused until"),
+            "{seen:?}"
+        );
+        for (missing, accepting) in [(SPOOL, false), ("StorageWriter", true)] {
+            let seen = judged(Seen {
+                missing: vec![missing],
+                ..well()
+            });
+            assert!(
+                !seen.0 && seen.1 == accepting && seen.2.contains(missing),
+                "{seen:?}"
+            );
+        }
+    }
 }

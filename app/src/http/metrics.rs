@@ -192,14 +192,16 @@ impl Sources {
     }
 
     async fn database(&self, text: &mut Text) {
-        let Ok(pool) = self.pool.state().await else {
-            return;
-        };
+        // Before the database has answered once there is no pool.
+        let pool = self.pool.state().await.ok();
         text.gauge(
             "mesher_database_up",
             "Whether the database answers.",
-            u64::from(pool.healthy),
+            u64::from(pool.as_ref().is_some_and(|pool| pool.healthy)),
         );
+        let Some(pool) = pool else {
+            return;
+        };
         for (name, help, value) in [
             (
                 "mesher_pool_connections",

@@ -181,10 +181,10 @@ impl Admission {
         self.shared.keys.is_filled()
     }
 
-    /// Whether it knows keys and has room for what they bring.
+    /// Whether there was room for what came last.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.knows_keys() && !self.shared.pressure.is_full()
+    pub fn has_room(&self) -> bool {
+        !self.shared.pressure.is_refusing()
     }
 
     /// How full the way to the database is, in percent.

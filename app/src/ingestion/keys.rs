@@ -242,6 +242,8 @@ pub struct KeyKeeper {
     failures: u32,
     /// What the memory was told last, or `None` while that is not known.
     noted: Option<Vec<Grant>>,
+    /// Whether it was said that they cannot be noted, so that it is said once.
+    is_told: bool,
 }
 
 impl KeyKeeper {
@@ -275,11 +277,19 @@ impl KeyKeeper {
             Ok(noted) => noted.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(error) = noted {
-            tracing::warn!(keys.error = %error, "the keys cannot be noted; the next start waits for the database");
+        match noted {
+            Ok(()) => {
+                self.noted = Some(grants);
+                self.is_told = false;
+            }
+            Err(error) => {
+                self.noted = None;
+                if !self.is_told {
+                    tracing::warn!(keys.error = %error, "the keys cannot be noted; the next start waits for the database");
+                }
+                self.is_told = true;
+            }
         }
-        // Said once; tried again when the keys change.
-        self.noted = Some(grants);
     }
 
     fn interval(&self) -> Duration {
@@ -303,6 +313,7 @@ impl Actor for KeyKeeper {
             args,
             failures: 0,
             noted: None,
+            is_told: false,
         })
     }
 

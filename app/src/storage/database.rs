@@ -155,6 +155,22 @@ impl Database {
         }
     }
 
+    /// Starts a private server again that has gone since it was opened, which is its keeper's work once that runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::revive`].
+    pub async fn revive(&self, system: &System) -> Result<(), EmbeddedError> {
+        let Database::Embedded(cluster) = self else {
+            return Ok(());
+        };
+        let cluster = Arc::clone(cluster);
+        match system.blocking(move || cluster.revive()).await {
+            Ok(revived) => revived.map(drop),
+            Err(error) => Err(EmbeddedError::Interrupted(error.to_string())),
+        }
+    }
+
     /// The children of the storage supervisor, in their order; each needs those before it (rest for one).
     #[must_use]
     pub fn children(&self) -> Vec<ChildSpec> {

@@ -156,6 +156,14 @@ impl Cluster {
         }
     }
 
+    /// Whether there is a cluster for `data_dir`; starts and makes nothing.
+    #[must_use]
+    pub fn is_made(data_dir: &Path) -> bool {
+        account::Account::current()
+            .and_then(|account| layout::Layout::resolve(data_dir, &account))
+            .is_ok_and(|layout| layout.data.join("PG_VERSION").exists())
+    }
+
     /// The connection settings of the server that runs in `data_dir`, if one is ready; starts nothing.
     ///
     /// # Errors

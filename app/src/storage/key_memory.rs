@@ -1,7 +1,8 @@
 //! The keys as a server knew them last, in a small file of the data directory: with it the door opens before the database answers.
 //!
 //! The file holds no key, only the SHA-256 of each, which tells whether a key that is presented is one of them. It names the database
-//! it was read from, so that the settings of another one never open the door to this one's projects. It ends with a checksum; whatever
+//! it was read from, so that the settings of another one never open the door to this one's projects, and the program that wrote it:
+//! another one accepts nothing before its migration is known to work, for what it accepts the one before might not read. It ends with a checksum; whatever
 //! is not whole counts as no memory at all.
 
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio_postgres::Config;
 
+use super::migrate;
+use crate::domain::event::RAW_EVENT_VERSION;
 use crate::domain::{ProjectId, ProjectNumber, PublicKey};
 
 /// The name of the file; its form is part of the name.
@@ -68,6 +72,8 @@ pub struct RememberedKey {
 struct Memory {
     /// Which database the keys are of.
     database: String,
+    /// What wrote it, as far as others could not go on with what it does.
+    program: String,
     keys: Vec<RememberedKey>,
 }
 
@@ -76,6 +82,7 @@ struct Memory {
 pub struct KeyMemory {
     path: PathBuf,
     database: String,
+    program: String,
 }
 
 impl KeyMemory {
@@ -84,12 +91,12 @@ impl KeyMemory {
     pub fn new(data_dir: &Path, database_url: Option<&str>) -> KeyMemory {
         KeyMemory {
             path: data_dir.join(FILE),
-            // The URL may hold a password.
-            database: database_url.map_or("private".to_owned(), digest),
+            database: database_url.map_or("private".to_owned(), place),
+            program: format!("{}, records of form {RAW_EVENT_VERSION}", migrate::newest()),
         }
     }
 
-    /// The keys as they were remembered last; none if nothing is, or only of another database.
+    /// The keys as they were remembered last; none if nothing is, or only of another database or by another program.
     ///
     /// # Errors
     ///
@@ -107,7 +114,7 @@ impl KeyMemory {
             return Err(damaged());
         }
         let memory: Memory = serde_json::from_str(memory)?;
-        if memory.database != self.database {
+        if memory.database != self.database || memory.program != self.program {
             return Ok(Vec::new());
         }
         Ok(memory.keys)
@@ -122,6 +129,7 @@ impl KeyMemory {
     pub fn remember(&self, keys: Vec<RememberedKey>) -> io::Result<()> {
         let memory = Memory {
             database: self.database.clone(),
+            program: self.program.clone(),
             keys,
         };
         let memory = serde_json::to_string(&memory)?;
@@ -161,6 +169,23 @@ impl KeyMemory {
             None => Ok(()),
         }
     }
+}
+
+/// A digest of where a URL leads, and as whom: without the password, which nobody may try to guess by it.
+fn place(url: &str) -> String {
+    let Ok(config) = url.parse::<Config>() else {
+        // Nothing is remembered of one that leads nowhere.
+        return "nowhere".to_owned();
+    };
+    digest(&format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?}",
+        config.get_hosts(),
+        config.get_hostaddrs(),
+        config.get_ports(),
+        config.get_user(),
+        config.get_dbname(),
+        config.get_options(),
+    ))
 }
 
 fn digest(text: &str) -> String {
@@ -231,8 +256,25 @@ mod tests {
         assert_eq!(of(url).recall().unwrap().len(), 1);
         assert_eq!(of(None).recall().unwrap(), []);
         assert_eq!(of(Some("postgres://other/d")).recall().unwrap(), []);
+        assert_eq!(
+            of(Some("postgres://u:hunter2@host/e")).recall().unwrap(),
+            []
+        );
+        let renewed = of(Some("postgres://u:another@host/d"));
+        assert_eq!(renewed.recall().unwrap().len(), 1, "a password is no place");
         let text = fs::read_to_string(directory.path().join(FILE)).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn keys_that_another_program_noted_are_not_recalled() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = KeyMemory::new(directory.path(), None);
+        let mut newer = memory.clone();
+        newer.program.push('+');
+        newer.remember(vec![remembered(KEY, 1)]).unwrap();
+        assert_eq!(memory.recall().unwrap(), []);
+        assert_eq!(newer.recall().unwrap().len(), 1);
     }
 
     #[test]

@@ -121,11 +121,7 @@ impl From<tokio_postgres::Error> for MigrateError {
 ///
 /// Not to be cancelled: the connection would keep the lock. Close the connection then.
 pub async fn run(client: &mut Client) -> Result<Applied, MigrateError> {
-    let version: i32 = client.query_one(SERVER_VERSION, &[]).await?.get(0);
-    if version < SERVER_VERSION_MIN {
-        return Err(MigrateError::ServerTooOld(version));
-    }
-    if is_current(client).await? {
+    if !is_due(client).await? {
         return Ok(Applied { names: Vec::new() });
     }
     client.execute(TAKE_LOCK, &[&LOCK]).await?;
@@ -139,6 +135,24 @@ pub async fn run(client: &mut Client) -> Result<Applied, MigrateError> {
             .map(ToString::to_string)
             .collect(),
     })
+}
+
+/// The name of the last migration.
+pub(crate) fn newest() -> &'static str {
+    FILES[FILES.len() - 1].0
+}
+
+/// Whether [`run`] would change anything.
+///
+/// # Errors
+///
+/// [`MigrateError::Database`] and [`MigrateError::ServerTooOld`], as of [`run`].
+pub async fn is_due(client: &Client) -> Result<bool, MigrateError> {
+    let version: i32 = client.query_one(SERVER_VERSION, &[]).await?.get(0);
+    if version < SERVER_VERSION_MIN {
+        return Err(MigrateError::ServerTooOld(version));
+    }
+    Ok(!is_current(client).await?)
 }
 
 /// Whether every file is applied as it is now: nearly every start finds that, and needs neither the lock nor a transaction to see it.

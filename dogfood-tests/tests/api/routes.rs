@@ -61,6 +61,7 @@ fn doors(probe: &mut Probe<'_>, ground: &Ground) -> Result<(), Fault> {
     for path in [
         "/healthz",
         "/readyz",
+        "/readyz/events",
         "/",
         "/index.html",
         "/issues/anything",
@@ -169,6 +170,7 @@ fn methods(probe: &mut Probe<'_>) -> Result<(), Fault> {
     for (method, path, allow) in [
         ("POST", "/healthz", "GET, HEAD"),
         ("DELETE", "/readyz", "GET, HEAD"),
+        ("POST", "/readyz/events", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),
         ("PUT", "/index.html", "GET, HEAD"),
         ("DELETE", "/api/v1/session", "GET"),

@@ -8,7 +8,7 @@ use dogfood_tests::wait::{self, PATIENCE};
 use dogfood_tests::web_socket::WebSocket;
 use uuid::Uuid;
 
-use crate::{answer, refusal, send_event, wait_until_stored};
+use crate::{answer, refusal, send_event, wait_until_accepting, wait_until_stored};
 
 #[test]
 fn an_external_database_may_go_away_and_come_back() {
@@ -143,6 +143,9 @@ fn a_start_without_the_database(
     );
     assert_eq!(asked("/healthz").0, 200);
     assert_eq!(asked("/api/v1/projects").0, 503);
+    let metrics = mesher.client().send("GET", "/metrics", &[], b"");
+    let metrics = String::from_utf8(metrics.expect("metrics").body).expect("text");
+    assert!(metrics.contains("mesher_database_up 0"), "{metrics}");
     // Nobody can tell yet whether it was made meanwhile: its sender is to come again.
     let unknown = format!("Bearer {}", "0".repeat(32));
     let headers = [("authorization", unknown.as_str())];
@@ -184,17 +187,6 @@ fn a_start_without_the_database(
         mesher.command(&[]).env("MESHER_DATABASE_URL", &other),
         &["cannot reach the database of MESHER_DATABASE_URL"],
     );
-}
-
-fn wait_until_accepting(mesher: &Mesher) {
-    let accepting = wait::until("a server that accepts events", PATIENCE, || {
-        let answer = mesher.client().send("GET", "/readyz/events", &[], b"");
-        match answer.map(|answer| answer.status) {
-            Ok(200) => Ok(()),
-            other => Err(format!("{other:?} {}", mesher.log_end())),
-        }
-    });
-    accepting.expect("accepting");
 }
 
 /// A proxy may name us as it likes in the host header: pages of the public URL follow the live stream, others do not.

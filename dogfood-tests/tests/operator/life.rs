@@ -8,7 +8,10 @@ use dogfood_tests::server::{Dsn, Mesher};
 use dogfood_tests::wait::{self, PATIENCE};
 use uuid::Uuid;
 
-use crate::{SOON, answer, is_alive, postmaster, refusal, send_event, signal, wait_until_stored};
+use crate::{
+    SOON, answer, is_alive, postmaster, refusal, send_event, signal, wait_until_accepting,
+    wait_until_stored,
+};
 
 #[test]
 fn a_private_server_lives_as_its_operator_expects() {
@@ -101,16 +104,16 @@ fn a_private_server_lives_as_its_operator_expects() {
 fn a_start_is_cut_as_soon_as_it_accepts(mesher: &mut Mesher, dsn: &Dsn, mut ids: Vec<Uuid>) {
     for _ in 0..3 {
         mesher.spawn().expect("a start");
-        wait::until("a server that accepts events", PATIENCE, || {
-            match mesher.client().send("GET", "/readyz/events", &[], b"") {
-                Ok(answer) if answer.status == 200 => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .expect("accepting");
+        wait_until_accepting(mesher);
         ids.push(send_event(mesher, dsn));
         mesher.stop().expect("SIGTERM ends it with exit code 0");
-        assert_eq!(postmaster(mesher), None, "the database is stopped, too");
+        let log = mesher.log().expect("a log");
+        // One that takes long to come up is left to the next start, which is said.
+        let is_left = log.contains("is left to the next start");
+        assert!(
+            is_left || postmaster(mesher).is_none(),
+            "the database is stopped, too"
+        );
     }
     mesher.start().expect("a start");
     wait_until_stored(mesher, &ids);

@@ -1,6 +1,7 @@
 //! Keys that are known, remembered and noted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -69,11 +70,14 @@ async fn the_keeper_notes_what_the_database_says_and_nothing_else() {
     let answer: Arc<Mutex<Result<Vec<Grant>, String>>> =
         Arc::new(Mutex::new(Ok(vec![grant("1", None), grant("2", None)])));
     let (cache, asked) = (KeyCache::new(), answer.clone());
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = loads.clone();
     let system = System::new();
     let keeper = child(KeyKeeperArgs {
         cache: cache.clone(),
         load: Arc::new(move |_| {
             let answer = asked.lock().clone();
+            counted.fetch_add(1, Ordering::Relaxed);
             async move { answer }.boxed()
         }),
         interval: PATIENCE,
@@ -85,7 +89,20 @@ async fn the_keeper_notes_what_the_database_says_and_nothing_else() {
 
     // A database that is away takes nothing from what is known.
     *answer.lock() = Err("away".to_owned());
+    let before = loads.load(Ordering::Relaxed);
+    // The keeper asks again only when it is done with what it was told before.
     refresh(&system);
+    refresh(&system);
+    let asked_again = async {
+        while loads.load(Ordering::Relaxed) < before + 2 {
+            system.sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let asked_again = system.timeout(PATIENCE, Box::pin(asked_again)).await;
+    asked_again.expect("asked again in time");
+    let kept = [grant("1", None), grant("2", None)];
+    until_noted(&system, &memory, &kept).await;
+    assert_eq!(cache.find(&kept[0].public_key), Ok(kept[0]));
     *answer.lock() = Ok(vec![grant("2", Some(5))]);
     refresh(&system);
     until_noted(&system, &memory, &[grant("2", Some(5))]).await;

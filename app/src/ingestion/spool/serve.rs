@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mesh_runtime::{Actor, Capacity, Context, ExitReason, Flow, ReplyTo};
+use parking_lot::Mutex;
 
 use super::file::{Disk, SpoolDirectory};
 use super::log::{Appended, Log, LogLimits, OpenError};
@@ -34,9 +35,14 @@ pub(super) struct Spool {
     status: SpoolStatus,
     reader: Option<Reader>,
     cursor: Option<Cursor>,
+    /// From where a chunk is being read, and for whom; for nobody when that is over.
+    reading: Option<(u64, Newest)>,
     /// Whether an append was refused of late.
     is_full: bool,
 }
+
+/// Who asked last for the chunk that is being read.
+type Newest = Arc<Mutex<Option<ReplyTo<SpoolChunk>>>>;
 
 #[derive(Debug)]
 struct Reader {
@@ -141,6 +147,7 @@ impl Actor for Spool {
             status,
             reader: None,
             cursor: None,
+            reading: None,
             is_full: false,
         };
         // A life before this one may have ended full.
@@ -255,6 +262,8 @@ impl Spool {
             })?;
         if appended.count < asked {
             self.refuse(cx);
+        } else {
+            self.options.pressure.set_refusing(false);
         }
         answer(appenders, appended);
         self.serve_reader(false, cx);
@@ -273,6 +282,9 @@ impl Spool {
                 self.append_group(group, cx).await
             }
             Request::Read(from, reply) => {
+                let Some(reply) = self.take_over(from, reply) else {
+                    return Ok(());
+                };
                 self.reader = Some(Reader {
                     from,
                     reply,
@@ -307,6 +319,7 @@ impl Spool {
                     return Ok(());
                 }
                 if self.status.used_bytes < used_bytes {
+                    self.options.pressure.set_refusing(false);
                     self.is_full = false;
                     self.tell_pressure();
                 }
@@ -324,6 +337,7 @@ impl Spool {
     /// Shuts the door for a moment: what would be judged only to be refused here is refused before. Then a group is let in
     /// again to see, for room may come from elsewhere than a release.
     fn refuse(&mut self, cx: &mut Context<SpoolMessage>) {
+        self.options.pressure.set_refusing(true);
         if !self.is_full {
             self.is_full = true;
             let pause = self.options.full_pause;
@@ -386,6 +400,8 @@ impl Spool {
             bytes_max: self.options.chunk_bytes_max,
         };
         let spool = cx.address();
+        let newest = Arc::new(Mutex::new(Some(reply)));
+        self.reading = Some((from, newest.clone()));
         // Linked: a disk that cannot be read ends the spool.
         cx.spawn_link(move |cx: Context<()>| async move {
             let out = cx
@@ -401,7 +417,9 @@ impl Spool {
                 );
             }
             // Before the answer, so that it is there before the reader asks again; without it that only takes longer.
+            let reply = newest.lock().take();
             let _ = spool.send(SpoolMessage(Request::WasRead(out.cursor)));
+            let reply = reply.expect("only this process takes it");
             reply.reply(SpoolChunk {
                 from,
                 next: out.next,
@@ -411,6 +429,20 @@ impl Spool {
             });
             Ok::<(), ExitReason>(())
         });
+    }
+
+    /// Has whoever asks for a chunk that is being read take the place of who asked for it before, and has given up: on a slow disk its
+    /// bytes would else be read many times at once. Gives the reply back if no such chunk is being read.
+    fn take_over(&self, from: u64, reply: ReplyTo<SpoolChunk>) -> Option<ReplyTo<SpoolChunk>> {
+        let reading = self.reading.as_ref().filter(|(begun, _)| *begun == from);
+        if let Some((_, newest)) = reading {
+            let mut newest = newest.lock();
+            if newest.is_some() {
+                *newest = Some(reply);
+                return None;
+            }
+        }
+        Some(reply)
     }
 
     /// Lends the log to a blocking job. If this process dies meanwhile, the job still ends, and

@@ -115,6 +115,32 @@ async fn no_append_waits_for_a_reader_and_one_that_cannot_read_ends_the_spool() 
     while append(&spool, "again").await.is_err() {}
 }
 
+/// A router that gives up waiting and asks again must not have the same bytes read many times at once.
+#[tokio::test]
+async fn who_asks_again_for_what_is_being_read_gets_that() {
+    let disk = FaultyDisk::default();
+    let (system, spool) = start(&disk, options()).await;
+    append(&spool, "slow").await.unwrap();
+    disk.hold_reads(true);
+    for _ in 0..3 {
+        let read = spool.read(0, Duration::from_millis(50)).await;
+        assert_eq!(read, Err(CallError::Timeout));
+    }
+    let released = async {
+        while disk.reads_waiting() == 0 {
+            system.sleep(Duration::from_millis(1)).await;
+        }
+        // Whatever was asked before has been taken up by then.
+        spool.status().await.unwrap();
+        let waiting = disk.reads_waiting();
+        disk.hold_reads(false);
+        waiting
+    };
+    let (read, waiting) = join(spool.read(0, PATIENCE), released).await;
+    assert_eq!(waiting, 1, "the bytes are read once");
+    assert_eq!(&read.unwrap().records[0].1[..], b"slow");
+}
+
 #[tokio::test]
 async fn a_failed_sync_acknowledges_nothing_and_is_not_repeated() {
     for operation in 1..=2 {
@@ -166,8 +192,9 @@ async fn full_is_said_and_ends_with_a_release() {
     assert_eq!(status.end, end);
     assert!(status.used_bytes <= status.bytes_max);
     assert!(pressure.is_full(), "the door is told");
+    assert!(pressure.is_refusing());
     spool.released(end).await.unwrap();
-    assert!(!pressure.is_full());
+    assert!(!pressure.is_full() && !pressure.is_refusing());
     assert_eq!(spool.append(record, PATIENCE).await, Ok(end));
     let too_large = Bytes::from(vec![7; (8 << 10) + 1]);
     let refused = spool.append(too_large, PATIENCE).await;
@@ -192,6 +219,7 @@ async fn a_full_spool_is_tried_again_after_a_while() {
         }
     };
     assert!(system.timeout(PATIENCE, opened).await.is_ok());
+    assert!(pressure.is_refusing(), "nothing has been taken yet");
 }
 
 #[tokio::test]
