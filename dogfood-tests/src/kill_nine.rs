@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::Fault;
 use crate::load::{self, Ledger, Shape};
 use crate::seed::Seed;
-use crate::server::Mesher;
+use crate::server::{Dsn, Mesher};
 use crate::verify::{self, Found};
 use crate::wait;
 
@@ -78,6 +78,7 @@ fn rounds_and_check(
     }
     mesher.start()?;
     load::resend_open(mesher.address(), std::slice::from_ref(&dsn), &ledger);
+    cut_after_learning(&mut mesher, &dsn, seed, &ledger)?;
     let ledger = ledger
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -85,12 +86,36 @@ fn rounds_and_check(
         return Err("no event was ever acknowledged: nothing was tested".into());
     }
     let found = verify::equality(&mesher, &ledger)?;
+    if found.with_dictionary == 0 {
+        return Err("no payload is packed with a dictionary any more".into());
+    }
     report(&format!(
         "{} payloads were packed with a dictionary that is there",
         found.with_dictionary
     ));
     mesher.stop()?;
     Ok(found)
+}
+
+/// Sends until payloads are packed with a dictionary, some of them into a spool that is cut before they are stored.
+fn cut_after_learning(
+    mesher: &mut Mesher,
+    dsn: &Dsn,
+    seed: &mut Seed,
+    ledger: &Mutex<Ledger>,
+) -> Result<(), Fault> {
+    let address = mesher.address();
+    wait::until("a payload with a dictionary", 5 * wait::PATIENCE, || {
+        load::send_alike(address, dsn, seed, ledger, 20);
+        match verify::dictionaries(mesher) {
+            Ok(0) => Err("none yet".to_owned()),
+            Ok(_) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
+        }
+    })?;
+    load::send_alike(address, dsn, seed, ledger, 100);
+    mesher.kill_nine();
+    mesher.start()
 }
 
 fn cut_while_starting(

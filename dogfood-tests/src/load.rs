@@ -164,6 +164,23 @@ pub fn send_fresh(
     count as usize
 }
 
+/// Sends so many new events of about 9 KB that say much the same, one after the other, and notes the answers: what a dictionary is learned of.
+/// None of them is ever sent again.
+pub fn send_alike(
+    address: SocketAddr,
+    dsn: &Dsn,
+    seed: &mut Seed,
+    ledger: &Mutex<Ledger>,
+    count: u32,
+) {
+    let mut sender = Sender::new(address, std::slice::from_ref(dsn));
+    for _ in 0..count {
+        let id = fresh_id(seed);
+        let status = sender.post_body(id, &body_alike(id));
+        lock(ledger).note(id, status);
+    }
+}
+
 /// Waits until so many events are acknowledged.
 ///
 /// # Errors
@@ -230,6 +247,20 @@ pub fn body(id: Uuid) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
+/// The native body of an event that repeats nothing within itself, and all other such events.
+fn body_alike(id: Uuid) -> Vec<u8> {
+    let mut words = Seed::new(7);
+    let mut word = || format!("{:016x}{:016x}", words.next_u64(), words.next_u64());
+    let extra: serde_json::Map<String, serde_json::Value> =
+        (0..100).map(|_| (word(), word().into())).collect();
+    let event = json!({
+        "event_id": id.simple().to_string(),
+        "message": "much the same",
+        "extra": extra,
+    });
+    event.to_string().into_bytes()
+}
+
 struct Sender {
     client: Client,
     authorizations: Vec<String>,
@@ -245,14 +276,16 @@ impl Sender {
     }
 
     fn post(&mut self, id: Uuid) -> Option<u16> {
+        self.post_body(id, &body(id))
+    }
+
+    fn post_body(&mut self, id: Uuid, body: &[u8]) -> Option<u16> {
         let authorization = &self.authorizations[place(id, self.authorizations.len())];
         let headers = [
             ("authorization", authorization.as_str()),
             ("content-type", "application/json"),
         ];
-        let answer = self
-            .client
-            .send("POST", "/api/v1/events", &headers, &body(id));
+        let answer = self.client.send("POST", "/api/v1/events", &headers, body);
         answer.ok().map(|response| response.status)
     }
 }

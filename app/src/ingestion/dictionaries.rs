@@ -26,11 +26,15 @@ use self::waste::Waste;
 use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary};
 
-/// Dictionaries in memory at most, each of 192 KiB at most; beyond, the one used least lately leaves.
+/// Dictionaries in memory at most, each of 192 KiB at most; beyond, the one used least lately leaves, if it was not used for
+/// a minute.
 pub const DICTIONARIES_MAX: usize = 32;
 
 /// Projects looked at, at most; those beyond pack without a dictionary. Each takes about 150 bytes.
 const PROJECTS_MAX: usize = 10_000;
+
+/// A dictionary that was used less long ago stays; a project that finds only such ones goes without.
+const IDLE_SECONDS: i64 = 60;
 
 /// A larger payload is no sample: what waits for the learner is bounded by its mailbox times this.
 const SAMPLE_PACKED_BYTES_MAX: usize = 64 * 1024;
@@ -50,12 +54,12 @@ pub trait DictionaryStore: fmt::Debug + Send + Sync + 'static {
         after: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Dictionary>, String>>;
 
-    /// Returns once a dictionary outlives any crash.
+    /// Returns once a dictionary outlives any crash: it is made durable, unless it is already. `false` if there is no such project.
     fn add(
         &self,
         project: ProjectId,
         dictionary: Arc<Dictionary>,
-    ) -> BoxFuture<'_, Result<(), String>>;
+    ) -> BoxFuture<'_, Result<bool, String>>;
 }
 
 /// The dictionaries in use; clones share them. They outlive the process that learns them, so that the door goes on packing while that one,
@@ -93,8 +97,12 @@ impl Dictionaries {
 
     /// How a project's events are packed; `None` for one beyond the bound.
     pub(super) fn packing(&self, project: ProjectId) -> Option<Arc<Packing>> {
-        if let Some(packing) = self.projects.read().get(&project) {
-            return Some(packing.clone());
+        {
+            let projects = self.projects.read();
+            let known = projects.get(&project);
+            if known.is_some() || projects.len() >= PROJECTS_MAX {
+                return known.cloned();
+            }
         }
         let mut projects = self.projects.write();
         if projects.len() >= PROJECTS_MAX && !projects.contains_key(&project) {
@@ -103,20 +111,53 @@ impl Dictionaries {
         Some(projects.entry(project).or_default().clone())
     }
 
-    /// Takes a durable dictionary into use. Where there are too many in memory, another leaves.
-    fn publish(&self, project: ProjectId, dictionary: Arc<Dictionary>) {
+    /// Takes a durable dictionary into use. Where there are too many in memory, another leaves that is idle; if none is, nothing changes.
+    fn publish(&self, project: ProjectId, dictionary: Arc<Dictionary>, now: Timestamp) {
         let Some(packing) = self.packing(project) else {
             return;
         };
-        *packing.dictionary.write() = Some(dictionary);
         let projects = self.projects.read();
         let others = projects
             .iter()
             .filter(|(other, it)| **other != project && it.has_dictionary());
-        if others.clone().count() >= DICTIONARIES_MAX
-            && let Some((_, last)) = others.min_by_key(|(_, it)| it.used_at.load(Ordering::Relaxed))
-        {
-            *last.dictionary.write() = None;
+        if others.clone().count() >= DICTIONARIES_MAX {
+            let used_at = |it: &Packing| it.used_at.load(Ordering::Relaxed);
+            let idle = others
+                .map(|(_, it)| it)
+                .filter(|it| used_at(it) <= now.as_second() - IDLE_SECONDS)
+                .min_by_key(|it| used_at(it));
+            let Some(idle) = idle else {
+                return;
+            };
+            *idle.dictionary.write() = None;
+        }
+        *packing.dictionary.write() = Some(dictionary);
+    }
+
+    /// Lets those go that are at their life's end: their projects look for a dictionary, or learn one, as new projects do.
+    fn expire(&self, now: Timestamp) {
+        for packing in self.projects.read().values() {
+            let mut dictionary = packing.dictionary.write();
+            if dictionary.as_ref().is_some_and(|it| !it.is_live(now)) {
+                *dictionary = None;
+                packing.waste.begin_anew();
+            }
+        }
+    }
+
+    /// Those in use.
+    fn in_use(&self) -> Vec<(ProjectId, Arc<Dictionary>)> {
+        let projects = self.projects.read();
+        let used = projects
+            .iter()
+            .filter_map(|(project, it)| Some((*project, it.dictionary()?)));
+        used.collect()
+    }
+
+    /// Lets a project's dictionary go.
+    fn forget(&self, project: ProjectId) {
+        if let Some(packing) = self.projects.read().get(&project) {
+            *packing.dictionary.write() = None;
         }
     }
 }
@@ -187,18 +228,22 @@ mod tests {
             drop(all.packing(project(number)).unwrap().dictionary_at(at));
         };
         for number in 0..DICTIONARIES_MAX {
-            all.publish(project(number), dictionary(number));
+            all.publish(project(number), dictionary(number), Timestamp::UNIX_EPOCH);
             use_at(number, 100 + number as i64);
         }
         use_at(0, 1_000);
-        all.publish(project(1_000), dictionary(1_000));
+        let at = |second| Timestamp::from_second(second).unwrap();
+        // None is idle: the new one goes without.
+        all.publish(project(1_000), dictionary(1_000), at(160));
+        assert!(all.of(project(1_000)).is_none());
+        all.publish(project(1_000), dictionary(1_000), at(161));
         assert_eq!(all.len(), DICTIONARIES_MAX);
         assert!(all.of(project(1)).is_none());
         for kept in [0, 2, 1_000] {
             assert_eq!(all.of(project(kept)).unwrap().id(), dictionary(kept).id());
         }
         // One in place of a project's own: nobody leaves.
-        all.publish(project(1_000), dictionary(7));
+        all.publish(project(1_000), dictionary(7), at(0));
         assert_eq!(all.len(), DICTIONARIES_MAX);
         assert_eq!(all.of(project(1_000)).unwrap().id(), dictionary(7).id());
     }
@@ -211,7 +256,7 @@ mod tests {
         }
         assert!(all.packing(project(PROJECTS_MAX)).is_none());
         assert!(all.packing(project(3)).is_some());
-        all.publish(project(PROJECTS_MAX), dictionary(1));
+        all.publish(project(PROJECTS_MAX), dictionary(1), Timestamp::UNIX_EPOCH);
         assert!(all.is_empty());
     }
 }

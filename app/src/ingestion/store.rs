@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use mesh_runtime::System;
 use mesh_runtime::postgres::Client;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::dictionaries::{DICTIONARIES_MAX, DictionaryStore};
@@ -120,12 +121,14 @@ impl DictionaryStore for Storage {
         &self,
         project: ProjectId,
         dictionary: Arc<Dictionary>,
-    ) -> BoxFuture<'_, Result<(), String>> {
+    ) -> BoxFuture<'_, Result<bool, String>> {
         async move {
             let mut client = self.client().await?;
-            payload_dictionaries::add(&mut client, project, &dictionary)
-                .await
-                .map_err(|error| WriteError::from(error).to_string())
+            match payload_dictionaries::add(&mut client, project, &dictionary).await {
+                Ok(()) => Ok(true),
+                Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => Ok(false),
+                Err(error) => Err(WriteError::from(error).to_string()),
+            }
         }
         .boxed()
     }

@@ -3,22 +3,25 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use tokio_postgres::{Client, Error, GenericClient};
+use tokio_postgres::{Client, Error, GenericClient, Row};
 use uuid::Uuid;
 
 use super::partitions;
 use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary, DictionaryId, PayloadError};
 
-pub(crate) const STATEMENTS: &[&str] = &[ADD, FIND, NEWEST, NEWEST_OF, PRUNE];
+pub(crate) const STATEMENTS: &[&str] = &[IS_KEPT, ADD, FIND, NEWEST, NEWEST_OF, PRUNE];
 
-/// Made again, it lives from then on.
+/// Whether a dictionary is there, as long-lived as it should be, and undamaged.
+const IS_KEPT: &str = "SELECT FROM payload_dictionaries WHERE project_id = $1 AND id = $2 AND made_at >= $3 \
+     AND substr(sha256(content), 1, 16) = uuid_send(id)";
+/// Made again, it lives from then on, and a damaged content is mended.
 const ADD: &str = "INSERT INTO payload_dictionaries (project_id, id, made_at, content) VALUES ($1, $2, $3, $4) \
-     ON CONFLICT (project_id, id) DO UPDATE SET made_at = greatest(payload_dictionaries.made_at, excluded.made_at)";
+     ON CONFLICT (project_id, id) DO UPDATE SET made_at = greatest(payload_dictionaries.made_at, excluded.made_at), content = excluded.content";
 const FIND: &str = "SELECT content FROM payload_dictionaries WHERE project_id = $1 AND id = $2";
-const NEWEST: &str = "SELECT d.project_id, d.made_at, d.content FROM (SELECT DISTINCT ON (project_id) project_id, made_at, content \
+const NEWEST: &str = "SELECT d.project_id, d.id, d.made_at, d.content FROM (SELECT DISTINCT ON (project_id) project_id, id, made_at, content \
      FROM payload_dictionaries WHERE made_at > $1 ORDER BY project_id, made_at DESC) d ORDER BY d.made_at DESC LIMIT $2";
-const NEWEST_OF: &str = "SELECT made_at, content FROM payload_dictionaries WHERE project_id = $1 AND made_at > $2 \
+const NEWEST_OF: &str = "SELECT project_id, id, made_at, content FROM payload_dictionaries WHERE project_id = $1 AND made_at > $2 \
      ORDER BY made_at DESC LIMIT 1";
 /// `$1` is the midnight that today began with, `$2` the hours that a row is kept beyond its project's events.
 const PRUNE: &str = "DELETE FROM payload_dictionaries d USING projects p WHERE p.id = d.project_id \
@@ -31,7 +34,7 @@ const DURABLE: &str = "SET LOCAL synchronous_commit = on";
 /// How long a row stays beyond the last event that may name it: days are dropped whole.
 const SLACK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Makes a dictionary durable; only then may it pack an event.
+/// Makes a dictionary durable, unless it is already; only then may it pack an event.
 ///
 /// # Errors
 ///
@@ -41,14 +44,21 @@ pub async fn add(
     project: ProjectId,
     dictionary: &Dictionary,
 ) -> Result<(), Error> {
+    let (project, id) = (project.into_uuid(), dictionary.id().into_uuid());
+    let kept = client
+        .query_opt(IS_KEPT, &[&project, &id, &dictionary.made_at()])
+        .await?;
+    if kept.is_some() {
+        return Ok(());
+    }
     let transaction = client.transaction().await?;
     transaction.batch_execute(DURABLE).await?;
     transaction
         .execute(
             ADD,
             &[
-                &project.into_uuid(),
-                &dictionary.id().into_uuid(),
+                &project,
+                &id,
                 &dictionary.made_at(),
                 &&dictionary.content()[..],
             ],
@@ -84,14 +94,19 @@ pub async fn newest(
     limit: u16,
 ) -> Result<Vec<(ProjectId, Dictionary)>, Error> {
     let rows = client.query(NEWEST, &[&after, &i64::from(limit)]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let content: Vec<u8> = row.get(2);
-            let project = ProjectId::from_uuid(row.get::<_, Uuid>(0));
-            (project, Dictionary::new(content, row.get(1)))
-        })
-        .collect())
+    Ok(rows.iter().filter_map(undamaged).collect())
+}
+
+/// A row's dictionary. One with another content than its id says would pack events under an id that no row has.
+fn undamaged(row: &Row) -> Option<(ProjectId, Dictionary)> {
+    let project = ProjectId::from_uuid(row.get(0));
+    let dictionary = Dictionary::new(row.get::<_, Vec<u8>>(3), row.get(2));
+    let id: Uuid = row.get(1);
+    if dictionary.id().into_uuid() != id {
+        tracing::warn!(project.id = %project, dictionary.id = %id.simple(), "a payload dictionary is damaged and not used");
+        return None;
+    }
+    Some((project, dictionary))
 }
 
 /// The newest dictionary of a project, if it was made after a time.
@@ -107,7 +122,8 @@ pub async fn newest_of(
     let row = client
         .query_opt(NEWEST_OF, &[&project.into_uuid(), &after])
         .await?;
-    Ok(row.map(|row| Dictionary::new(row.get::<_, Vec<u8>>(1), row.get(0))))
+    let found = row.as_ref().and_then(undamaged);
+    Ok(found.map(|(_, dictionary)| dictionary))
 }
 
 /// The JSON of a stored payload, with its dictionary if it names one.

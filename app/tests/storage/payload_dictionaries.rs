@@ -160,6 +160,38 @@ async fn the_newest_of_each_project_is_found_and_a_projects_end_is_theirs() {
 }
 
 #[tokio::test]
+async fn a_damaged_one_is_not_used_and_making_it_again_mends_it() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let with = dictionary(at);
+    payload_dictionaries::add(&mut client, project.id, &with)
+        .await
+        .unwrap();
+    let damage = "UPDATE payload_dictionaries SET content = content || 'x'";
+    client.batch_execute(damage).await.unwrap();
+    let before = at - 1.hour();
+    let found = payload_dictionaries::newest(&client, before, 32).await;
+    assert!(found.unwrap().is_empty());
+    let found = payload_dictionaries::newest_of(&client, project.id, before).await;
+    assert!(found.unwrap().is_none());
+
+    payload_dictionaries::add(&mut client, project.id, &with)
+        .await
+        .unwrap();
+    let found = payload_dictionaries::newest_of(&client, project.id, before).await;
+    assert_eq!(found.unwrap().unwrap().content(), with.content());
+    // What is there and undamaged is not written again.
+    let row = "SELECT xmin::text::int8 FROM payload_dictionaries";
+    let version = count(&client, row).await;
+    payload_dictionaries::add(&mut client, project.id, &with)
+        .await
+        .unwrap();
+    assert_eq!(count(&client, row).await, version);
+}
+
+#[tokio::test]
 async fn a_dictionary_stays_until_the_last_event_it_may_have_packed_is_gone() {
     let database = TestDatabase::create().await;
     let mut client = database.client().await;
@@ -202,6 +234,74 @@ async fn a_dictionary_stays_until_the_last_event_it_may_have_packed_is_gone() {
         let gone_at = gone_at.expect("it goes");
         assert!((11 * 24..=12 * 24).contains(&gone_at), "{gone_at}");
     }
+}
+
+#[tokio::test]
+async fn each_project_keeps_its_own_as_long_as_its_own_events() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let long = project(&mut client).await;
+    let short = projects::NewProject {
+        id: id().into(),
+        slug: "short".into(),
+        name: "Short".into(),
+        platform: None,
+        key: mesher::domain::PublicKey::from_bytes(*id().as_bytes()),
+    };
+    projects::create(&mut client, long.organization_id, &short)
+        .await
+        .unwrap();
+    let keep = async |project: ProjectId, days: i32| {
+        let set = "UPDATE projects SET retention_days = $2 WHERE id = $1";
+        let changed = client
+            .execute(set, &[&project.into_uuid(), &days])
+            .await
+            .unwrap();
+        assert_eq!(changed, 1);
+    };
+    keep(long.id, 30).await;
+    keep(short.id, 2).await;
+    let today = partitions::day(now(&client).await);
+    let today = today.to_zoned(TimeZone::UTC).unwrap().timestamp();
+    let made_at = today - Dictionary::LIFE;
+    let with = dictionary(made_at);
+    let mut spool = Spool::open(&client).await;
+    for project in [long.id, short.id] {
+        payload_dictionaries::add(&mut client, project, &with)
+            .await
+            .unwrap();
+        let chunk = spool.chunk(vec![packed(project, &with, today)]);
+        write_chunk(&mut client, &chunk).await.unwrap();
+        spool.advance(&chunk);
+    }
+    let mut gone = Vec::new();
+    for day in 0..20_i64 {
+        let at = today + (24 * day).hours();
+        if day == 10 {
+            // From thirty days to five, which are past.
+            let set = "UPDATE projects SET retention_days = 5 WHERE retention_days = 30";
+            client.batch_execute(set).await.unwrap();
+        }
+        retention::drop_partitions(&client, at).await.unwrap();
+        retention::expire_events(&client, at).await.unwrap();
+        payload_dictionaries::prune(&client, at).await.unwrap();
+        for project in [long.id, short.id] {
+            let kept = payload_dictionaries::find(&client, project, with.id()).await;
+            let events = client
+                .query_one(
+                    "SELECT count(*) FROM events WHERE project_id = $1",
+                    &[&project.into_uuid()],
+                )
+                .await
+                .unwrap();
+            let is_kept = kept.unwrap().is_some();
+            assert!(is_kept || events.get::<_, i64>(0) == 0, "day {day}");
+            if !is_kept && !gone.iter().any(|(of, _)| *of == project) {
+                gone.push((project, day));
+            }
+        }
+    }
+    assert_eq!(gone, [(short.id, 4), (long.id, 10)]);
 }
 
 #[tokio::test]

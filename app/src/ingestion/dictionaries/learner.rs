@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mesh_runtime::{Actor, Capacity, ChildSpec, Context, ExitReason, Flow, System};
 
 use super::learning::{SAMPLE_BYTES_MAX, SAMPLES, learn};
@@ -18,8 +18,11 @@ pub const LEARNER: &str = "DictionaryLearner";
 /// Samples that wait; more are dropped.
 const MAILBOX: usize = 2 * SAMPLES;
 
-/// Rounds that gather samples at a time, each of at most 1 MiB; beyond, the oldest is given up.
+/// Rounds that gather samples at a time, each of at most 1 MiB; other projects wait until one ends.
 const ROUNDS_MAX: usize = 4;
+
+/// Between two looks at what is in use: whether it is too old, whether the database still has it, whether a round gets samples.
+const TICK: Duration = Duration::from_secs(60);
 
 /// A start has better things to do for the database first.
 const LOAD_DELAY: Duration = Duration::from_millis(250);
@@ -40,13 +43,15 @@ pub struct LearnerArgs {
 }
 
 /// What the learner is told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LearnerMessage {
     /// A payload that is packed badly, and the dictionary it was packed with.
     Sample(ProjectId, Bytes, Option<Arc<Dictionary>>),
     /// Its own timer: read what was learned before.
     Load,
+    /// Its own timer: look after what is in use.
+    Tick,
 }
 
 /// Offers a sample; nobody waits, and one too many is dropped.
@@ -66,13 +71,31 @@ pub(super) fn offer(
 struct Round {
     project: ProjectId,
     samples: Vec<Vec<u8>>,
+    /// Whether a sample came since the last tick.
+    is_fresh: bool,
+}
+
+impl Round {
+    fn new(project: ProjectId) -> Round {
+        Round {
+            project,
+            samples: Vec::with_capacity(SAMPLES),
+            is_fresh: true,
+        }
+    }
+
+    /// Takes in the beginning of an event, in room of its own size.
+    fn push(&mut self, json: &[u8]) {
+        let taken = json.len().min(SAMPLE_BYTES_MAX);
+        self.samples.push(json[..taken].to_vec());
+        self.is_fresh = true;
+    }
 }
 
 /// The process. What it holds are samples; a crash loses nothing but those.
 #[derive(Debug)]
 pub(super) struct Learner {
     args: LearnerArgs,
-    /// The oldest first.
     rounds: Vec<Round>,
     has_failed: bool,
 }
@@ -85,9 +108,7 @@ impl Learner {
             Ok(found) => {
                 for (project, dictionary) in found {
                     if self.args.dictionaries.of(project).is_none() {
-                        self.args
-                            .dictionaries
-                            .publish(project, Arc::new(dictionary));
+                        self.publish(&system, project, Arc::new(dictionary));
                     }
                 }
             }
@@ -97,6 +118,29 @@ impl Learner {
                 cx.send_after(&address, LOAD_PAUSE, LearnerMessage::Load);
             }
         }
+    }
+
+    /// Whatever the database lost (a failover to a standby that lagged behind, a copy restored, rows deleted), memory still holds: a row that
+    /// is missing is made again, with the same id, and so what was packed meanwhile can be read.
+    async fn look_after(&mut self, system: &System) {
+        self.rounds
+            .retain_mut(|round| std::mem::take(&mut round.is_fresh));
+        self.args.dictionaries.expire(now(system));
+        for (project, dictionary) in self.args.dictionaries.in_use() {
+            match within(system, self.args.store.add(project, dictionary)).await {
+                Ok(true) => {}
+                Ok(false) => self.args.dictionaries.forget(project),
+                Err(error) => {
+                    tracing::debug!(%error, "payload dictionaries cannot be looked after");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn publish(&self, system: &System, project: ProjectId, dictionary: Arc<Dictionary>) {
+        let now = now(system);
+        self.args.dictionaries.publish(project, dictionary, now);
     }
 
     /// Takes a sample in; a round that is full of them is judged.
@@ -114,29 +158,25 @@ impl Learner {
         if !packing.waste.is_enough() {
             return;
         }
-        let content = dictionary.as_ref().map(|it| &it.content()[..]);
-        let Ok(mut json) = payload::unpack(payload, content) else {
-            return;
-        };
-        json.truncate(SAMPLE_BYTES_MAX);
         let nth = match self.rounds.iter().position(|it| it.project == project) {
             Some(nth) => nth,
+            None if self.rounds.len() >= ROUNDS_MAX => return,
             None => {
                 // Learned before this start, or by another node.
                 if packing.dictionary().is_none() && self.adopt(system, project).await {
                     packing.waste.settle();
                     return;
                 }
-                if self.rounds.len() >= ROUNDS_MAX {
-                    self.rounds.remove(0);
-                }
-                let samples = Vec::with_capacity(SAMPLES);
-                self.rounds.push(Round { project, samples });
+                self.rounds.push(Round::new(project));
                 self.rounds.len() - 1
             }
         };
+        let content = dictionary.as_ref().map(|it| &it.content()[..]);
+        let Ok(json) = payload::unpack(payload, content) else {
+            return;
+        };
         let round = &mut self.rounds[nth];
-        round.samples.push(json);
+        round.push(&json);
         if round.samples.len() >= SAMPLES {
             let round = self.rounds.remove(nth);
             self.judge(system, &packing, round).await;
@@ -149,16 +189,15 @@ impl Learner {
         let Ok(Some(found)) = within(system, asked).await else {
             return false;
         };
-        self.args.dictionaries.publish(project, Arc::new(found));
+        self.publish(system, project, Arc::new(found));
         true
     }
 
     async fn judge(&mut self, system: &System, packing: &Packing, round: Round) {
-        let made_at = now(system);
-        let present = packing.dictionary().filter(|it| it.is_live(made_at));
-        if present.is_none() {
-            packing.waste.begin_anew();
-        }
+        let now = now(system);
+        let present = packing.dictionary().filter(|it| it.is_live(now));
+        // What is learned onward keeps the age of what it was learned from, so no text goes from one to the next for longer than one lives.
+        let made_at = present.as_ref().map_or(now, |it| next_after(it.made_at()));
         let learned = system
             .blocking(move || {
                 let learned = learn(&round.samples, present.as_deref())?;
@@ -175,7 +214,8 @@ impl Learner {
     async fn keep(&mut self, system: &System, project: ProjectId, dictionary: Arc<Dictionary>) {
         let asked = self.args.store.add(project, dictionary.clone());
         match within(system, asked).await {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 self.has_failed = false;
                 tracing::info!(
                     project.id = %project,
@@ -183,7 +223,7 @@ impl Learner {
                     dictionary.bytes = dictionary.content().len(),
                     "learned what a project's events have in common"
                 );
-                self.args.dictionaries.publish(project, dictionary);
+                self.publish(system, project, dictionary);
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.has_failed, true) {
@@ -209,6 +249,13 @@ fn now(system: &System) -> Timestamp {
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// The smallest step by which the newer one is told.
+fn next_after(made_at: Timestamp) -> Timestamp {
+    made_at
+        .checked_add(SignedDuration::from_micros(1))
+        .unwrap_or(made_at)
+}
+
 /// What was made before is not used any more.
 fn oldest_live(system: &System) -> Timestamp {
     now(system)
@@ -226,6 +273,7 @@ impl Actor for Learner {
     ) -> Result<Learner, ExitReason> {
         let address = cx.address();
         cx.send_after(&address, LOAD_DELAY, LearnerMessage::Load);
+        let _ = cx.send_interval(&address, TICK, LearnerMessage::Tick);
         Ok(Learner {
             args,
             rounds: Vec::new(),
@@ -236,6 +284,10 @@ impl Actor for Learner {
     async fn handle(&mut self, message: LearnerMessage, cx: &mut Context<LearnerMessage>) -> Flow {
         match message {
             LearnerMessage::Load => self.load(cx).await,
+            LearnerMessage::Tick => {
+                let system = cx.system();
+                self.look_after(&system).await;
+            }
             LearnerMessage::Sample(project, payload, dictionary) => {
                 let system = cx.system();
                 self.take(&system, project, &payload, dictionary).await;
@@ -254,3 +306,6 @@ impl Actor for Learner {
 pub fn child(args: LearnerArgs) -> ChildSpec {
     ChildSpec::worker::<Learner>(LEARNER, args)
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,14 +74,14 @@ fn packed_len(json: &[u8], dictionary: Option<&Dictionary>) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{SAMPLES, learn, packed_len};
     use crate::domain::payload::Dictionary;
     use jiff::Timestamp;
     use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
 
     /// An event of a kind: what events of a kind have in common does not repeat itself, and each has something of its own.
-    fn event(kind: u64, nth: u64, len: usize) -> Vec<u8> {
+    pub(in crate::ingestion::dictionaries) fn event(kind: u64, nth: u64, len: usize) -> Vec<u8> {
         let mix = |n: u64| (n ^ (n >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let words = (0_u64..).map(|at| format!("\"{:x}\":", mix(mix(kind + 1) + at)));
         let mut json = format!("{{\"id\":\"{:016x}\",", mix(mix(nth) + 7));

@@ -83,11 +83,11 @@ impl DictionaryStore for Store {
         &self,
         project: ProjectId,
         dictionary: Arc<Dictionary>,
-    ) -> BoxFuture<'_, Result<(), String>> {
+    ) -> BoxFuture<'_, Result<bool, String>> {
         async move {
             let added = self.answer(|store| store.kept.lock().push((project, dictionary)));
             *self.refused.lock() += u64::from(added.is_err());
-            added
+            added.map(|()| true)
         }
         .boxed()
     }

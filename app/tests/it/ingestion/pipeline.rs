@@ -198,32 +198,35 @@ async fn what_is_packed_with_a_learned_dictionary_is_stored_and_shown() {
     let routes = http::routes(pipeline.admission.clone());
     let mut sent = Vec::new();
     let mut left = 60;
-    while left > 0 {
-        if pipeline.admission.payload_dictionaries() > 0 {
-            left -= 1;
+    let learning = async {
+        while left > 0 {
+            if pipeline.admission.payload_dictionaries() > 0 {
+                left -= 1;
+            }
+            let id: EventId = Uuid::from_u128(1_000 + sent.len() as u128).into();
+            let word = |n: u128| {
+                Uuid::from_u128((n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+                    .simple()
+            };
+            let frames: Vec<_> = (0..100_u128)
+                .map(|n| serde_json::json!({ "function": word(n), "filename": word(n + 1_000) }))
+                .collect();
+            let body = serde_json::json!({
+                "event_id": id.to_simple(),
+                "exception": { "values": [{ "type": "Oops", "stacktrace": { "frames": frames } }] },
+            });
+            let response = warp::test::request()
+                .method("POST")
+                .path(&format!("/api/1/store/?sentry_key={KEY}"))
+                .body(body.to_string())
+                .reply(&routes)
+                .await;
+            assert_eq!(response.status(), 200, "{:?}", response.body());
+            sent.push(id);
         }
-        let id: EventId = Uuid::from_u128(1_000 + sent.len() as u128).into();
-        let word = |n: u128| {
-            Uuid::from_u128((n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
-                .simple()
-        };
-        let frames: Vec<_> = (0..100_u128)
-            .map(|n| serde_json::json!({ "function": word(n), "filename": word(n + 1_000) }))
-            .collect();
-        let body = serde_json::json!({
-            "event_id": id.to_simple(),
-            "exception": { "values": [{ "type": "Oops", "stacktrace": { "frames": frames } }] },
-        });
-        let response = warp::test::request()
-            .method("POST")
-            .path(&format!("/api/1/store/?sentry_key={KEY}"))
-            .body(body.to_string())
-            .reply(&routes)
-            .await;
-        assert_eq!(response.status(), 200, "{:?}", response.body());
-        sent.push(id);
-        assert!(sent.len() < 10_000, "nothing is learned");
-    }
+    };
+    let learned = pipeline.system.timeout(5 * PATIENCE, learning).await;
+    assert!(learned.is_ok(), "nothing is learned");
     pipeline
         .until("all are stored", async || {
             pipeline.stored().await.len() == sent.len()
