@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 pub use self::service::{
-    NAME, NAMES, StorageWriter, StorageWriterHandle, StorageWriterMessage, children,
+    NAME, NAMES, StorageWriter, StorageWriterHandle, StorageWriterMessage, children, children_with,
 };
 use self::statements::Statements;
 pub use self::turn::{CHUNKS_UNDER_WAY_MAX, Turn, TurnGiver};

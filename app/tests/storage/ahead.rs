@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::ToSpan as _;
+use mesh_runtime::postgres::Options;
 use mesh_runtime::{Strategy, Supervisor, System};
-use mesher::domain::{GroupedEvent, ProjectId};
+use mesher::domain::{EventId, GroupedEvent, ProjectId};
 use mesher::storage::issues::{self, IssueAction};
 use mesher::storage::writer::{
-    Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError, children, write_chunk,
+    Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError, children_with, write_chunk,
 };
 use mesher::storage::{partitions, pool};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Config};
 
 use crate::postgres::TestDatabase;
 use crate::support::{Spool, check_equality, count, event, now, project};
@@ -27,15 +28,28 @@ async fn prepared(client: &mut Client) -> ProjectId {
     project.id
 }
 
-/// The pool and the writers on a database.
+/// A connection by which rows were copied, and undone where the turn did not come in time.
+const COPIED_OR_UNDONE: &str =
+    "state <> 'active' AND (query LIKE 'COPY events%' OR query = 'ROLLBACK')";
+
+/// As good as for ever: what waits for its turn for so long is waited for by a test that fails.
+const LONG: Duration = Duration::from_secs(600);
+
+/// The pool and the writers on a database; what is copied waits for its turn as long as it takes.
 async fn writers(database: &TestDatabase) -> System {
+    writers_with(database.config(), Options::default().size_max, LONG).await
+}
+
+/// With so many connections at most, and what is copied waits so long.
+async fn writers_with(config: Config, size_max: u32, wait_max: Duration) -> System {
     let system = System::new();
-    let access = mesher::storage::database::Access {
-        config: database.config(),
-        options: mesh_runtime::postgres::Options::default(),
+    let options = Options {
+        size_max,
+        ..Options::default()
     };
-    let tree = Supervisor::new(Strategy::OneForOne).child(pool::child(access));
-    let tree = children().fold(tree, Supervisor::child);
+    let pool = mesh_runtime::postgres::pool(pool::NAME, config, options);
+    let tree = Supervisor::new(Strategy::OneForOne).child(pool);
+    let tree = children_with(wait_max).fold(tree, Supervisor::child);
     system.supervise(tree).await.unwrap();
     system
 }
@@ -45,8 +59,7 @@ async fn write(system: &System, chunk: &Arc<Chunk>, turn: Turn) -> Result<Commit
     writer.write_in_turn(Arc::clone(chunk), turn).await
 }
 
-/// Waits until rows are copied by a transaction that waits for its turn. It does not wait for ever, nor does this: what is decided must be
-/// right in any case.
+/// Waits until rows are copied by a transaction that waits for its turn.
 async fn until_copied(system: &System, client: &Client) {
     until(
         system,
@@ -101,12 +114,14 @@ async fn rows_are_copied_before_their_turn_and_decided_on_behind_it() {
     let mut spool = Spool::open(&client).await;
     let at = now(&client).await;
     let make = |title: &str| event(project, title, at);
+    let [first, second] = [make("b"), make("c")];
+    let [before, after] = [first.event_id, second.event_id];
     let [first, second] = store_both(
         &system,
         &mut client,
         &mut spool,
-        vec![make("a"), make("b")],
-        vec![make("a"), make("c")],
+        vec![make("a"), first],
+        vec![make("a"), second],
     )
     .await;
     assert_eq!(kinds(&first.unwrap()), [EventKind::New, EventKind::New]);
@@ -114,6 +129,13 @@ async fn rows_are_copied_before_their_turn_and_decided_on_behind_it() {
     assert_eq!(kinds(&second), [EventKind::Counted, EventKind::New]);
     check_equality(&client).await;
     assert_eq!(count(&client, "SELECT count(*) FROM events").await, 4);
+    // The transaction that wrote first is the second chunk's.
+    let transaction = async |event: EventId| {
+        let id = event.into_uuid();
+        let xmin = format!("SELECT xmin::text::int8 FROM events WHERE id = '{id}'");
+        count(&client, &xmin).await
+    };
+    assert!(transaction(after).await < transaction(before).await);
 }
 
 /// Whatever the chunk before it does to the guess: nothing that was copied stays that was not decided.
@@ -195,6 +217,15 @@ async fn a_chunk_whose_turn_never_comes_leaves_nothing() {
         "{stored:?}"
     );
     assert_eq!(count(&client, "SELECT count(*) FROM events").await, 0);
+    let open = "SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    let undone = async {
+        while count(&client, open).await > 0 {
+            system.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let undone = system.timeout(LONG / 10, undone).await;
+    assert!(undone.is_ok(), "a transaction stays open");
     // Ahead of its turn or not: where the spool stands decides, and it does not stand there.
     let (turn, giver) = Turn::now().next();
     let early = Arc::new(Chunk {
@@ -298,4 +329,123 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
         assert_eq!(answers[0], answers[1], "{question}");
     }
     system.shutdown(Duration::from_secs(10)).await.unwrap();
+}
+
+/// With one connection to be had, the chunk behind must let go of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_enough_for_two_chunks() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let wait_max = Duration::from_millis(300);
+    let system = writers_with(database.config(), 1, wait_max).await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let first = Arc::new(spool.chunk(vec![event(project, "a", at)]));
+    spool.advance(&first);
+    let second = Arc::new(spool.chunk(vec![event(project, "b", at)]));
+    let (turn, giver) = Turn::now().next();
+    let before = async {
+        until(&system, &client, COPIED_OR_UNDONE).await;
+        let stored = until_stored(&system, &first).await;
+        giver.give();
+        stored
+    };
+    let both = async { tokio::join!(before, write(&system, &second, turn)) };
+    let (first, second) = system.timeout(LONG / 10, both).await.expect("both end");
+    assert_eq!(kinds(&first), [EventKind::New]);
+    assert_eq!(kinds(&second.unwrap()), [EventKind::New]);
+    check_equality(&client).await;
+}
+
+/// Tries as the router does.
+async fn until_stored(system: &System, chunk: &Arc<Chunk>) -> Committed {
+    loop {
+        match write(system, chunk, Turn::now()).await {
+            Ok(committed) => break committed,
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+        system.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A strong lock that queues between the two makes each wait for the other by way of a third, which the database cannot see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_queued_between_two_chunks_ends() {
+    const LOCK: &str = "BEGIN; LOCK TABLE events; COMMIT";
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let wait_max = Duration::from_millis(300);
+    let size_max = Options::default().size_max;
+    let system = writers_with(database.config(), size_max, wait_max).await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let first = Arc::new(spool.chunk(vec![event(project, "a", at)]));
+    spool.advance(&first);
+    let second = Arc::new(spool.chunk(vec![event(project, "b", at)]));
+    let (turn, giver) = Turn::now().next();
+    let locker = database.client().await;
+    let before = async {
+        until(&system, &client, COPIED_OR_UNDONE).await;
+        let locked = locker.batch_execute(LOCK);
+        let waits = async {
+            let queued =
+                format!("query = '{LOCK}' AND (wait_event_type = 'Lock' OR state = 'idle')");
+            until(&system, &client, &queued).await;
+            let stored = until_stored(&system, &first).await;
+            giver.give();
+            stored
+        };
+        let (locked, stored) = tokio::join!(locked, waits);
+        locked.unwrap();
+        stored
+    };
+    let both = async { tokio::join!(before, write(&system, &second, turn)) };
+    let (first, second) = system.timeout(LONG / 10, both).await.expect("both end");
+    assert_eq!(kinds(&first), [EventKind::New]);
+    assert_eq!(kinds(&second.unwrap()), [EventKind::New]);
+    check_equality(&client).await;
+}
+
+/// Whatever the role's default is: under it no chunk that was copied ahead could move the spool.
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_are_copied_ahead_whatever_isolation_is_the_default() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let mut config = database.config();
+    config.options("-c default_transaction_isolation=repeatable\\ read");
+    let system = writers_with(config, Options::default().size_max, LONG).await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let mut turn = Turn::now();
+    let mut under_way = futures_util::stream::FuturesOrdered::new();
+    let mut failed = 0;
+    for round in 0..20 {
+        let chunk = Arc::new(spool.chunk(vec![event(project, &format!("{round}"), at)]));
+        spool.advance(&chunk);
+        let (next, giver) = turn.next();
+        let turn = std::mem::replace(&mut turn, next);
+        let system = &system;
+        under_way.push_back(async move {
+            let mut failed = 0;
+            while let Err(error) = write(system, &chunk, turn.clone()).await {
+                assert!(error.is_transient(), "{error}");
+                assert!(turn.comes().await);
+                failed += 1;
+            }
+            giver.give();
+            failed
+        });
+        if under_way.len() == 2 {
+            failed += futures_util::StreamExt::next(&mut under_way).await.unwrap();
+        }
+    }
+    while let Some(more) = futures_util::StreamExt::next(&mut under_way).await {
+        failed += more;
+    }
+    assert!(failed <= 3, "{failed} of 20 chunks failed");
+    check_equality(&client).await;
+    assert_eq!(count(&client, "SELECT count(*) FROM events").await, 20);
 }

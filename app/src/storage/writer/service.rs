@@ -11,7 +11,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::ahead::{self, Ahead};
+use super::ahead::{Ahead, WAIT_MAX};
 use super::statements::Statements;
 use super::turn::{CHUNKS_UNDER_WAY_MAX, Turn};
 use super::{Chunk, Committed, WriteError, write_chunk, write_prepared};
@@ -23,7 +23,7 @@ pub const NAME: &str = "StorageWriter";
 /// All of their names, by their lanes.
 pub const NAMES: [&str; CHUNKS_UNDER_WAY_MAX] = [NAME, "StorageWriter1"];
 
-/// How long [`StorageWriterHandle::write`] waits. A chunk takes milliseconds; this is for a database that crawls.
+/// How long [`StorageWriterHandle::write`] waits, from the chunk's turn on. A chunk takes milliseconds; this is for a database that crawls.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One of those who write events.
@@ -52,15 +52,19 @@ pub enum StorageWriterMessage {
 }
 
 impl Actor for StorageWriter {
-    type Args = ();
+    /// How long what is copied before its turn waits for it.
+    type Args = Duration;
     type Message = StorageWriterMessage;
 
-    async fn init((): (), cx: &mut Context<StorageWriterMessage>) -> Result<Self, ExitReason> {
+    async fn init(
+        wait_max: Duration,
+        cx: &mut Context<StorageWriterMessage>,
+    ) -> Result<Self, ExitReason> {
         let system = cx.system();
         Ok(StorageWriter {
             pool: pool::named(&system),
             system,
-            ahead: Ahead::default(),
+            ahead: Ahead::new(wait_max),
             unknown: None,
         })
     }
@@ -100,24 +104,23 @@ impl StorageWriter {
     }
 
     async fn attempt(&mut self, chunk: &Chunk, turn: &Turn) -> Result<Committed, WriteError> {
+        if !turn.has_come() && self.ahead.is_worth_it() {
+            let stored = self.ahead.store(&self.system, &self.pool, chunk, turn);
+            if let Some(committed) = stored.await? {
+                return Ok(committed);
+            }
+            tracing::debug!("copying a chunk's rows ahead came to nothing");
+        }
+        // Without a connection in hand: the chunk before may need this very one.
+        if !turn.comes().await {
+            return Err(WriteError::out_of_turn());
+        }
         let mut client = self
             .pool
             .get()
             .await
             .map_err(|error| WriteError::Unavailable(error.to_string()))?;
         let statements = Statements::prepare(|sql| client.prepare_cached(sql)).await?;
-        if !turn.has_come() && self.ahead.is_worth_it() {
-            let stored = ahead::store(&self.system, &mut client, &statements, chunk, turn).await;
-            // An error is no fault of the guess.
-            self.ahead.note(!matches!(stored, Ok(None)));
-            if let Some(committed) = stored? {
-                return Ok(committed);
-            }
-            tracing::debug!("a chunk's rows were not as they were guessed");
-        }
-        if !turn.comes().await {
-            return Err(WriteError::out_of_turn());
-        }
         match write_prepared(&mut client, Some(&statements), chunk).await {
             Err(WriteError::Database(error)) if is_forgotten(&error) => {
                 tracing::debug!(%error, "the connection's statements are no longer good");
@@ -166,6 +169,7 @@ impl Unknown {
 /// Client side of the writer.
 #[derive(Clone, Debug)]
 pub struct StorageWriterHandle {
+    system: System,
     writer: Address<StorageWriterMessage>,
 }
 
@@ -178,6 +182,7 @@ impl StorageWriterHandle {
     pub fn named(system: &System) -> Result<StorageWriterHandle, NameError> {
         Ok(StorageWriterHandle {
             writer: system.whereis(NAME)?,
+            system: system.clone(),
         })
     }
 
@@ -189,6 +194,7 @@ impl StorageWriterHandle {
     pub fn of_turn(system: &System, turn: &Turn) -> Result<StorageWriterHandle, NameError> {
         Ok(StorageWriterHandle {
             writer: system.whereis(NAMES[turn.lane()])?,
+            system: system.clone(),
         })
     }
 
@@ -213,12 +219,20 @@ impl StorageWriterHandle {
         chunk: Arc<Chunk>,
         turn: Turn,
     ) -> Result<Committed, WriteError> {
-        let answer = self
-            .writer
-            .call_timeout(WRITE_TIMEOUT, |reply| {
-                StorageWriterMessage::WriteChunk(chunk, turn, reply)
-            })
-            .await;
+        let own = turn.clone();
+        let answer = self.writer.call_timeout(Duration::MAX, |reply| {
+            StorageWriterMessage::WriteChunk(chunk, turn, reply)
+        });
+        // The chunk before may be held up for longer than any chunk takes.
+        let late = async {
+            own.comes().await;
+            self.system.sleep(WRITE_TIMEOUT).await;
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = late => Err(CallError::Timeout),
+        };
         answer.unwrap_or_else(|error| {
             let why = error.to_string();
             Err(match error {
@@ -231,17 +245,29 @@ impl StorageWriterHandle {
 
 /// The writers as children.
 pub fn children() -> impl Iterator<Item = ChildSpec> {
+    children_with(WAIT_MAX)
+}
+
+/// The same with another longest time that what is copied before its turn waits for it.
+pub fn children_with(wait_max: Duration) -> impl Iterator<Item = ChildSpec> {
     NAMES
         .into_iter()
-        .map(|name| ChildSpec::worker::<StorageWriter>(name, ()))
+        .map(move |name| ChildSpec::worker::<StorageWriter>(name, wait_max))
 }
 
 #[cfg(test)]
 mod tests {
-    use mesh_runtime::System;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use mesh_runtime::{Clock, Context, ExitReason, System, SystemClock};
     use uuid::Uuid;
 
-    use super::{Ahead, Chunk, Committed, StorageWriter, Unknown, WriteError};
+    use super::{
+        Ahead, Chunk, Committed, NAMES, StorageWriter, StorageWriterHandle, StorageWriterMessage,
+        Turn, Unknown, WAIT_MAX, WRITE_TIMEOUT, WriteError,
+    };
     use crate::storage::pool;
 
     fn chunk(next: u64) -> Chunk {
@@ -261,7 +287,7 @@ mod tests {
         StorageWriter {
             pool: pool::named(&system),
             system,
-            ahead: Ahead::default(),
+            ahead: Ahead::new(WAIT_MAX),
             unknown: unknown.map(|next| Unknown {
                 spool_id: Uuid::nil(),
                 epoch: 1,
@@ -289,5 +315,71 @@ mod tests {
         assert!(writer.unknown.is_some());
         assert!(writer.resolve(&chunk(7), Ok(Committed::default())).is_ok());
         assert!(writer.unknown.is_none());
+    }
+
+    /// A clock that can be put forward.
+    #[derive(Debug, Default)]
+    struct ForwardClock(SystemClock, AtomicU64);
+
+    impl Clock for ForwardClock {
+        fn now(&self) -> Duration {
+            self.0.now() + Duration::from_secs(self.1.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> SystemTime {
+            self.0.wall()
+        }
+    }
+
+    /// A writer that answers when the turn comes, or never.
+    async fn answered(answers: bool) -> Result<Committed, WriteError> {
+        let clock = Arc::new(ForwardClock::default());
+        let system = System::builder().clock(clock.clone()).build();
+        let writer = system.spawn(
+            async move |mut cx: Context<StorageWriterMessage>| -> ExitReason {
+                let StorageWriterMessage::WriteChunk(_, turn, reply) = cx.receive().await;
+                turn.comes().await;
+                if !answers {
+                    std::future::pending::<()>().await;
+                }
+                reply.reply(Ok(Committed::default()));
+                ExitReason::normal()
+            },
+        );
+        let (turn, giver) = Turn::now().next();
+        system.register(NAMES[turn.lane()], &writer).unwrap();
+        let handle = StorageWriterHandle::of_turn(&system, &turn).unwrap();
+        let a_little = Duration::from_millis(20);
+        let forward = async || {
+            let jump = async {
+                clock
+                    .1
+                    .fetch_add(2 * WRITE_TIMEOUT.as_secs(), Ordering::Relaxed)
+            };
+            // The timers look at the clock when the first of them would be due: that is one set before the jump.
+            tokio::join!(system.sleep(a_little), jump);
+            system.sleep(a_little).await;
+        };
+        let hold_up = async {
+            forward().await;
+            giver.give();
+            if !answers {
+                // The turn is seen before the clock goes on.
+                system.sleep(a_little).await;
+                forward().await;
+            }
+        };
+        tokio::join!(handle.write_in_turn(Arc::new(chunk(7)), turn), hold_up).0
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_an_answer_begins_with_the_turn() {
+        let stored = answered(true).await;
+        assert!(stored.is_ok(), "{stored:?}");
+        let stored = answered(false).await;
+        assert!(
+            matches!(stored, Err(WriteError::Unanswered(_))),
+            "{stored:?}"
+        );
     }
 }

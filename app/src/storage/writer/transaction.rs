@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use futures_util::future::{join, join5};
-use tokio_postgres::{Client, Error, Statement, Transaction};
+use tokio_postgres::{Client, Error, IsolationLevel, Statement, Transaction};
 use uuid::Uuid;
 
 use super::bisect::Culprit;
@@ -34,6 +34,15 @@ const QUARANTINE: &str = "INSERT INTO quarantine (project_id, event_id, received
 /// The longest reason kept with a quarantined event, in characters.
 const REASON_CHARS_MAX: usize = 500;
 
+/// Begins one. Each statement must see what the holders of a lock before it committed, whatever the server's default is.
+pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, Error> {
+    client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+}
+
 /// Stores the events at `places`, quarantines `culprits`, moves the spool, commits.
 pub(super) async fn store(
     client: &mut Client,
@@ -42,7 +51,7 @@ pub(super) async fn store(
     places: &[usize],
     culprits: &[Culprit],
 ) -> Result<Committed, WriteError> {
-    let transaction = client.transaction().await?;
+    let transaction = begin(client).await?;
     let statements = in_transaction(&transaction, prepared).await?;
     let settled = settle(&transaction, &statements, chunk, places, culprits, None).await?;
     let committed = settled.expect("what was not copied before is copied as it was decided");
@@ -128,7 +137,7 @@ pub(super) async fn rehearse(
     chunk: &Chunk,
     places: &[usize],
 ) -> Result<(), WriteError> {
-    let transaction = client.transaction().await?;
+    let transaction = begin(client).await?;
     let statements = in_transaction(&transaction, None).await?;
     let events = at(chunk, places);
     let projects = read::projects(&transaction, &statements, &events, &[]).await?;

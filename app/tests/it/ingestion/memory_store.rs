@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use mesh_runtime::System;
 use mesher::domain::{EventId, Outcome, ProjectId};
 use mesher::ingestion::{ChunkStore, StoreError};
 use mesher::storage::spools::SpoolPosition;
@@ -134,12 +136,13 @@ impl ChunkStore for MemoryStore {
                     self.commit(&chunk)
                 }
                 Some(Fault::SupersedeLate) => {
-                    // Counts alone are not handed on before their turn: it is not waited for them for ever.
-                    for _ in 0..10_000_000 {
+                    // Counts alone are not handed on before their turn: it is waited two seconds for them.
+                    let system = System::new();
+                    for _ in 0..400 {
                         if self.state.lock().attempts > attempts {
                             break;
                         }
-                        tokio::task::yield_now().await;
+                        system.sleep(Duration::from_millis(5)).await;
                     }
                     self.state.lock().epoch += 1;
                     self.commit(&chunk)
