@@ -48,6 +48,12 @@ pub const ROOT: &str = "RootSupervisor";
 /// The name of the storage layer's supervisor.
 pub const STORAGE: &str = "StorageSupervisor";
 
+/// Before a layer is started again; twice as long each time.
+const LAYER_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// The longest of these pauses, and how long a layer must have lived for the next to be short again.
+const LAYER_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// How many restarts of whole layers the root allows within [`RESTART_WINDOW`]; beyond, the program ends and says so.
 const RESTARTS_MAX: u32 = 10;
 
@@ -199,11 +205,17 @@ pub fn tree(
     Supervisor::new(Strategy::OneForOne)
         .named(ROOT)
         .intensity(RESTARTS_MAX, RESTART_WINDOW)
-        .child(storage(ground))
-        .child(streaming::child())
-        .child(processing::child(workers))
-        .child(ingestion::child(ingestion.processes))
-        .child(http::child(listener, tls, &parts))
+        .child(patient(storage(ground)))
+        .child(patient(streaming::child()))
+        .child(patient(processing::child(workers)))
+        .child(patient(ingestion::child(ingestion.processes)))
+        .child(patient(http::child(listener, tls, &parts)))
+}
+
+/// A layer that is killed outright leaves children that hold their names until they have ended, one of them perhaps in the middle of its work:
+/// the next life of the layer does not start before, and each attempt counts.
+fn patient(layer: ChildSpec) -> ChildSpec {
+    layer.back_off(LAYER_PAUSE_MIN, LAYER_PAUSE_MAX)
 }
 
 /// Without a database there is nothing to run yet.

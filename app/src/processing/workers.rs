@@ -23,6 +23,9 @@ const RESTART_PAUSE: Duration = Duration::from_millis(20);
 /// stream, so a chunk of nothing but such events ends after this many.
 const RESTARTS_MAX: u32 = 4096;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
+/// Before a pool that was killed outright is started again, since its processors hold their names until they have ended; and the longest such pause.
+const POOL_PAUSE_MIN: Duration = Duration::from_millis(20);
+const POOL_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Name of the supervisor of the processors.
 pub const PROCESSOR_POOL: &str = "ProcessorPool";
@@ -190,6 +193,7 @@ pub(super) fn child_with(workers: usize, group: Group) -> ChildSpec {
             },
         )
     })
+    .back_off(POOL_PAUSE_MIN, POOL_PAUSE_MAX)
 }
 
 #[cfg(test)]
