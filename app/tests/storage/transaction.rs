@@ -1,8 +1,8 @@
 //! The writer's transaction against the world: replays, older lives, cut connections, other spools, the plan of its probe.
 
 use jiff::ToSpan;
-use mesher::storage::spools;
 use mesher::storage::writer::{Chunk, EventKind, WriteError, write_chunk};
+use mesher::storage::{partitions, spools};
 
 use crate::postgres::TestDatabase;
 use crate::support::{Spool, check_equality, count, event, id, now, project};
@@ -177,5 +177,72 @@ async fn the_search_for_duplicates_stays_on_the_primary_key() {
             !plan.contains("Seq Scan") && !plan.contains("issue_id"),
             "{plan}"
         );
+    }
+}
+
+/// On a day without statistics reading a whole project looks cheap, and takes longer with each event that comes.
+#[tokio::test]
+async fn copies_are_counted_by_their_ids() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let project = project(&mut client).await;
+    let at = now(&client).await;
+    let spool = Spool::open(&client).await;
+    let chunk = spool.chunk((0..200).map(|_| event(project.id, "a", at)).collect());
+    write_chunk(&mut client, &chunk).await.unwrap();
+    client
+        .batch_execute(
+            "CREATE TABLE more AS SELECT e.* FROM events e, generate_series(1, 60); \
+             UPDATE more SET id = gen_random_uuid(); INSERT INTO events SELECT * FROM more",
+        )
+        .await
+        .unwrap();
+    let statements = mesher::storage::statements();
+    let mut found = statements
+        .iter()
+        .filter(|(_, sql)| sql.contains("(SELECT count(*) AS copies FROM events"));
+    let (Some((_, sql)), None) = (found.next(), found.next()) else {
+        panic!("one statement counts copies");
+    };
+    let ids: Vec<uuid::Uuid> = chunk
+        .events
+        .iter()
+        .map(|event| event.event_id.into_uuid())
+        .collect();
+    for is_analyzed in [false, true] {
+        if is_analyzed {
+            client.batch_execute("ANALYZE events").await.unwrap();
+        }
+        let transaction = client.transaction().await.unwrap();
+        transaction
+            .batch_execute(
+                "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; \
+                 SET LOCAL enable_bitmapscan = off; SET LOCAL cpu_index_tuple_cost = 10",
+            )
+            .await
+            .unwrap();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
+            &vec![project.id.into_uuid()],
+            &vec![1_i32],
+            &vec![200_i32],
+            &ids,
+            &(at - 24.hours()),
+            &(at + 24.hours()),
+        ];
+        let explain = format!("EXPLAIN {sql}");
+        let plan = transaction.query(&explain, &parameters).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let today = partitions::name(partitions::day(at));
+        let scan = plan
+            .iter()
+            .position(|line| line.contains(&format!("using {today}_pkey")));
+        let scan = scan.unwrap_or_else(|| panic!("{plan:#?}"));
+        let condition = &plan[scan + 1];
+        assert!(
+            condition.contains("Index Cond") && condition.contains("id = ANY"),
+            "{plan:#?}"
+        );
+        let copies = transaction.query_one(*sql, &parameters).await.unwrap();
+        assert_eq!(copies.get::<_, i64>(0), 200);
     }
 }

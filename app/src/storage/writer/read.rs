@@ -17,12 +17,12 @@ use crate::storage::issues::{self, lock_projects};
 use crate::storage::outcomes::OutcomeCount;
 use crate::storage::partitions;
 
-pub(super) const STATEMENTS: &[&str] = &[PROJECTS, COUNTERS, COPIES, DUPLICATES, OTHER_COPIES, SETTINGS];
+pub(super) const STATEMENTS: &[&str] = &[PROJECTS, COUNTERS, COPIES, DUPLICATES, OTHER_COPIES];
 
 /// Plans are made for the tables as they are now; a partition that was empty when a plan was cached is not any more.
 /// Sequential and bitmap scans are off so that the search for duplicates stays on the primary key; and entries of an index are dear, so that
 /// [`COPIES`] asks it for the ids, and does not read all of the project on a day without statistics.
-pub(crate) const SETTINGS: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; \
+const SETTINGS: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; \
      SET LOCAL enable_bitmapscan = off; SET LOCAL cpu_index_tuple_cost = 10; SET LOCAL jit = off; \
      SET LOCAL client_min_messages = warning";
 /// One row at least, for the time.
@@ -179,7 +179,8 @@ impl Questions {
         for of_project in keys.chunk_by(|a, b| a.0 == b.0) {
             questions.projects.push(of_project[0].0);
             questions.firsts.push(last + 1);
-            last += i32::try_from(of_project.len()).expect("a chunk has at most thousands of events");
+            last +=
+                i32::try_from(of_project.len()).expect("a chunk has at most thousands of events");
             questions.lasts.push(last);
         }
         questions
@@ -211,7 +212,11 @@ pub(super) async fn ask(
         partitions::missing(transaction, attached, &questions.days),
         transaction.batch_execute(SETTINGS),
         join(
-            record::load(transaction, statements.get(record::LOAD), &questions.candidates),
+            record::load(
+                transaction,
+                statements.get(record::LOAD),
+                &questions.candidates,
+            ),
             copies(transaction, statements, questions),
         ),
     )
@@ -226,7 +231,10 @@ pub(super) async fn ask(
     Ok(Answers {
         counters,
         missing,
-        issues: issues.into_iter().map(|record| (record.id, record)).collect(),
+        issues: issues
+            .into_iter()
+            .map(|record| (record.id, record))
+            .collect(),
         are_copies: usize::try_from(copies?) != Ok(expected),
     })
 }

@@ -1,7 +1,7 @@
 //! The statements of the one transaction that stores a chunk, in their order.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures_util::future::{join, join3, join5};
@@ -92,7 +92,11 @@ pub(super) async fn settle(
             (moved, projects, None)
         }
         // The questions are known, and go out with the rest.
-        Some(Copied { projects: guessed, questions, .. }) => {
+        Some(Copied {
+            projects: guessed,
+            questions,
+            ..
+        }) => {
             let answers = read::ask(transaction, statements, guessed, questions);
             let (moved, projects, answers) = join3(moving, projects, answers).await;
             (moved, projects, Some(answers))
@@ -214,7 +218,14 @@ async fn fill(
     copied: Option<(&Copied, Answers)>,
 ) -> Result<Option<(Plan, Slugs)>, Error> {
     let known = |projects, questions, answers| {
-        read::known(transaction, statements, events, projects, questions, answers)
+        read::known(
+            transaction,
+            statements,
+            events,
+            projects,
+            questions,
+            answers,
+        )
     };
     let (copied, (known, missing)) = match copied {
         Some((copied, answers)) => {
@@ -242,7 +253,11 @@ async fn fill(
         partitions::ensure(transaction, &days).await?;
     }
     outcomes.extend_from_slice(&plan.outcomes);
-    let rows = if copied.is_some() { &[] } else { &plan.rows[..] };
+    let rows = if copied.is_some() {
+        &[]
+    } else {
+        &plan.rows[..]
+    };
     write(transaction, statements, events, rows, &plan, &outcomes).await?;
     Ok(Some((plan, slugs)))
 }
@@ -408,32 +423,21 @@ fn committed(
     culprits: &[Culprit],
 ) -> Committed {
     debug_assert_eq!(events.len(), plan.fates.len(), "every event has a fate");
-    let mut fates: BTreeMap<usize, StoredEvent> = plan
-        .fates
-        .iter()
-        .map(|fate| {
-            let place = places[fate.event];
-            (
-                place,
-                StoredEvent {
-                    event: place,
-                    ..*fate
-                },
-            )
-        })
-        .collect();
+    let fates = plan.fates.iter().map(|fate| StoredEvent {
+        event: places[fate.event],
+        ..*fate
+    });
+    let mut fates: Vec<StoredEvent> = fates.collect();
     for culprit in culprits {
         let nowhere = crate::domain::IssueId::from_uuid(Uuid::nil());
-        fates.insert(
-            culprit.place,
-            StoredEvent {
-                event: culprit.place,
-                issue_id: nowhere,
-                canonical: nowhere,
-                kind: EventKind::Quarantined,
-            },
-        );
+        fates.push(StoredEvent {
+            event: culprit.place,
+            issue_id: nowhere,
+            canonical: nowhere,
+            kind: EventKind::Quarantined,
+        });
     }
+    fates.sort_by_key(|fate| fate.event);
     let issues = plan
         .changes
         .iter()
@@ -447,7 +451,7 @@ fn committed(
         })
         .collect();
     Committed {
-        events: fates.into_values().collect(),
+        events: fates,
         issues,
     }
 }
