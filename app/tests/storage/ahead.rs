@@ -9,7 +9,8 @@ use mesh_runtime::{Strategy, Supervisor, System};
 use mesher::domain::{EventId, GroupedEvent, ProjectId};
 use mesher::storage::issues::{self, IssueAction};
 use mesher::storage::writer::{
-    Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError, children_with, write_chunk,
+    CHUNKS_UNDER_WAY_MAX, Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError,
+    children_with, write_chunk,
 };
 use mesher::storage::{partitions, pool};
 use tokio_postgres::{Client, Config};
@@ -245,7 +246,7 @@ async fn a_chunk_whose_turn_never_comes_leaves_nothing() {
     assert_eq!(count(&client, "SELECT count(*) FROM events").await, 0);
 }
 
-/// Chunks full of copies, two under way at a time, against the same chunks one after the other.
+/// Chunks full of copies, as many under way as may be, against the same chunks one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
     let databases = [TestDatabase::create().await, TestDatabase::create().await];
@@ -305,7 +306,7 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
             giver.give();
             stored
         });
-        if under_way.len() == 2 {
+        if under_way.len() == CHUNKS_UNDER_WAY_MAX {
             let stored = futures_util::StreamExt::next(&mut under_way).await.unwrap();
             told[0].extend(kinds(&stored));
         }
