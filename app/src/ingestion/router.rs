@@ -220,7 +220,7 @@ impl Router {
         counts: TakenCounts,
     ) -> Ready {
         let at = self.wall_time();
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(read.records.len());
         let mut quarantined = Vec::new();
         let mut raws = Vec::with_capacity(read.records.len());
         // Counted here, by what the door wrote, and not by what becomes of them.
