@@ -8,6 +8,9 @@ use crate::domain::payload::{self, Dictionary};
 /// Events of one round of learning: every other one is learned from, the others try what was learned.
 pub(super) const SAMPLES: usize = 32;
 
+/// Fewer events are no trial.
+pub(super) const SAMPLES_MIN: usize = SAMPLES / 4;
+
 /// The most of one event that a dictionary takes in.
 pub(super) const SAMPLE_BYTES_MAX: usize = 32 * 1024;
 
