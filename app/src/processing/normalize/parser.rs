@@ -16,7 +16,6 @@ use self::place::Place;
 use self::scan::plain_end;
 use super::bounds;
 use super::value::{Map, Text, Value};
-use crate::processing::scrub::Searches;
 
 /// Deeper values are left to the repair, which cuts them off.
 const DEPTH_MAX: usize = 127;
@@ -41,7 +40,6 @@ fn parse_at<'a>(text: &'a str, place: Place, memo: Option<&mut Memo>) -> Option<
         text,
         at: 0,
         guesses_left: GUESSES_MAX,
-        searches: Searches::of(text),
         keys: Vec::new(),
         unclean_at: usize::MAX,
         memo,
@@ -56,8 +54,6 @@ struct Parser<'a, 'm> {
     at: usize,
     /// For how many more objects room may be made by a guess.
     guesses_left: usize,
-    /// Which secrets could be anywhere.
-    searches: Searches,
     /// The keys of the objects that are just looked at for being clean.
     keys: Vec<(Option<Word>, &'a str)>,
     /// Where the value begins that was last found to need a change as a part of a frame.

@@ -258,20 +258,18 @@ impl<'a> Parser<'a, '_> {
             Some(b'"') => {
                 let start = self.at + 1;
                 if let Some(short) = Short::of(self.text.as_bytes(), start) {
-                    let hints = Hints::of_short(short.run, short.these);
+                    let mut hints = Hints::default();
+                    hints.add(short.run, short.these);
                     self.at = start + short.len + 1;
                     let text = self.text.get(start..start + short.len).unwrap_or_default();
-                    return short.len <= bounds.chars
-                        && scrub::is_clean(text, hints, self.searches);
+                    return short.len <= bounds.chars && scrub::is_clean(text, hints);
                 }
                 let mut hints = Hints::default();
                 let see = |bytes: &[u8], at| plain_end_seen(bytes, at, &mut hints);
                 match self.raw_text_with(see) {
                     Some((text, _)) if text.len() > bounds.chars => false,
-                    Some((text, false)) => scrub::is_clean(text, hints, self.searches),
-                    Some((text, true)) => {
-                        scrub::is_clean_unescaped(text, hints, self.searches, unescaped)
-                    }
+                    Some((text, false)) => scrub::is_clean(text, hints),
+                    Some((text, true)) => scrub::is_clean_unescaped(text, hints, unescaped),
                     None => false,
                 }
             }

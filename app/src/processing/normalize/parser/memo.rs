@@ -64,7 +64,8 @@ const NAMES: usize = 256;
 /// The word of a key.
 #[inline]
 pub(super) fn word_of(key: &Short<'_>) -> Word {
-    u128::from_le_bytes(*key.run) & key.these | (key.len as u128) << 120
+    let bytes = u128::from_le_bytes(*key.run) & ((1 << (8 * key.len)) - 1);
+    bytes | (key.len as u128) << 120
 }
 
 /// The pieces one thread remembers: at most [`BYTES_MAX`] of text, and 24 KiB of places for them and for names.

@@ -1,6 +1,6 @@
 //! The end of a text in JSON, found sixteen bytes at a time, and on the way what a search for secrets would start from.
 
-use crate::processing::lanes::{self, LANES};
+use crate::processing::lanes::{self, LANES, Lanes};
 use crate::processing::scrub::Hints;
 
 /// Where the bytes from `at` on that stand in a text as they are end: at a quote, a backslash, a control character or the end.
@@ -17,7 +17,7 @@ pub(super) fn plain_end_seen(bytes: &[u8], at: usize, hints: &mut Hints) -> usiz
 
 /// Calls `pass` with sixteen bytes and which of them stand before the end.
 #[inline]
-fn end_with(bytes: &[u8], mut at: usize, mut pass: impl FnMut(&[u8; LANES], u128)) -> usize {
+fn end_with(bytes: &[u8], mut at: usize, mut pass: impl FnMut(&[u8; LANES], Lanes)) -> usize {
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         let mut last = [0; LANES];
@@ -28,10 +28,10 @@ fn end_with(bytes: &[u8], mut at: usize, mut pass: impl FnMut(&[u8; LANES], u128
         });
         let special = lanes::specials(run);
         if special != 0 {
-            pass(run, !special & (special - 1));
-            return at + special.trailing_zeros() as usize / 8;
+            pass(run, lanes::before(special));
+            return at + special.trailing_zeros() as usize;
         }
-        pass(run, u128::MAX);
+        pass(run, Lanes::MAX);
         at += LANES;
     }
 }
@@ -43,7 +43,7 @@ pub(super) struct Short<'a> {
     /// Its bytes and what follows.
     pub(super) run: &'a [u8; LANES],
     /// The bits of its bytes.
-    pub(super) these: u128,
+    pub(super) these: Lanes,
 }
 
 impl<'a> Short<'a> {
@@ -55,8 +55,8 @@ impl<'a> Short<'a> {
         if special == 0 {
             return None;
         }
-        let len = special.trailing_zeros() as usize / 8;
-        let these = !special & (special - 1);
+        let len = special.trailing_zeros() as usize;
+        let these = lanes::before(special);
         (run.get(len) == Some(&b'"')).then_some(Short { len, run, these })
     }
 }
