@@ -53,6 +53,11 @@ const SECRET_WORDS: [&str; 12] = [
 /// Whether the value of this key is secret by the key's name.
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
+    is_secret_name(key.as_bytes())
+}
+
+/// The same, of the bytes of a key.
+pub(crate) fn is_secret_name(key: &[u8]) -> bool {
     if key.len() > 64 {
         return false;
     }
@@ -61,7 +66,7 @@ pub fn is_secret_key(key: &str) -> bool {
     }
     let mut name = [0_u8; 64];
     let mut len = 0;
-    for byte in key.bytes() {
+    for byte in key {
         name[len] = byte.to_ascii_lowercase();
         len += usize::from(byte.is_ascii_alphanumeric());
     }
@@ -76,17 +81,37 @@ pub fn is_secret_key(key: &str) -> bool {
 }
 
 /// Whether a key holds the first three letters of a part or a word at all. Every key of every event comes here, and few do.
-fn could_be_secret_key(key: &str) -> bool {
+fn could_be_secret_key(key: &[u8]) -> bool {
     let mut letters = 0_usize;
     let mut seen = 0;
-    for byte in key.bytes().filter(u8::is_ascii_alphanumeric) {
-        letters = (letters << 5 | usize::from(byte & 31)) & 0x7fff;
+    for byte in key {
+        let letter = LETTERS[usize::from(*byte)];
+        if letter == NO_LETTER {
+            continue;
+        }
+        letters = (letters << 5 | usize::from(letter)) & 0x7fff;
         seen |= SECRET_STARTS[letters / 64] >> (letters % 64);
     }
     seen & 1 == 1
 }
 
-/// A bit for each three letters that [`SECRET_PARTS`] and [`SECRET_WORDS`] begin with; five bits are a letter's place in the alphabet.
+/// What a byte of a key is that stands for nothing.
+const NO_LETTER: u8 = u8::MAX;
+
+/// Five bits of each letter and digit: a letter's place in the alphabet.
+static LETTERS: [u8; 256] = {
+    let mut letters = [NO_LETTER; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() {
+            letters[byte as usize] = byte & 31;
+        }
+        byte += 1;
+    }
+    letters
+};
+
+/// A bit for each three letters that [`SECRET_PARTS`] and [`SECRET_WORDS`] begin with, five bits of each.
 static SECRET_STARTS: [u64; (1 << 15) / 64] = {
     let mut starts = [0; (1 << 15) / 64];
     let mut at = 0;
@@ -128,16 +153,19 @@ impl Hints {
         self.has_sign |= lanes::signs(run) & these != 0;
     }
 
+    /// Whether no search could find anything in a text of so many bytes, whatever they are.
+    #[inline]
+    pub(crate) fn are_none_of_short(self, len: usize) -> bool {
+        !self.has_sign && len < CARD_BYTES_MIN
+    }
+
     /// Whether no search could find anything in a text, be it as it stands in JSON or as it is: no escape stands for anything that a
     /// search begins with.
     #[inline]
     fn are_none(self, text: &[u8]) -> bool {
-        !self.has_sign && (text.len() < CARD_BYTES_MIN || !could_hold_card_or_bearer(text))
+        self.are_none_of_short(text.len())
+            || !self.has_sign && card_run(text, 0).is_none() && !could_bear(text)
     }
-}
-
-fn could_hold_card_or_bearer(text: &[u8]) -> bool {
-    card_run(text, 0).is_some() || could_bear(text)
 }
 
 /// Whether a text could hold a bearer's token.

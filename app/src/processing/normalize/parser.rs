@@ -11,7 +11,8 @@ use std::borrow::Cow;
 
 use serde_json::Number;
 
-use self::memo::{Memo, Word};
+use self::clean::Key;
+use self::memo::Memo;
 use self::place::Place;
 use self::scan::plain_end;
 use super::bounds;
@@ -55,7 +56,7 @@ struct Parser<'a, 'm> {
     /// For how many more objects room may be made by a guess.
     guesses_left: usize,
     /// The keys of the objects that are just looked at for being clean.
-    keys: Vec<(Option<Word>, &'a str)>,
+    keys: Vec<Key<'a>>,
     /// Where the value begins that was last found to need a change as a part of a frame.
     unclean_at: usize,
     /// What frames began with before; nothing where none are taken as they are.
@@ -75,9 +76,53 @@ impl<'a> Parser<'a, '_> {
 
     /// Takes `byte` if it comes next.
     fn take(&mut self, byte: u8) -> bool {
-        let comes = self.peek() == Some(byte);
-        self.at += usize::from(comes);
+        if self.peek() != Some(byte) {
+            return false;
+        }
+        self.at += 1;
+        true
+    }
+
+    /// Takes `mark` if it comes next with one blank behind it, or none, as it mostly does.
+    #[inline]
+    fn take_mark(&mut self, mark: u8) -> bool {
+        let rest = self.text.as_bytes().get(self.at..);
+        let len = match rest.and_then(<[u8]>::first_chunk) {
+            Some([first, b' ', next]) if *first == mark && *next > b' ' => 2,
+            Some([first, next, _]) if *first == mark && *next > b' ' => 1,
+            _ => return false,
+        };
+        self.at += len;
+        true
+    }
+
+    /// Takes the colon behind a key and the blanks around it.
+    #[inline]
+    fn take_colon(&mut self) -> bool {
+        if self.take_mark(b':') {
+            return true;
+        }
+        self.skip_blanks();
+        let comes = self.take(b':');
+        self.skip_blanks();
         comes
+    }
+
+    /// Takes what follows an entry: whether another one comes next, or else `end` was taken; `None` if it is neither.
+    #[inline]
+    fn another(&mut self, end: u8) -> Option<bool> {
+        if self.take_mark(b',') {
+            return Some(true);
+        }
+        self.skip_blanks();
+        let byte = self.peek()?;
+        if byte != b',' {
+            self.at += 1;
+            return (byte == end).then_some(false);
+        }
+        self.at += 1;
+        self.skip_blanks();
+        Some(true)
     }
 
     fn word(&mut self, word: &str, value: Value<'a>) -> Option<Value<'a>> {
@@ -125,24 +170,18 @@ impl<'a> Parser<'a, '_> {
             Map::new()
         };
         loop {
-            self.skip_blanks();
             if self.peek()? != b'"' {
                 return None;
             }
             let key = self.string()?;
-            self.skip_blanks();
-            if !self.take(b':') {
+            if !self.take_colon() {
                 return None;
             }
             let place = place.below(&key);
             map.push(key, self.value(depth, place)?);
-            self.skip_blanks();
-            if self.take(b'}') {
+            if !self.another(b'}')? {
                 map.drop_copies();
                 return Some(Value::Object(map));
-            }
-            if !self.take(b',') {
-                return None;
             }
         }
     }
@@ -156,12 +195,8 @@ impl<'a> Parser<'a, '_> {
         }
         loop {
             list.push(self.value(depth, place)?);
-            self.skip_blanks();
-            if self.take(b']') {
+            if !self.another(b']')? {
                 return Some(Value::Array(list));
-            }
-            if !self.take(b',') {
-                return None;
             }
         }
     }

@@ -18,14 +18,7 @@ pub(super) fn plain_end_seen(bytes: &[u8], at: usize, hints: &mut Hints) -> usiz
 /// Calls `pass` with sixteen bytes and which of them stand before the end.
 #[inline]
 fn end_with(bytes: &[u8], mut at: usize, mut pass: impl FnMut(&[u8; LANES], Lanes)) -> usize {
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let mut last = [0; LANES];
-        let run = rest.first_chunk().unwrap_or_else(|| {
-            last[..rest.len()].copy_from_slice(rest);
-            // A zero ends a text as the end does.
-            &last
-        });
+    while let Some(run) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let special = lanes::specials(run);
         if special != 0 {
             pass(run, lanes::before(special));
@@ -34,6 +27,13 @@ fn end_with(bytes: &[u8], mut at: usize, mut pass: impl FnMut(&[u8; LANES], Lane
         pass(run, Lanes::MAX);
         at += LANES;
     }
+    let rest = bytes.get(at..).unwrap_or_default();
+    // A zero ends a text as the end does.
+    let mut run = [0; LANES];
+    run[..rest.len()].copy_from_slice(rest);
+    let special = lanes::specials(&run);
+    pass(&run, lanes::before(special));
+    at + special.trailing_zeros() as usize
 }
 
 /// A text that ends with its quote within sixteen bytes: most keys do, and many values.
