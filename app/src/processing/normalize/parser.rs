@@ -300,6 +300,29 @@ mod tests {
         }
     }
 
+    /// The shortest that each search finds, in texts of any length and at any place in them.
+    #[test]
+    fn the_shortest_secrets_are_seen() {
+        for secret in [
+            "4222222222222",
+            "Bearer abcdefghijklmnop",
+            "pwd=x",
+            "'otp': 1",
+            "://:b@",
+        ] {
+            for (len, end) in (0..60).flat_map(|len| ["", " a", "\\n"].map(|end| (len, end))) {
+                let before = ["a ", "\\t"][len % 2].repeat(len / 2);
+                let json =
+                    format!(r#"{{"extra":{{"a":"{before}{secret}{end}"}},"b":"as many bytes"}}"#);
+                let Some(super::Value::Object(event)) = parse_event(&json) else {
+                    panic!("an event is an object: {json}")
+                };
+                let is_clean = matches!(event.get("extra"), Some(super::Value::Clean(_)));
+                assert!(!is_clean, "{json}");
+            }
+        }
+    }
+
     #[test]
     fn numbers_and_depth_are_serdes() {
         for text in [

@@ -57,6 +57,8 @@ fn secrets_in_texts() {
             "Authorization: Bearer abcdefghijklmnop1234",
             "Authorization: Bearer [Filtered]",
         ),
+        ("Bearer abcdefghijklmnop", "Bearer [Filtered]"),
+        ("4222222222222", "[Filtered]"),
         (
             "{'password': 'hunter2', 'a': 1}",
             "{'password': '[Filtered]', 'a': 1}",
