@@ -20,14 +20,11 @@ pub use self::dictionary::{Dictionary, DictionaryId};
 /// No payload unpacks to more bytes: the door takes 1 MiB, and escapes at most multiply it by six.
 pub const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How hard zstd tries: the level at which it costs less than it saves on disk.
+/// How hard zstd tries: the level at which it costs less than it saves on disk. A faster one, below zero, has no room for a dictionary of
+/// several kinds of events: what is learned first is found no more.
 const LEVEL: i32 = 1;
 
-/// How hard it tries with a dictionary: what that knows is found in long strides, and what is left is too little to be worth a code of its
-/// own, the tables of which would take longer than all the rest.
-const LEVEL_WITH_DICTIONARY: i32 = -3;
-
-/// Of the former level, what is different without a dictionary: an event is so full of long repetitions that the short ones are not worth looking
+/// Of that level, what is different without a dictionary: an event is so full of long repetitions that the short ones are not worth looking
 /// for, and what is left of names and words is worth a code of its own all the same.
 const PARAMETERS: [CParameter; 5] = [
     CParameter::CompressionLevel(LEVEL),

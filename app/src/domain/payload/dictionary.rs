@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zstd::zstd_safe::CDict;
 
-use super::{ID_BYTES, LEVEL_WITH_DICTIONARY};
+use super::{ID_BYTES, LEVEL};
 
 /// Who a dictionary is: the first half of its content's SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +79,7 @@ impl Dictionary {
         Dictionary {
             id: DictionaryId::of(&content),
             made_at,
-            prepared: CDict::create(&content, LEVEL_WITH_DICTIONARY),
+            prepared: CDict::create(&content, LEVEL),
             content,
         }
     }
