@@ -1,7 +1,7 @@
 //! The payload of an event: its JSON packed with zstd, alone or with a dictionary. The one packer, and the one bounded unpacker.
 //!
 //! A payload packed with a dictionary is a skippable frame that holds the dictionary's id, and behind it an ordinary frame whose
-//! dictionary is that one's raw content. Anything else is an ordinary frame.
+//! dictionary is that one's content. Anything else is an ordinary frame.
 //!
 //! Source: RFC 8878 (zstd), sections 3.1.2 (skippable frames) and 5 (dictionaries).
 
