@@ -228,7 +228,7 @@ impl Learner {
         let learned = system
             .blocking(move || {
                 let learned = learn(&round.samples, present.as_deref())?;
-                Some(Arc::new(Dictionary::new(learned, made_at)))
+                Some(Arc::new(Dictionary::of_text(&learned, made_at)))
             })
             .await;
         if let Ok(Some(dictionary)) = learned {
