@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+pub use self::read::SETTINGS;
 pub use self::service::{
     NAME, NAMES, StorageWriter, StorageWriterHandle, StorageWriterMessage, children, children_with,
 };

@@ -257,12 +257,12 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
     let mut chunks: Vec<Vec<GroupedEvent>> = Vec::new();
     let project_id = prepared(&mut clients[0]).await;
     let mut known: Vec<GroupedEvent> = Vec::new();
-    for round in 0..24_usize {
+    for round in 0..40_usize {
         let mut events: Vec<GroupedEvent> = (0..12)
             .map(|n| event(project_id, &format!("{}", (n + round) % 5), at))
             .collect();
-        // Every third chunk repeats something of those before it, some of it within itself.
-        if round % 3 == 2 {
+        // Every fifth chunk, each time another lane's, repeats something of those before it, some of it within itself.
+        if round % 5 == 4 {
             for n in 0..3 {
                 // In every second such chunk none came at the very time of the first.
                 let apart = (n % 2 + (round + 1) % 2) as i64;
