@@ -293,10 +293,63 @@ mod tests {
             }
         }
 
+        /// Blanks between any two marks change nothing: neither what is read, nor what goes out as it came in.
+        #[test]
+        fn blanks_change_nothing(
+            values in proptest::collection::vec("(1|-1\\.5e3|true|null|\"x\"|\"a\\\\\"b: c, \"|\\{\\}|\\[\\]|\\[1,\"z\"\\]|\\{\"k\":\\{\"l\":\\[\\{\\}\\]\\}\\})", 1..4),
+            blanks in proptest::collection::vec("(| |  |\n|\n  |\r\n\t)", 1..12),
+        ) {
+            let entries: Vec<String> = (0..).zip(&values).map(|(nth, value)| format!("\"{nth}\":{value}")).collect();
+            let (entries, values) = (entries.join(","), values.join(","));
+            let frame = format!("{{\"function\":\"f\",\"lineno\":7,\"vars\":{{{entries}}},\"pre_context\":[\"a\"]}}");
+            let compact = format!("{{\"stacktrace\":{{\"frames\":[{frame}]}},\"extra\":{{{entries}}},\"contexts\":{{\"a\":{{{entries}}}}},\"x\":[{values}]}}");
+            let text = spaced(&compact, &blanks);
+            let clean = |text| match parse_event(text) {
+                Some(super::Value::Object(event)) => ["stacktrace", "extra", "contexts"].map(|key| clean_parts(event.get(key))),
+                _ => panic!("an event is an object: {text}"),
+            };
+            prop_assert_eq!(clean(&text), clean(&compact), "{}", text);
+            prop_assert_eq!(parse_event(&text).map(Value::from), by_serde(&compact), "{}", text);
+        }
+
         #[test]
         fn texts_of_any_length_end_where_they_end(before in "[a-zé ]{0,20}", special in "(\"|\\\\|\u{1f}|\\\\\"|é)", after in "[a-z\"]{0,20}") {
             let text = format!("[\"{before}{special}{after}\"]");
             prop_assert_eq!(parse(&text).map(Value::from), by_serde(&text));
+        }
+    }
+
+    /// JSON with blanks around each of its marks, one after another of those given.
+    fn spaced(compact: &str, blanks: &[String]) -> String {
+        let mut blanks = blanks.iter().cycle();
+        let mut text = String::new();
+        let (mut is_text, mut is_escaped) = (false, false);
+        for c in compact.chars() {
+            let is_mark = !is_text && "{}[]:,".contains(c);
+            is_text ^= c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            if is_mark {
+                text.extend(blanks.next().map(String::as_str));
+            }
+            text.push(c);
+            if is_mark {
+                text.extend(blanks.next().map(String::as_str));
+            }
+        }
+        text
+    }
+
+    /// How many parts of a value go out as they came in.
+    fn clean_parts(value: Option<&super::Value<'_>>) -> usize {
+        match value {
+            Some(super::Value::Clean(_) | super::Value::Frame(_)) => 1,
+            Some(super::Value::Array(items)) => {
+                items.iter().map(|item| clean_parts(Some(item))).sum()
+            }
+            Some(super::Value::Object(map)) => {
+                map.iter().map(|(_, value)| clean_parts(Some(value))).sum()
+            }
+            _ => 0,
         }
     }
 

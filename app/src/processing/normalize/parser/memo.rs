@@ -80,7 +80,7 @@ pub(super) fn word_of(key: &Short<'_>) -> Word {
     u128::from_le_bytes(*key.run) & bytes | len
 }
 
-/// The pieces one thread remembers: at most [`BYTES_MAX`] of text, and 28 KiB of places for them and for names.
+/// The pieces one thread remembers: at most [`BYTES_MAX`] of text, and 24 KiB of places for them and for names.
 #[derive(Debug)]
 pub(super) struct Memo {
     places: Vec<Option<Piece>>,
