@@ -332,6 +332,50 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
     system.shutdown(Duration::from_secs(10)).await.unwrap();
 }
 
+/// What the holder of a project's lock has stored, whoever waits for the lock sees, whether its rows are there before or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_are_counted_behind_the_lock() {
+    let database = TestDatabase::create().await;
+    let system = writers(&database).await;
+    let mut client = database.client().await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let days = [at, at + 1.second()].map(partitions::day);
+    let transaction = client.transaction().await.unwrap();
+    partitions::ensure(&transaction, &days).await.unwrap();
+    transaction.commit().await.unwrap();
+    let chunk = spool.chunk(vec![event(project, "a", at)]);
+    write_chunk(&mut client, &chunk).await.unwrap();
+    spool.advance(&chunk);
+    let holder = database.client().await;
+    for is_ahead in [true, false] {
+        let late = event(project, "a", at);
+        let copy = format!(
+            "CREATE TABLE more AS SELECT * FROM events LIMIT 1; \
+             UPDATE more SET id = '{}', received_at = '{at}'::timestamptz + interval '1 s'; \
+             BEGIN; SELECT pg_advisory_xact_lock({}, number) FROM projects; INSERT INTO events SELECT * FROM more; DROP TABLE more",
+            late.event_id.into_uuid(),
+            0x6d65_7368
+        );
+        holder.batch_execute(&copy).await.unwrap();
+        let chunk = Arc::new(spool.chunk(vec![late]));
+        spool.advance(&chunk);
+        let (turn, giver) = Turn::now().next();
+        let before = async {
+            if is_ahead {
+                until_copied(&system, &client).await;
+            }
+            giver.give();
+            until(&system, &client, "wait_event = 'advisory'").await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        };
+        let turn = if is_ahead { turn } else { Turn::now() };
+        let (stored, ()) = tokio::join!(write(&system, &chunk, turn), before);
+        assert_eq!(kinds(&stored.unwrap()), [EventKind::Duplicate]);
+    }
+}
+
 /// With one connection to be had, the chunk behind must let go of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_is_enough_for_two_chunks() {
