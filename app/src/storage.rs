@@ -28,6 +28,7 @@ pub mod sessions;
 pub mod setup;
 pub mod spools;
 pub mod tokens;
+mod transaction;
 pub mod user_reports;
 pub mod users;
 pub mod writer;

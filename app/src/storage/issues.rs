@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use self::record::IssueRecord;
 use super::cursor::{self, Cursor, Page};
+use super::transaction;
 use crate::domain::{ArchivedUntil, EventId, IssueId, IssueStatus, OrganizationId, ProjectId};
 
 pub(crate) const STATEMENTS: &[&str] = &[LIST, GET, IS_OF, LOCK, PROJECT_OF, BIRTHS, NOTE_CHANGE];
@@ -235,7 +236,7 @@ pub async fn act(
     action: IssueAction,
     now: Timestamp,
 ) -> Result<Option<IssueDetail>, Error> {
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     let Some(place) = transaction
         .query_opt(PROJECT_OF, &[&issue.into_uuid()])
         .await?

@@ -7,7 +7,9 @@ use jiff::{Timestamp, ToSpan};
 use mesh_runtime::postgres::{Pool, PoolError};
 use mesh_runtime::{Actor, ChildSpec, Context, ExitReason, Flow};
 
-use super::{partitions, payload_dictionaries, pool, retention, sessions, user_reports};
+use super::{
+    partitions, payload_dictionaries, pool, retention, sessions, transaction, user_reports,
+};
 
 /// The name of the process.
 pub const NAME: &str = "PartitionManager";
@@ -88,7 +90,7 @@ impl PartitionManager {
 async fn round(pool: &Pool) -> Result<(), PoolError> {
     let mut client = pool.get().await?;
     let now = retention::now(&*client).await?;
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(&mut client).await?;
     let made = partitions::ensure(&transaction, &days_ahead(now)).await?;
     transaction.commit().await?;
     if made > 0 {

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::{Client, Error, GenericClient, Row};
 use uuid::Uuid;
 
-use super::partitions;
+use super::{partitions, transaction};
 use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary, DictionaryId, PayloadError};
 
@@ -51,7 +51,7 @@ pub async fn add(
     if kept.is_some() {
         return Ok(());
     }
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     transaction.batch_execute(DURABLE).await?;
     transaction
         .execute(

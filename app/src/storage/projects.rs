@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error, GenericClient, Row};
 use uuid::Uuid;
 
+use super::transaction;
 use crate::domain::{OrganizationId, Project, ProjectId, ProjectKey, ProjectNumber, PublicKey};
 
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -220,7 +221,7 @@ pub async fn set_limits(
 ) -> Result<(), Error> {
     let stored = |limit: Option<u32>| limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX));
     let (rate_limit, key_rate_limit) = (stored(limits.rate_limit), stored(limits.key_rate_limit));
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     transaction
         .execute(SET_KEY_LIMITS, &[&project.into_uuid(), &key_rate_limit])
         .await?;
@@ -285,7 +286,7 @@ pub async fn create(
     organization: OrganizationId,
     project: &NewProject,
 ) -> Result<(), Error> {
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     insert(&transaction, organization, project).await?;
     transaction.commit().await
 }
@@ -363,7 +364,7 @@ pub async fn ensure_first(
     project: ProjectId,
     key: PublicKey,
 ) -> Result<bool, Error> {
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     transaction.execute(FIRST_LOCK, &[&FIRST]).await?;
     let existing: Option<Uuid> = transaction
         .query_opt(FIRST_PROJECT, &[])

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::cursor::Page;
 use super::outcomes::{self, OutcomeCount};
-use super::payload_dictionaries;
+use super::{payload_dictionaries, transaction};
 use crate::domain::{EventId, Outcome, ProjectId, RawEvent};
 
 pub(crate) const STATEMENTS: &[&str] = &[LIST, FIND, REMOVE, UNCOUNT];
@@ -111,7 +111,7 @@ pub async fn find(
 ///
 /// What the database says; nothing is changed then.
 pub async fn remove(client: &mut Client, project: ProjectId, id: i64) -> Result<bool, Error> {
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     let Some(row) = transaction
         .query_opt(REMOVE, &[&project.into_uuid(), &id])
         .await?

@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Error, GenericClient};
 
 use super::secret::Secret;
 use super::tokens;
+use super::transaction;
 use super::users::{self, NewUser, Role, UserRow};
 
 pub(crate) const STATEMENTS: &[&str] = &[FORGET, OFFER, CLAIM];
@@ -71,7 +72,7 @@ pub async fn offer(
     token: &Secret,
     expires_at: Timestamp,
 ) -> Result<(), Error> {
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     transaction.execute(FORGET, &[]).await?;
     transaction
         .execute(OFFER, &[&token.digest(), &expires_at])
@@ -90,7 +91,7 @@ pub async fn complete(
     user: &NewUser,
     now: Timestamp,
 ) -> Result<UserRow, SetupError> {
-    let transaction = client.transaction().await?;
+    let transaction = transaction::begin(client).await?;
     let claimed = transaction
         .query_opt(CLAIM, &[&token.digest(), &now])
         .await?;

@@ -22,7 +22,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
     }
 }
 
-/// A statement that is written where it is used would escape the test above.
+/// A statement that is written where it is used would escape the test above. Transactions begin in one place, too.
 #[test]
 fn no_statement_hides_outside_the_lists() {
     let mut files = vec![std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -44,6 +44,11 @@ fn no_statement_hides_outside_the_lists() {
             .unwrap()
             .split_whitespace()
             .collect();
+        assert!(
+            !text.contains(".transaction()."),
+            "{} begins a transaction in the role's default isolation; see storage/transaction.rs",
+            path.display()
+        );
         for verb in [
             "query",
             "query_one",

@@ -16,6 +16,7 @@ use super::transaction::Copied;
 use super::turn::Turn;
 use super::{Chunk, Committed, WriteError, bisect, read, transaction};
 use crate::storage::copy;
+use crate::storage::transaction::begin;
 
 /// How long a transaction is kept open for its turn, and its connection with it. Others may wait for either: whoever copies the same event, the
 /// cleaning of tables, the chunk before it where no other connection is to be had. PostgreSQL cannot see such a circle, and this ends it.
@@ -90,7 +91,7 @@ async fn store(
     let Ok(statements) = Statements::prepare(|sql| client.prepare_cached(sql)).await else {
         return Ok(None);
     };
-    let Ok(transaction) = transaction::begin(&mut client).await else {
+    let Ok(transaction) = begin(&mut client).await else {
         return Ok(None);
     };
     let Ok(Some(copied)) = copy_guessed(&transaction, &statements, chunk, &all).await else {

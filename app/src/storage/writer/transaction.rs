@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures_util::future::{join, join3, join5};
-use tokio_postgres::{Client, Error, IsolationLevel, Statement, Transaction};
+use tokio_postgres::{Client, Error, Statement, Transaction};
 use uuid::Uuid;
 
 use super::bisect::Culprit;
@@ -18,6 +18,7 @@ use crate::storage::copy::{self, EventRow};
 use crate::storage::issues::IssueRow;
 use crate::storage::issues::record::{self, IssueRecord};
 use crate::storage::outcomes::{self, OutcomeCount};
+use crate::storage::transaction::begin;
 use crate::storage::{partitions, payload_dictionaries, spools};
 
 pub(super) const STATEMENTS: &[&str] = &[COUNT, CHANGES, QUARANTINE];
@@ -33,15 +34,6 @@ const QUARANTINE: &str = "INSERT INTO quarantine (project_id, event_id, received
 
 /// The longest reason kept with a quarantined event, in characters.
 const REASON_CHARS_MAX: usize = 500;
-
-/// Begins one. Each statement must see what the holders of a lock before it committed, whatever the server's default is.
-pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, Error> {
-    client
-        .build_transaction()
-        .isolation_level(IsolationLevel::ReadCommitted)
-        .start()
-        .await
-}
 
 /// Stores the events at `places`, quarantines `culprits`, moves the spool, commits.
 pub(super) async fn store(
