@@ -255,7 +255,7 @@ impl Cluster {
             return Ok(Stopped::LeftToOthers);
         };
         let mut leaving = server::Leaving::new(self.layout.clone(), self.binaries.clone(), usage);
-        let mut waited = Duration::ZERO;
+        let end = system.clock().now().saturating_add(STOP_DEADLINE);
         loop {
             let (back, step) = system
                 .blocking(move || {
@@ -268,14 +268,13 @@ impl Cluster {
             if let Some(stopped) = step? {
                 return Ok(stopped);
             }
-            if waited >= STOP_DEADLINE {
+            if system.clock().now() >= end {
                 return Err(EmbeddedError::Timeout {
                     what: "the server is stopping",
                     after: STOP_DEADLINE,
                 });
             }
             system.sleep(POLL_INTERVAL).await;
-            waited += POLL_INTERVAL;
         }
     }
 }

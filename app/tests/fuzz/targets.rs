@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use mesher::domain::payload::{self, Dictionary};
 use mesher::processing::grouping;
 use mesher::processing::normalize::{self, EventContext};
 use mesher::processing::scrub;
@@ -89,6 +90,13 @@ pub(crate) const TARGETS: &[Target] = &[
             Ok(())
         },
         bound: EVENT,
+    },
+    Target {
+        name: "payload",
+        make: packed,
+        run: unpack,
+        // A frame may say that it holds the most there may be, and what it says is what is asked for.
+        bound: |len| payload::JSON_BYTES_MAX + 4 * len + (64 << 10),
     },
     Target {
         name: "headers",
@@ -282,6 +290,34 @@ fn decompress(input: &[u8]) -> Result<(), String> {
     let body = Bytes::copy_from_slice(body);
     let decoded = compression::decode(Some(codings(*choice)), body, CEILING);
     within(decoded.as_ref().map_or(0, Bytes::len), CEILING)
+}
+
+/// What the payloads' dictionary says.
+const COMMON: &[u8] = br#"{"platform":"python","level":"error","exception":{"values":[{"stacktrace":{"frames":[{"in_app":true,"lineno":1"#;
+
+fn packed(corpus: &Corpus, chance: &mut Chance) -> Vec<u8> {
+    let json = if chance.one_in(4) {
+        // A bomb: more than a payload may come to, of next to nothing.
+        vec![b' '; payload::JSON_BYTES_MAX + chance.size(4 * CEILING)]
+    } else {
+        corpus.event(chance).to_string().into_bytes()
+    };
+    let dictionary = Dictionary::new(COMMON, Timestamp::UNIX_EPOCH);
+    let mut packed = Vec::new();
+    payload::pack(&json, chance.one_in(2).then_some(&dictionary), &mut packed)
+        .expect("packing into memory");
+    corpus.perhaps_scramble(packed, chance)
+}
+
+fn unpack(input: &[u8]) -> Result<(), String> {
+    let said = payload::json_len(input);
+    let Ok(json) = payload::unpack(input, Some(COMMON)) else {
+        return Ok(());
+    };
+    if payload::dictionary_of(input).is_some() && payload::unpack(input, None).is_ok() {
+        return Err("was unpacked without its dictionary".to_owned());
+    }
+    within(json.len(), said.unwrap_or(payload::JSON_BYTES_MAX))
 }
 
 fn store_body(corpus: &Corpus, chance: &mut Chance) -> Vec<u8> {

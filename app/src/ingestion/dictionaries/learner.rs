@@ -21,6 +21,9 @@ const MAILBOX: usize = 2 * SAMPLES;
 /// Rounds that gather samples at a time, each of at most 1 MiB; other projects wait until one ends.
 const ROUNDS_MAX: usize = 4;
 
+/// Looks that a round may take to gather its samples while another project waits for its place.
+const ROUND_TICKS_MAX: u32 = 5;
+
 /// Between two looks at what is in use: whether it is too old, whether the database still has it, whether a round gets samples.
 const TICK: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,8 @@ struct Round {
     samples: Vec<Vec<u8>>,
     /// Whether a sample came since the last tick.
     is_fresh: bool,
+    /// Ticks since it began.
+    ticks: u32,
 }
 
 impl Round {
@@ -81,6 +86,7 @@ impl Round {
             project,
             samples: Vec::with_capacity(SAMPLES),
             is_fresh: true,
+            ticks: 0,
         }
     }
 
@@ -90,6 +96,12 @@ impl Round {
         self.samples.push(json[..taken].to_vec());
         self.is_fresh = true;
     }
+
+    /// Whether it goes on after a tick: not without samples since the last one, nor with so few that another project waits for long.
+    fn goes_on(&mut self, is_awaited: bool) -> bool {
+        self.ticks += 1;
+        std::mem::take(&mut self.is_fresh) && !(is_awaited && self.ticks >= ROUND_TICKS_MAX)
+    }
 }
 
 /// The process. What it holds are samples; a crash loses nothing but those.
@@ -97,6 +109,8 @@ impl Round {
 pub(super) struct Learner {
     args: LearnerArgs,
     rounds: Vec<Round>,
+    /// Whether a project found no room for its round since the last tick.
+    is_awaited: bool,
     has_failed: bool,
 }
 
@@ -123,8 +137,8 @@ impl Learner {
     /// Whatever the database lost (a failover to a standby that lagged behind, a copy restored, rows deleted), memory still holds: a row that
     /// is missing is made again, with the same id, and so what was packed meanwhile can be read.
     async fn look_after(&mut self, system: &System) {
-        self.rounds
-            .retain_mut(|round| std::mem::take(&mut round.is_fresh));
+        let is_awaited = std::mem::take(&mut self.is_awaited);
+        self.rounds.retain_mut(|round| round.goes_on(is_awaited));
         self.args.dictionaries.expire(now(system));
         for (project, dictionary) in self.args.dictionaries.in_use() {
             match within(system, self.args.store.add(project, dictionary)).await {
@@ -160,7 +174,10 @@ impl Learner {
         }
         let nth = match self.rounds.iter().position(|it| it.project == project) {
             Some(nth) => nth,
-            None if self.rounds.len() >= ROUNDS_MAX => return,
+            None if self.rounds.len() >= ROUNDS_MAX => {
+                self.is_awaited = true;
+                return;
+            }
             None => {
                 // Learned before this start, or by another node.
                 if packing.dictionary().is_none() && self.adopt(system, project).await {
@@ -277,6 +294,7 @@ impl Actor for Learner {
         Ok(Learner {
             args,
             rounds: Vec::new(),
+            is_awaited: false,
             has_failed: false,
         })
     }

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Learner, LearnerArgs, ROUNDS_MAX, Round, SAMPLE_BYTES_MAX, SAMPLES, now};
+use super::{
+    Learner, LearnerArgs, ROUND_TICKS_MAX, ROUNDS_MAX, Round, SAMPLE_BYTES_MAX, SAMPLES, now,
+};
 use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary, DictionaryId};
 use crate::ingestion::dictionaries::learning::tests::event;
@@ -107,6 +109,7 @@ fn bench(store: Arc<Store>) -> Bench {
         learner: Learner {
             args,
             rounds: Vec::new(),
+            is_awaited: false,
             has_failed: false,
         },
     }
@@ -147,6 +150,18 @@ impl Bench {
 
     async fn tick(&mut self) {
         self.learner.look_after(&self.system).await;
+    }
+
+    /// Projects that gather samples.
+    fn gathering(&self) -> Vec<ProjectId> {
+        let rounds = self.learner.rounds.iter();
+        rounds.map(|it| it.project).collect()
+    }
+
+    /// A project's events have wasted enough for it to learn.
+    fn waste(&self, project: ProjectId) {
+        let packing = self.dictionaries.packing(project).unwrap();
+        packing.waste.add(1 << 20, 0);
     }
 
     fn asked(&self) -> usize {
@@ -215,27 +230,47 @@ async fn many_projects_at_a_time_all_learn() {
 #[tokio::test]
 async fn a_round_without_samples_makes_room() {
     let mut bench = bench(Store::new(100));
-    let enough = |bench: &Bench, at| {
-        let packing = bench.dictionaries.packing(project(at)).unwrap();
-        packing.waste.add(1 << 20, 0);
-    };
     for at in 0..=ROUNDS_MAX {
-        enough(&bench, at);
+        bench.waste(project(at));
         bench.take(project(at), &event(1, 1, 9_000)).await;
     }
-    let gathering = |bench: &Bench| -> Vec<ProjectId> {
-        let rounds = bench.learner.rounds.iter();
-        rounds.map(|it| it.project).collect()
-    };
     let first: Vec<ProjectId> = (0..ROUNDS_MAX).map(project).collect();
-    assert_eq!(gathering(&bench), first);
+    assert_eq!(bench.gathering(), first);
     bench.tick().await;
-    assert_eq!(gathering(&bench), first, "all had one since the last tick");
+    assert_eq!(bench.gathering(), first, "all had one since the last tick");
     bench.take(project(1), &event(1, 2, 9_000)).await;
     bench.tick().await;
-    assert_eq!(gathering(&bench), [project(1)]);
+    assert_eq!(bench.gathering(), [project(1)]);
     bench.take(project(ROUNDS_MAX), &event(1, 1, 9_000)).await;
-    assert_eq!(gathering(&bench), [project(1), project(ROUNDS_MAX)]);
+    assert_eq!(bench.gathering(), [project(1), project(ROUNDS_MAX)]);
+}
+
+#[tokio::test]
+async fn rounds_that_drip_make_room_for_who_waits() {
+    let mut bench = bench(Store::new(100));
+    let mut nth = 0;
+    for at in 0..ROUNDS_MAX {
+        bench.waste(project(at));
+    }
+    let dripping: Vec<ProjectId> = (0..ROUNDS_MAX).map(project).collect();
+    for _ in 0..2 * ROUND_TICKS_MAX {
+        for project in &dripping {
+            nth += 1;
+            bench.take(*project, &event(1, nth, 9_000)).await;
+        }
+        assert_eq!(bench.gathering(), dripping, "nobody waits");
+        bench.tick().await;
+    }
+    let waits = project(ROUNDS_MAX);
+    bench.waste(waits);
+    bench.take(waits, &event(1, 1, 9_000)).await;
+    for project in &dripping {
+        nth += 1;
+        bench.take(*project, &event(1, nth, 9_000)).await;
+    }
+    assert_eq!(bench.gathering(), dripping);
+    bench.tick().await;
+    bench.learn(waits, 1).await;
 }
 
 #[tokio::test]
