@@ -9,6 +9,7 @@ mod log;
 mod record;
 mod segment;
 mod serve;
+mod unread;
 mod view;
 mod walk;
 
@@ -181,7 +182,11 @@ enum Request {
     Released(u64, ReplyTo<()>),
     Status(ReplyTo<SpoolStatus>),
     ReadDue,
-    WasRead(Option<Cursor>),
+    WasRead {
+        cursor: Option<Cursor>,
+        next: u64,
+        bytes: u64,
+    },
     FullDue,
 }
 
