@@ -76,7 +76,7 @@ pub struct SpoolOptions {
 }
 
 impl SpoolOptions {
-    /// The usual bounds: 2 GiB, chunks of 2,000 events, 4 MiB (three are under way at once) or 200 ms.
+    /// The usual bounds: 2 GiB, chunks of 2,000 events, 4 MiB (three are under way at once) or 50 ms.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> SpoolOptions {
         SpoolOptions {
@@ -88,7 +88,7 @@ impl SpoolOptions {
             group_bytes_max: 8 << 20,
             chunk_records_max: 2000,
             chunk_bytes_max: 4 << 20,
-            linger: Duration::from_millis(200),
+            linger: Duration::from_millis(50),
             linger_step: Duration::from_millis(10),
             full_pause: Duration::from_secs(1),
             pressure: Pressure::new(),
