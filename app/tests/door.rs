@@ -91,9 +91,9 @@ fn context(dictionary: Option<Arc<Dictionary>>) -> EventContext {
 fn dictionary(sample: &str) -> Arc<Dictionary> {
     let raw = normalize::sentry_event(variant(sample, VARIANTS).as_bytes(), &context(None));
     let json = payload::unpack(&raw.expect("a real event").payload, None).expect("a payload");
-    let from = json.len().saturating_sub(Dictionary::CONTENT_BYTES_MAX);
+    let from = json.len().saturating_sub(Dictionary::TEXT_BYTES_MAX);
     let made_at = context(None).received_at;
-    Arc::new(Dictionary::new(json[from..].to_vec(), made_at))
+    Arc::new(Dictionary::of_text(&json[from..], made_at))
 }
 
 /// Takes events of a sample so many times; returns the bytes of their records and, of these, of their payloads.

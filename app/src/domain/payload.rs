@@ -1,7 +1,7 @@
 //! The payload of an event: its JSON packed with zstd, alone or with a dictionary. The one packer, and the one bounded unpacker.
 //!
 //! A payload packed with a dictionary is a skippable frame that holds the dictionary's id, and behind it an ordinary frame whose
-//! dictionary is that one's raw content. Anything else is an ordinary frame.
+//! dictionary is that one's content. Anything else is an ordinary frame.
 //!
 //! Source: RFC 8878 (zstd), sections 3.1.2 (skippable frames) and 5 (dictionaries).
 
@@ -20,7 +20,8 @@ pub use self::dictionary::{Dictionary, DictionaryId};
 /// No payload unpacks to more bytes: the door takes 1 MiB, and escapes at most multiply it by six.
 pub const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How hard zstd tries: the level at which it costs less than it saves on disk.
+/// How hard zstd tries: the level at which it costs less than it saves on disk. A faster one, below zero, has no room for a dictionary of
+/// several kinds of events: what is learned first is found no more.
 const LEVEL: i32 = 1;
 
 /// Of that level, what is different without a dictionary: an event is so full of long repetitions that the short ones are not worth looking

@@ -238,13 +238,17 @@ impl Admission {
         let dictionary = packing
             .as_ref()
             .and_then(|it| it.dictionary_at(received_at));
+        // Where the header has an id, drawing another would ask the kernel for nothing.
+        let fresh_event_id = origin
+            .event_id
+            .unwrap_or_else(|| random_uuid(system).into());
         let context = EventContext {
             project_id: grant.project_id,
             project_number: Some(grant.number),
             received_at,
             sent_at: origin.sent_at,
             event_id: origin.event_id,
-            fresh_event_id: random_uuid(system).into(),
+            fresh_event_id,
             remote_address: origin.remote_address,
             dictionary,
         };

@@ -1,52 +1,51 @@
-//! Sixteen bytes of a text looked at together: an answer has all bits of each byte it is about, the first byte's lowest. The compiler makes
-//! a few instructions of each question.
+//! Sixteen bytes of a text looked at together: an answer has a bit for each byte it is about, the first byte's lowest.
+
+use wide::u8x16;
 
 /// How many bytes are looked at together.
 pub(crate) const LANES: usize = 16;
 
+/// An answer: its lower sixteen bits.
+pub(crate) type Lanes = u32;
+
 /// Which bytes end a text in JSON, or begin an escape: quotes, backslashes, control characters.
 #[inline]
-pub(crate) fn specials(run: &[u8; LANES]) -> u128 {
-    lanes(run, |byte| (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
-}
-
-/// Which bytes are decimal digits.
-#[inline]
-pub(crate) fn digits(run: &[u8; LANES]) -> u128 {
-    lanes(run, |byte| byte.wrapping_sub(b'0') < 10)
+pub(crate) fn specials(run: &[u8; LANES]) -> Lanes {
+    let run = u8x16::new(*run);
+    let is_control = run.min(u8x16::splat(0x1f)).simd_eq(run);
+    let is_mark = run.simd_eq(u8x16::splat(b'"')) | run.simd_eq(u8x16::splat(b'\\'));
+    (is_control | is_mark).to_bitmask()
 }
 
 /// Which bytes stand between a name and a value: `=` and `:`.
 #[inline]
-pub(crate) fn signs(run: &[u8; LANES]) -> u128 {
-    lanes(run, |byte| (byte == b'=') | (byte == b':'))
+pub(crate) fn signs(run: &[u8; LANES]) -> Lanes {
+    let run = u8x16::new(*run);
+    (run.simd_eq(u8x16::splat(b'=')) | run.simd_eq(u8x16::splat(b':'))).to_bitmask()
 }
 
-/// How many bytes an answer is about.
+/// Which bytes stand before the first of an answer that is not empty.
 #[inline]
-pub(crate) fn count(answer: u128) -> u32 {
-    answer.count_ones() / 8
-}
-
-#[inline]
-fn lanes(run: &[u8; LANES], is: impl Fn(u8) -> bool) -> u128 {
-    u128::from_le_bytes(run.map(|byte| if is(byte) { u8::MAX } else { 0 }))
+pub(crate) fn before(answer: Lanes) -> Lanes {
+    !answer & (answer - 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{count, digits, signs, specials};
+    use super::{before, signs, specials};
     use proptest::prelude::{any, prop_assert_eq, prop_oneof, proptest};
     use proptest::sample::select;
 
     proptest! {
         #[test]
         fn each_byte_has_its_answer(bytes in proptest::array::uniform16(prop_oneof![any::<u8>(), select(&b"\x1f\x20\"\\/09:;=@"[..])])) {
-            let all = |is: &dyn Fn(u8) -> bool| (0..16).filter(|at| is(bytes[*at])).fold(0, |answer, at| answer | 0xff << (8 * at));
+            let all = |is: &dyn Fn(u8) -> bool| (0..16).filter(|at| is(bytes[*at])).fold(0, |answer, at| answer | 1 << at);
             prop_assert_eq!(specials(&bytes), all(&|byte| byte < 0x20 || byte == b'"' || byte == b'\\'));
-            prop_assert_eq!(digits(&bytes), all(&|byte| byte.is_ascii_digit()));
             prop_assert_eq!(signs(&bytes), all(&|byte| byte == b'=' || byte == b':'));
-            prop_assert_eq!(count(digits(&bytes)) as usize, bytes.iter().filter(|byte| byte.is_ascii_digit()).count());
+            let first = (0..16).find(|at| all(&|byte| byte == b'"') >> at & 1 == 1);
+            if let Some(first) = first {
+                prop_assert_eq!(before(all(&|byte| byte == b'"')), (1 << first) - 1);
+            }
         }
     }
 }

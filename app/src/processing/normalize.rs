@@ -38,7 +38,8 @@ pub struct EventContext {
     pub sent_at: Option<Timestamp>,
     /// The id from the envelope's header, which wins over the body's.
     pub event_id: Option<EventId>,
-    /// A fresh random id, used when neither header nor body has one: normalising is pure, so chance comes from the caller.
+    /// Used when neither header nor body has an id; random then, for normalising is pure and chance comes from the caller. Where the header
+    /// has one, nobody reads it.
     pub fresh_event_id: EventId,
     /// Where the connection came from, for `{{auto}}`.
     pub remote_address: Option<IpAddr>,

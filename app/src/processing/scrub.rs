@@ -2,7 +2,11 @@
 //!
 //! Source: the words follow Sentry's data scrubber (getsentry/relay `relay-pii/src/regexes.rs`).
 
-use super::lanes::{self, LANES};
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
+use super::lanes::{self, LANES, Lanes};
 
 /// What stands where a secret was.
 pub const FILTERED: &str = "[Filtered]";
@@ -49,6 +53,11 @@ const SECRET_WORDS: [&str; 12] = [
 /// Whether the value of this key is secret by the key's name.
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
+    is_secret_name(key.as_bytes())
+}
+
+/// The same, of the bytes of a key.
+pub(crate) fn is_secret_name(key: &[u8]) -> bool {
     if key.len() > 64 {
         return false;
     }
@@ -57,7 +66,7 @@ pub fn is_secret_key(key: &str) -> bool {
     }
     let mut name = [0_u8; 64];
     let mut len = 0;
-    for byte in key.bytes() {
+    for byte in key {
         name[len] = byte.to_ascii_lowercase();
         len += usize::from(byte.is_ascii_alphanumeric());
     }
@@ -72,17 +81,37 @@ pub fn is_secret_key(key: &str) -> bool {
 }
 
 /// Whether a key holds the first three letters of a part or a word at all. Every key of every event comes here, and few do.
-fn could_be_secret_key(key: &str) -> bool {
+fn could_be_secret_key(key: &[u8]) -> bool {
     let mut letters = 0_usize;
     let mut seen = 0;
-    for byte in key.bytes().filter(u8::is_ascii_alphanumeric) {
-        letters = (letters << 5 | usize::from(byte & 31)) & 0x7fff;
+    for byte in key {
+        let letter = LETTERS[usize::from(*byte)];
+        if letter == NO_LETTER {
+            continue;
+        }
+        letters = (letters << 5 | usize::from(letter)) & 0x7fff;
         seen |= SECRET_STARTS[letters / 64] >> (letters % 64);
     }
     seen & 1 == 1
 }
 
-/// A bit for each three letters that [`SECRET_PARTS`] and [`SECRET_WORDS`] begin with; five bits are a letter's place in the alphabet.
+/// What a byte of a key is that stands for nothing.
+const NO_LETTER: u8 = u8::MAX;
+
+/// Five bits of each letter and digit: a letter's place in the alphabet.
+static LETTERS: [u8; 256] = {
+    let mut letters = [NO_LETTER; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() {
+            letters[byte as usize] = byte & 31;
+        }
+        byte += 1;
+    }
+    letters
+};
+
+/// A bit for each three letters that [`SECRET_PARTS`] and [`SECRET_WORDS`] begin with, five bits of each.
 static SECRET_STARTS: [u64; (1 << 15) / 64] = {
     let mut starts = [0; (1 << 15) / 64];
     let mut at = 0;
@@ -106,59 +135,51 @@ const fn first_three(word: &str) -> usize {
 /// No word of [`SECRET_WORDS`] is longer.
 const SECRET_WORD_BYTES_MAX: usize = 10;
 
-/// What one look at each byte of a text tells of what the searches could find: it settles it for nearly every text.
+/// Whether bytes of a text tell that a name and its value could be in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hints {
-    digits: u32,
     has_sign: bool,
 }
 
 impl Hints {
     fn of(text: &str) -> Hints {
-        let mut hints = Hints::default();
-        let (runs, rest) = text.as_bytes().as_chunks::<LANES>();
-        for run in runs {
-            hints.add(run, u128::MAX);
-        }
-        let mut last = [0; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        hints.add(&last, (1 << (8 * rest.len())) - 1);
-        hints
-    }
-
-    /// Of a text that is those bytes of `run` whose bits are in `these`.
-    #[inline]
-    pub(crate) fn of_short(run: &[u8; LANES], these: u128) -> Hints {
-        let mut hints = Hints::default();
-        if these >> (8 * (CARD_DIGITS_MIN - 1)) == 0 {
-            hints.has_sign = lanes::signs(run) & these != 0;
-        } else {
-            hints.add(run, these);
-        }
-        hints
+        let has_sign = memchr::memchr2(b'=', b':', text.as_bytes()).is_some();
+        Hints { has_sign }
     }
 
     /// Adds those bytes of `run` whose bits are in `these`.
     #[inline]
-    pub(crate) fn add(&mut self, run: &[u8; LANES], these: u128) {
-        let digits = lanes::digits(run) & these;
-        if digits != 0 {
-            self.digits += lanes::count(digits);
-        }
+    pub(crate) fn add(&mut self, run: &[u8; LANES], these: Lanes) {
         self.has_sign |= lanes::signs(run) & these != 0;
     }
 
-    /// Whether no search could find anything in a text of so many bytes.
-    fn are_none(self, len: usize, of_body: Searches) -> bool {
-        self.digits < CARD_DIGITS_MIN && !self.has_sign && !of_body.could_bear(len)
+    /// Whether no search could find anything in a text of so many bytes, whatever they are.
+    #[inline]
+    pub(crate) fn are_none_of_short(self, len: usize) -> bool {
+        !self.has_sign && len < CARD_BYTES_MIN
     }
+
+    /// Whether no search could find anything in a text, be it as it stands in JSON or as it is: no escape stands for anything that a
+    /// search begins with.
+    #[inline]
+    fn are_none(self, text: &[u8]) -> bool {
+        self.are_none_of_short(text.len())
+            || !self.has_sign && card_run(text, 0).is_none() && !could_bear(text)
+    }
+}
+
+/// Whether a text could hold a bearer's token.
+fn could_bear(text: &[u8]) -> bool {
+    static EARER: LazyLock<memmem::Finder<'static>> =
+        LazyLock::new(|| memmem::Finder::new(b"earer "));
+    text.len() >= "Bearer ".len() + BEARER_BYTES_MIN && EARER.find(text).is_some()
 }
 
 /// Digits of the shortest and the longest card number.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 
-/// A text with fewer holds no card number.
-const CARD_DIGITS_MIN: u32 = 13;
+/// A text with fewer bytes holds no card number.
+const CARD_BYTES_MIN: usize = *CARD_DIGITS.start();
 
 /// A shorter word after `Bearer` is prose.
 const BEARER_BYTES_MIN: usize = 16;
@@ -167,7 +188,7 @@ const BEARER_BYTES_MIN: usize = 16;
 /// `key=value` and `"key": "value"`. `None` if there are none.
 #[must_use]
 pub fn scrub_text(text: &str) -> Option<String> {
-    let mut spans = find_all(text, Hints::of(text), Searches::ALL);
+    let mut spans = find_all(text, Hints::of(text));
     if spans.is_empty() {
         return None;
     }
@@ -186,63 +207,31 @@ pub fn scrub_text(text: &str) -> Option<String> {
     (out != text).then_some(out)
 }
 
-/// Which searches could find anything in any text of a body: two looks at all of it save many at each.
-#[derive(Clone, Copy, Debug)]
-pub struct Searches {
-    has_at: bool,
-    has_bearer: bool,
+/// Whether a text holds nothing that [`scrub_text`] would replace.
+#[inline]
+pub(crate) fn is_clean(text: &str, hints: Hints) -> bool {
+    hints.are_none(text.as_bytes()) || find_all(text, hints).is_empty()
 }
 
-impl Searches {
-    /// Of a text of which nothing else is known.
-    const ALL: Searches = Searches {
-        has_at: true,
-        has_bearer: true,
-    };
-
-    /// Of a body of JSON whose texts are looked at as they stand there, or with nothing but escapes of one letter.
-    #[must_use]
-    pub fn of(body: &str) -> Searches {
-        let body = body.as_bytes();
-        Searches {
-            has_at: memchr::memchr(b'@', body).is_some(),
-            has_bearer: memchr::memmem::find(body, b"earer ").is_some(),
-        }
-    }
-
-    /// Whether a text of so many bytes could hold a bearer's token.
-    fn could_bear(self, len: usize) -> bool {
-        self.has_bearer && len >= "Bearer ".len() + BEARER_BYTES_MIN
-    }
-}
-
-/// Whether a text of a body holds nothing that [`scrub_text`] would replace.
-pub(crate) fn is_clean(text: &str, hints: Hints, of_body: Searches) -> bool {
-    hints.are_none(text.len(), of_body) || find_all(text, hints, of_body).is_empty()
-}
-
-/// Whether a text of a body that held escapes of one letter, and no longer does, holds nothing that [`scrub_text`] would replace. The hints
-/// are of the escaped text: no escape stands for anything that a search begins with.
+/// Whether a text that held escapes of one letter, and no longer does, holds nothing that [`scrub_text`] would replace. The hints are of the
+/// escaped text.
 pub(crate) fn is_clean_unescaped(
     escaped: &str,
     hints: Hints,
-    of_body: Searches,
     unescaped: impl FnOnce(&str) -> Option<String>,
 ) -> bool {
-    hints.are_none(escaped.len(), of_body)
-        || unescaped(escaped).is_some_and(|text| find_all(&text, hints, of_body).is_empty())
+    hints.are_none(escaped.as_bytes())
+        || unescaped(escaped).is_some_and(|text| find_all(&text, hints).is_empty())
 }
 
 /// Where the secrets of a text are, in no order.
-fn find_all(text: &str, hints: Hints, of_body: Searches) -> Vec<Span> {
+fn find_all(text: &str, hints: Hints) -> Vec<Span> {
     let mut spans = Vec::new();
-    if hints.digits >= CARD_DIGITS_MIN {
-        find_cards(text.as_bytes(), &mut spans);
-    }
-    if hints.has_sign && of_body.has_at && memchr::memchr(b'@', text.as_bytes()).is_some() {
+    find_cards(text.as_bytes(), &mut spans);
+    if hints.has_sign && memchr::memchr(b'@', text.as_bytes()).is_some() {
         find_url_passwords(text, &mut spans);
     }
-    if of_body.could_bear(text.len()) {
+    if could_bear(text.as_bytes()) {
         find_bearers(text, &mut spans);
     }
     if hints.has_sign {
@@ -253,10 +242,34 @@ fn find_all(text: &str, hints: Hints, of_body: Searches) -> Vec<Span> {
 
 type Span = (usize, usize);
 
+/// The first run, from `at` on, of bytes that stand in card numbers, if it could hold one: where it begins and ends. What stands before
+/// `at` stands in none. Of as many bytes as the shortest number has, only the last needs a look.
+fn card_run(text: &[u8], mut at: usize) -> Option<Span> {
+    let stands = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'-');
+    while let Some(bytes) = text.get(at..at + CARD_BYTES_MIN) {
+        let Some(before) = bytes.iter().rposition(|byte| !stands(byte)) else {
+            let more = text[at + CARD_BYTES_MIN..]
+                .iter()
+                .take_while(|byte| stands(byte));
+            return Some((at, at + CARD_BYTES_MIN + more.count()));
+        };
+        at += before + 1;
+    }
+    None
+}
+
 /// Runs of 13 to 19 digits, in groups perhaps, that pass the check of card numbers.
 fn find_cards(text: &[u8], spans: &mut Vec<Span>) {
     let mut at = 0;
-    while at < text.len() {
+    while let Some((start, end)) = card_run(text, at) {
+        find_cards_within(text, start, end, spans);
+        at = end;
+    }
+}
+
+/// The same, of a run of bytes that stand in card numbers.
+fn find_cards_within(text: &[u8], mut at: usize, run_end: usize, spans: &mut Vec<Span>) {
+    while at < run_end {
         if !text[at].is_ascii_digit() {
             at += 1;
             continue;

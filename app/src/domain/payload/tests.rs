@@ -53,6 +53,47 @@ fn what_a_dictionary_says_is_not_said_again() {
     assert_eq!(text, json);
 }
 
+/// The type of the literals of a payload's first block; 3 is: by a code that its reader knows.
+fn literals_of(payload: &[u8]) -> u8 {
+    let frame = &payload[24..];
+    let descriptor = frame[4];
+    let is_single = descriptor >> 5 & 1 == 1;
+    let len_bytes = [usize::from(is_single), 2, 4, 8][usize::from(descriptor >> 6)];
+    assert_eq!(
+        descriptor & 7,
+        0,
+        "no checksum, and no number of a dictionary"
+    );
+    frame[5 + usize::from(!is_single) + len_bytes + 3] & 3
+}
+
+#[test]
+fn no_code_is_made_for_one_payload() {
+    let (known, new) = (prose(20_000), prose(21_000));
+    let json = [&known[..10_000], &new[20_100..20_400], &known[10_000..]].concat();
+    let with = Dictionary::of_text(&known, Timestamp::UNIX_EPOCH);
+    let without_tables = dictionary(&known);
+    assert_eq!(
+        (with.text(), without_tables.text()),
+        (&known[..], &known[..])
+    );
+    let payload = packed(&json, Some(&with));
+    assert_eq!(literals_of(&payload), 3);
+    assert_ne!(literals_of(&packed(&json, Some(&without_tables))), 3);
+    assert!(payload.len() < 400, "{}", payload.len());
+    assert_eq!(unpack(&payload, Some(with.content())).unwrap(), json);
+    assert_eq!(
+        unpack(&payload, Some(&known)),
+        Err(PayloadError::Dictionary(with.id()))
+    );
+    let mut text = Vec::new();
+    zstd::Decoder::with_dictionary(&payload[..], with.content())
+        .unwrap()
+        .read_to_end(&mut text)
+        .unwrap();
+    assert_eq!(text, json);
+}
+
 #[test]
 fn without_its_dictionary_a_payload_is_an_error() {
     let json = prose(2_000);
@@ -91,7 +132,9 @@ fn what_says_it_is_too_large_is_not_unpacked() {
 
 #[test]
 fn a_dictionary_takes_no_more_memory_than_is_said() {
-    let largest = dictionary(&prose(Dictionary::CONTENT_BYTES_MAX));
+    let text = prose(Dictionary::TEXT_BYTES_MAX);
+    let largest = Dictionary::of_text(&text, Timestamp::UNIX_EPOCH);
+    assert_eq!(largest.content().len(), Dictionary::CONTENT_BYTES_MAX);
     let bytes = largest.content().len() + largest.prepared().sizeof();
     assert!((150..=192).contains(&(bytes / 1024)), "{bytes}");
 }
@@ -116,6 +159,9 @@ proptest! {
         let payload = packed(&json, Some(&with));
         prop_assert_eq!(dictionary_of(&payload), Some(with.id()));
         prop_assert_eq!(unpack(&payload, Some(&content)).unwrap(), &json[..]);
+        let with = Dictionary::of_text(&content, Timestamp::UNIX_EPOCH);
+        let payload = packed(&json, Some(&with));
+        prop_assert_eq!(unpack(&payload, Some(with.content())).unwrap(), &json[..]);
         prop_assert_eq!(unpack(&packed(&json, None), None).unwrap(), json);
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use mesh_runtime::{Actor, Capacity, ChildSpec, Context, ExitReason, Flow, System};
 
-use super::learning::{SAMPLE_BYTES_MAX, SAMPLES, learn};
+use super::learning::{SAMPLE_BYTES_MAX, SAMPLES, SAMPLES_MIN, learn};
 use super::{Dictionaries, DictionaryStore, Packing};
 use crate::domain::ProjectId;
 use crate::domain::payload::{self, Dictionary};
@@ -138,7 +138,17 @@ impl Learner {
     /// is missing is made again, with the same id, and so what was packed meanwhile can be read.
     async fn look_after(&mut self, system: &System) {
         let is_awaited = std::mem::take(&mut self.is_awaited);
-        self.rounds.retain_mut(|round| round.goes_on(is_awaited));
+        let over: Vec<Round> = self
+            .rounds
+            .extract_if(.., |round| !round.goes_on(is_awaited))
+            .collect();
+        for round in over {
+            if round.samples.len() >= SAMPLES_MIN
+                && let Some(packing) = self.args.dictionaries.packing(round.project)
+            {
+                self.judge(system, &packing, round).await;
+            }
+        }
         self.args.dictionaries.expire(now(system));
         for (project, dictionary) in self.args.dictionaries.in_use() {
             match within(system, self.args.store.add(project, dictionary)).await {
@@ -218,7 +228,7 @@ impl Learner {
         let learned = system
             .blocking(move || {
                 let learned = learn(&round.samples, present.as_deref())?;
-                Some(Arc::new(Dictionary::new(learned, made_at)))
+                Some(Arc::new(Dictionary::of_text(&learned, made_at)))
             })
             .await;
         if let Ok(Some(dictionary)) = learned {

@@ -8,13 +8,16 @@ use crate::domain::payload::{self, Dictionary};
 /// Events of one round of learning: every other one is learned from, the others try what was learned.
 pub(super) const SAMPLES: usize = 32;
 
+/// Fewer events are no trial.
+pub(super) const SAMPLES_MIN: usize = SAMPLES / 4;
+
 /// The most of one event that a dictionary takes in.
 pub(super) const SAMPLE_BYTES_MAX: usize = 32 * 1024;
 
 /// A dictionary is worth having if the trial's payloads take no more than so many quarters of what they take now.
 const QUARTERS: usize = 3;
 
-/// Makes the content of a dictionary of `samples`, each the JSON of an event, normalised and scrubbed. `None` if that packs no better than
+/// Makes the text of a dictionary of `samples`, each the JSON of an event, normalised and scrubbed. `None` if that packs no better than
 /// the `present` one, if any, or none.
 ///
 /// Only what is new is taken in: a sample that packs badly with what is there so far. The first sample comes last, for what is near takes
@@ -25,13 +28,13 @@ pub(super) fn learn(samples: &[Vec<u8>], present: Option<&Dictionary>) -> Option
         .iter()
         .enumerate()
         .partition(|(nth, _)| nth % 2 == 0);
-    let present_content = present.map_or(&[][..], |present| &present.content()[..]);
+    let present_text = present.map_or(&[][..], Dictionary::text);
     let mut room = match present {
-        Some(_) => Dictionary::CONTENT_BYTES_MAX / 2,
-        None => Dictionary::CONTENT_BYTES_MAX,
+        Some(_) => Dictionary::TEXT_BYTES_MAX / 2,
+        None => Dictionary::TEXT_BYTES_MAX,
     };
     let mut novel: Vec<&[u8]> = Vec::new();
-    let mut candidate = dictionary(content(present_content, &novel));
+    let mut candidate = dictionary(&text(present_text, &novel));
     for (_, sample) in learned_from {
         if room == 0 {
             break;
@@ -40,7 +43,7 @@ pub(super) fn learn(samples: &[Vec<u8>], present: Option<&Dictionary>) -> Option
         if waste::is_bad(packed_len(taken, candidate.as_ref())?, taken.len()) {
             room -= taken.len();
             novel.push(taken);
-            candidate = dictionary(content(present_content, &novel));
+            candidate = dictionary(&text(present_text, &novel));
         }
     }
     let total = |dictionary: Option<&Dictionary>| -> Option<usize> {
@@ -48,23 +51,23 @@ pub(super) fn learn(samples: &[Vec<u8>], present: Option<&Dictionary>) -> Option
         lens.sum()
     };
     let is_worth = total(candidate.as_ref())? * 4 <= total(present)? * QUARTERS;
-    (is_worth && !novel.is_empty()).then(|| content(present_content, &novel))
+    (is_worth && !novel.is_empty()).then(|| text(present_text, &novel))
 }
 
-/// What is left of the present content, and the samples, first one last.
-fn content(present: &[u8], novel: &[&[u8]]) -> Vec<u8> {
+/// What is left of the present text, and the samples, first one last.
+fn text(present: &[u8], novel: &[&[u8]]) -> Vec<u8> {
     let len: usize = novel.iter().map(|sample| sample.len()).sum();
-    let left = Dictionary::CONTENT_BYTES_MAX - len;
-    let mut content = present[present.len().saturating_sub(left)..].to_vec();
+    let left = Dictionary::TEXT_BYTES_MAX - len;
+    let mut text = present[present.len().saturating_sub(left)..].to_vec();
     for sample in novel.iter().rev() {
-        content.extend_from_slice(sample);
+        text.extend_from_slice(sample);
     }
-    content
+    text
 }
 
 /// For trial only.
-fn dictionary(content: Vec<u8>) -> Option<Dictionary> {
-    (!content.is_empty()).then(|| Dictionary::new(content, Timestamp::UNIX_EPOCH))
+fn dictionary(text: &[u8]) -> Option<Dictionary> {
+    (!text.is_empty()).then(|| Dictionary::of_text(text, Timestamp::UNIX_EPOCH))
 }
 
 fn packed_len(json: &[u8], dictionary: Option<&Dictionary>) -> Option<usize> {
@@ -102,8 +105,8 @@ pub(super) mod tests {
             .collect()
     }
 
-    fn dictionary(content: Vec<u8>) -> Dictionary {
-        Dictionary::new(content, Timestamp::UNIX_EPOCH)
+    fn dictionary(text: Vec<u8>) -> Dictionary {
+        Dictionary::of_text(&text, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -161,7 +164,7 @@ pub(super) mod tests {
             let mut samples = of_kinds(kinds, len);
             samples[3] = noise;
             if let Some(learned) = learn(&samples, present.as_ref()) {
-                prop_assert!(learned.len() <= Dictionary::CONTENT_BYTES_MAX);
+                prop_assert!(learned.len() <= Dictionary::TEXT_BYTES_MAX);
                 let learned = dictionary(learned);
                 let total = |with: Option<&Dictionary>| -> usize {
                     samples.iter().skip(1).step_by(2).map(|json| packed_len(json, with).unwrap()).sum()

@@ -11,12 +11,12 @@ use std::borrow::Cow;
 
 use serde_json::Number;
 
-use self::memo::{Memo, Word};
+use self::clean::Key;
+use self::memo::Memo;
 use self::place::Place;
 use self::scan::plain_end;
 use super::bounds;
 use super::value::{Map, Text, Value};
-use crate::processing::scrub::Searches;
 
 /// Deeper values are left to the repair, which cuts them off.
 const DEPTH_MAX: usize = 127;
@@ -41,7 +41,6 @@ fn parse_at<'a>(text: &'a str, place: Place, memo: Option<&mut Memo>) -> Option<
         text,
         at: 0,
         guesses_left: GUESSES_MAX,
-        searches: Searches::of(text),
         keys: Vec::new(),
         unclean_at: usize::MAX,
         memo,
@@ -56,10 +55,8 @@ struct Parser<'a, 'm> {
     at: usize,
     /// For how many more objects room may be made by a guess.
     guesses_left: usize,
-    /// Which secrets could be anywhere.
-    searches: Searches,
     /// The keys of the objects that are just looked at for being clean.
-    keys: Vec<(Option<Word>, &'a str)>,
+    keys: Vec<Key<'a>>,
     /// Where the value begins that was last found to need a change as a part of a frame.
     unclean_at: usize,
     /// What frames began with before; nothing where none are taken as they are.
@@ -79,9 +76,53 @@ impl<'a> Parser<'a, '_> {
 
     /// Takes `byte` if it comes next.
     fn take(&mut self, byte: u8) -> bool {
-        let comes = self.peek() == Some(byte);
-        self.at += usize::from(comes);
+        if self.peek() != Some(byte) {
+            return false;
+        }
+        self.at += 1;
+        true
+    }
+
+    /// Takes `mark` if it comes next with one blank behind it, or none, as it mostly does.
+    #[inline]
+    fn take_mark(&mut self, mark: u8) -> bool {
+        let rest = self.text.as_bytes().get(self.at..);
+        let len = match rest.and_then(<[u8]>::first_chunk) {
+            Some([first, b' ', next]) if *first == mark && *next > b' ' => 2,
+            Some([first, next, _]) if *first == mark && *next > b' ' => 1,
+            _ => return false,
+        };
+        self.at += len;
+        true
+    }
+
+    /// Takes the colon behind a key and the blanks around it.
+    #[inline]
+    fn take_colon(&mut self) -> bool {
+        if self.take_mark(b':') {
+            return true;
+        }
+        self.skip_blanks();
+        let comes = self.take(b':');
+        self.skip_blanks();
         comes
+    }
+
+    /// Takes what follows an entry: whether another one comes next, or else `end` was taken; `None` if it is neither.
+    #[inline]
+    fn another(&mut self, end: u8) -> Option<bool> {
+        if self.take_mark(b',') {
+            return Some(true);
+        }
+        self.skip_blanks();
+        let byte = self.peek()?;
+        if byte != b',' {
+            self.at += 1;
+            return (byte == end).then_some(false);
+        }
+        self.at += 1;
+        self.skip_blanks();
+        Some(true)
     }
 
     fn word(&mut self, word: &str, value: Value<'a>) -> Option<Value<'a>> {
@@ -129,24 +170,18 @@ impl<'a> Parser<'a, '_> {
             Map::new()
         };
         loop {
-            self.skip_blanks();
             if self.peek()? != b'"' {
                 return None;
             }
             let key = self.string()?;
-            self.skip_blanks();
-            if !self.take(b':') {
+            if !self.take_colon() {
                 return None;
             }
             let place = place.below(&key);
             map.push(key, self.value(depth, place)?);
-            self.skip_blanks();
-            if self.take(b'}') {
+            if !self.another(b'}')? {
                 map.drop_copies();
                 return Some(Value::Object(map));
-            }
-            if !self.take(b',') {
-                return None;
             }
         }
     }
@@ -160,12 +195,8 @@ impl<'a> Parser<'a, '_> {
         }
         loop {
             list.push(self.value(depth, place)?);
-            self.skip_blanks();
-            if self.take(b']') {
+            if !self.another(b']')? {
                 return Some(Value::Array(list));
-            }
-            if !self.take(b',') {
-                return None;
             }
         }
     }
@@ -262,10 +293,86 @@ mod tests {
             }
         }
 
+        /// Blanks between any two marks change nothing: neither what is read, nor what goes out as it came in.
+        #[test]
+        fn blanks_change_nothing(
+            values in proptest::collection::vec("(1|-1\\.5e3|true|null|\"x\"|\"a\\\\\"b: c, \"|\\{\\}|\\[\\]|\\[1,\"z\"\\]|\\{\"k\":\\{\"l\":\\[\\{\\}\\]\\}\\})", 1..4),
+            blanks in proptest::collection::vec("(| |  |\n|\n  |\r\n\t)", 1..12),
+        ) {
+            let entries: Vec<String> = (0..).zip(&values).map(|(nth, value)| format!("\"{nth}\":{value}")).collect();
+            let (entries, values) = (entries.join(","), values.join(","));
+            let frame = format!("{{\"function\":\"f\",\"lineno\":7,\"vars\":{{{entries}}},\"pre_context\":[\"a\"]}}");
+            let compact = format!("{{\"stacktrace\":{{\"frames\":[{frame}]}},\"extra\":{{{entries}}},\"contexts\":{{\"a\":{{{entries}}}}},\"x\":[{values}]}}");
+            let text = spaced(&compact, &blanks);
+            let clean = |text| match parse_event(text) {
+                Some(super::Value::Object(event)) => ["stacktrace", "extra", "contexts"].map(|key| clean_parts(event.get(key))),
+                _ => panic!("an event is an object: {text}"),
+            };
+            prop_assert_eq!(clean(&text), clean(&compact), "{}", text);
+            prop_assert_eq!(parse_event(&text).map(Value::from), by_serde(&compact), "{}", text);
+        }
+
         #[test]
         fn texts_of_any_length_end_where_they_end(before in "[a-zé ]{0,20}", special in "(\"|\\\\|\u{1f}|\\\\\"|é)", after in "[a-z\"]{0,20}") {
             let text = format!("[\"{before}{special}{after}\"]");
             prop_assert_eq!(parse(&text).map(Value::from), by_serde(&text));
+        }
+    }
+
+    /// JSON with blanks around each of its marks, one after another of those given.
+    fn spaced(compact: &str, blanks: &[String]) -> String {
+        let mut blanks = blanks.iter().cycle();
+        let mut text = String::new();
+        let (mut is_text, mut is_escaped) = (false, false);
+        for c in compact.chars() {
+            let is_mark = !is_text && "{}[]:,".contains(c);
+            is_text ^= c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            if is_mark {
+                text.extend(blanks.next().map(String::as_str));
+            }
+            text.push(c);
+            if is_mark {
+                text.extend(blanks.next().map(String::as_str));
+            }
+        }
+        text
+    }
+
+    /// How many parts of a value go out as they came in.
+    fn clean_parts(value: Option<&super::Value<'_>>) -> usize {
+        match value {
+            Some(super::Value::Clean(_) | super::Value::Frame(_)) => 1,
+            Some(super::Value::Array(items)) => {
+                items.iter().map(|item| clean_parts(Some(item))).sum()
+            }
+            Some(super::Value::Object(map)) => {
+                map.iter().map(|(_, value)| clean_parts(Some(value))).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    /// The shortest that each search finds, in texts of any length and at any place in them.
+    #[test]
+    fn the_shortest_secrets_are_seen() {
+        for secret in [
+            "4222222222222",
+            "Bearer abcdefghijklmnop",
+            "pwd=x",
+            "'otp': 1",
+            "://:b@",
+        ] {
+            for (len, end) in (0..60).flat_map(|len| ["", " a", "\\n"].map(|end| (len, end))) {
+                let before = ["a ", "\\t"][len % 2].repeat(len / 2);
+                let json =
+                    format!(r#"{{"extra":{{"a":"{before}{secret}{end}"}},"b":"as many bytes"}}"#);
+                let Some(super::Value::Object(event)) = parse_event(&json) else {
+                    panic!("an event is an object: {json}")
+                };
+                let is_clean = matches!(event.get("extra"), Some(super::Value::Clean(_)));
+                assert!(!is_clean, "{json}");
+            }
         }
     }
 

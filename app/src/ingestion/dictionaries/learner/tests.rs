@@ -274,6 +274,26 @@ async fn rounds_that_drip_make_room_for_who_waits() {
 }
 
 #[tokio::test]
+async fn more_slow_projects_than_rounds_all_learn() {
+    let mut bench = bench(Store::new(1_000));
+    let slow: Vec<ProjectId> = (0..=ROUNDS_MAX).map(project).collect();
+    for project in &slow {
+        bench.waste(*project);
+    }
+    for nth in 0..40 {
+        for project in &slow {
+            for sample in 0..5 {
+                bench
+                    .take(*project, &event(1, 5 * nth + sample, 9_000))
+                    .await;
+            }
+        }
+        bench.tick().await;
+    }
+    assert_eq!(bench.dictionaries.len(), slow.len());
+}
+
+#[tokio::test]
 async fn events_with_nothing_in_common_are_tried_ever_more_seldom() {
     let mut bench = bench(Store::new(100));
     let (mut bytes, mut nth) = (0, 0);

@@ -1,7 +1,7 @@
 //! What of an event needs no change: found while it is read, and then neither taken apart nor put together again.
 
 use super::Parser;
-use super::memo::{self, Memo};
+use super::memo::{self, Memo, Word};
 use super::place::Place;
 use super::scan::{Short, plain_end, plain_end_seen};
 use crate::processing::normalize::bounds::{self, Bounds};
@@ -61,6 +61,13 @@ fn attribute(key: &str) -> Option<(Attribute, u32, bool)> {
     Some((attribute, 1 << nth, is_fact))
 }
 
+/// A key of an object that is looked at for being clean.
+pub(super) struct Key<'a> {
+    /// Its word, if it has one, or else zero.
+    word: Word,
+    text: &'a [u8],
+}
+
 impl<'a> Parser<'a, '_> {
     /// The list or object that comes next, if it needs no change where it stands; otherwise nothing is taken.
     pub(super) fn clean(&mut self, place: Place) -> Option<Value<'a>> {
@@ -84,10 +91,10 @@ impl<'a> Parser<'a, '_> {
             (Place::Frame, b'{') => return self.clean_frame(),
             (Place::Lines, _) => self.clean_lines(),
             (Place::Variables, b'{' | b'[') | (Place::SdkList, b'[') => {
-                self.clean_value(place.bounds())
+                self.clean_value(&place.bounds())
             }
-            (Place::Data, b'{') => self.clean_entries(place.bounds(), false)? > 0,
-            (Place::Contexts, b'{') => self.clean_entries(place.bounds(), true)? > 0,
+            (Place::Data, b'{') => self.clean_entries(&place.bounds(), false)? > 0,
+            (Place::Contexts, b'{') => self.clean_entries(&place.bounds(), true)? > 0,
             _ => false,
         };
         let json = self.text.get(start..self.at).filter(|_| is_clean)?;
@@ -141,11 +148,9 @@ impl<'a> Parser<'a, '_> {
                 self.remember(hash, piece, &facts, seen);
             }
             seen |= bit;
-            self.skip_blanks();
-            if !self.take(b':') {
+            if !self.take_colon() {
                 return None;
             }
-            self.skip_blanks();
             if !self.clean_attribute(attribute) {
                 return None;
             }
@@ -199,7 +204,7 @@ impl<'a> Parser<'a, '_> {
             Attribute::Lines => self.clean_lines(),
             Attribute::Flag => self.clean_flag(),
             Attribute::Variables => {
-                matches!(self.peek(), Some(b'{' | b'[')) && self.clean_value(bounds::VARIABLES)
+                matches!(self.peek(), Some(b'{' | b'[')) && self.clean_value(&bounds::VARIABLES)
             }
         };
         if !is_clean && matches!(attribute, Attribute::Lines | Attribute::Variables) {
@@ -236,45 +241,23 @@ impl<'a> Parser<'a, '_> {
         if !self.take(b'[') {
             return false;
         }
+        self.skip_blanks();
         for _ in 0..bounds::LINES_MAX {
-            self.skip_blanks();
             if !self.clean_line() {
                 return false;
             }
-            self.skip_blanks();
-            if self.take(b']') {
-                return true;
-            }
-            if !self.take(b',') {
-                return false;
+            match self.another(b']') {
+                Some(true) => {}
+                end => return end.is_some(),
             }
         }
         false
     }
 
     /// Whether a value comes next of which [`bounds::trim`] would leave everything as it is. Where it is not easily seen, it is not.
-    fn clean_value(&mut self, bounds: Bounds) -> bool {
+    fn clean_value(&mut self, bounds: &Bounds) -> bool {
         match self.peek() {
-            Some(b'"') => {
-                let start = self.at + 1;
-                if let Some(short) = Short::of(self.text.as_bytes(), start) {
-                    let hints = Hints::of_short(short.run, short.these);
-                    self.at = start + short.len + 1;
-                    let text = self.text.get(start..start + short.len).unwrap_or_default();
-                    return short.len <= bounds.chars
-                        && scrub::is_clean(text, hints, self.searches);
-                }
-                let mut hints = Hints::default();
-                let see = |bytes: &[u8], at| plain_end_seen(bytes, at, &mut hints);
-                match self.raw_text_with(see) {
-                    Some((text, _)) if text.len() > bounds.chars => false,
-                    Some((text, false)) => scrub::is_clean(text, hints, self.searches),
-                    Some((text, true)) => {
-                        scrub::is_clean_unescaped(text, hints, self.searches, unescaped)
-                    }
-                    None => false,
-                }
-            }
+            Some(b'"') => self.clean_text(bounds.chars),
             Some(b'{') => self.clean_entries(bounds, false).is_some(),
             Some(b'[') => self.clean_array(bounds),
             Some(b't') => self.word("true", Value::Null).is_some(),
@@ -285,59 +268,82 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    fn clean_array(&mut self, bounds: Bounds) -> bool {
+    /// The same, of the text whose opening quote comes next.
+    #[inline]
+    fn clean_text(&mut self, chars_max: usize) -> bool {
+        let start = self.at + 1;
+        let mut hints = Hints::default();
+        if let Some(short) = Short::of(self.text.as_bytes(), start) {
+            hints.add(short.run, short.these);
+            self.at = start + short.len + 1;
+            return short.len <= chars_max
+                && (hints.are_none_of_short(short.len)
+                    || self.is_clean(start, start + short.len, hints));
+        }
+        let see = |bytes: &[u8], at| plain_end_seen(bytes, at, &mut hints);
+        match self.raw_text_with(see) {
+            Some((text, _)) if text.len() > chars_max => false,
+            Some((text, false)) => scrub::is_clean(text, hints),
+            Some((text, true)) => scrub::is_clean_unescaped(text, hints, unescaped),
+            None => false,
+        }
+    }
+
+    /// Whether nothing is scrubbed in the text between two places.
+    fn is_clean(&self, start: usize, end: usize, hints: Hints) -> bool {
+        let text = self.text.get(start..end);
+        text.is_some_and(|text| scrub::is_clean(text, hints))
+    }
+
+    fn clean_array(&mut self, bounds: &Bounds) -> bool {
         let Some(depth) = bounds.depth.checked_sub(1) else {
             return false;
         };
+        let below = Bounds { depth, ..*bounds };
         self.at += 1;
         self.skip_blanks();
         if self.take(b']') {
             return true;
         }
         for _ in 0..bounds.entries {
-            self.skip_blanks();
-            if !self.clean_value(Bounds { depth, ..bounds }) {
+            if !self.clean_value(&below) {
                 return false;
             }
-            self.skip_blanks();
-            if self.take(b']') {
-                return true;
-            }
-            if !self.take(b',') {
-                return false;
+            match self.another(b']') {
+                Some(true) => {}
+                end => return end.is_some(),
             }
         }
         false
     }
 
     /// How many entries the object has that comes next, if it needs no change; perhaps only objects may be in it.
-    fn clean_entries(&mut self, bounds: Bounds, only_objects: bool) -> Option<usize> {
+    fn clean_entries(&mut self, bounds: &Bounds, only_objects: bool) -> Option<usize> {
         let depth = bounds.depth.checked_sub(1)?;
+        let below = Bounds { depth, ..*bounds };
         self.at += 1;
         self.skip_blanks();
         if self.take(b'}') {
             return Some(0);
         }
         let keys_start = self.keys.len();
-        for len in 1..=CLEAN_KEYS_MAX.min(bounds.entries) {
-            self.skip_blanks();
+        for len in 0..CLEAN_KEYS_MAX.min(bounds.entries) {
             self.clean_key(keys_start)?;
-            self.skip_blanks();
-            if !self.take(b':') {
+            if !self.take_colon() {
                 return None;
             }
-            self.skip_blanks();
-            let fits = !only_objects || self.peek() == Some(b'{');
-            if !fits || !self.clean_value(Bounds { depth, ..bounds }) {
+            let is_clean = match self.peek()? {
+                b'{' => self.clean_value(&below),
+                _ if only_objects => false,
+                b'"' => self.clean_text(below.chars),
+                _ => self.clean_value(&below),
+            };
+            if !is_clean {
                 return None;
             }
-            self.skip_blanks();
-            if self.take(b'}') {
+            if !self.another(b'}')? {
                 self.keys.truncate(keys_start);
-                return Some(len);
-            }
-            if !self.take(b',') {
-                return None;
+                return Some(len + 1);
             }
         }
         None
@@ -351,36 +357,47 @@ impl<'a> Parser<'a, '_> {
             Some(b'"') => Short::of(self.text.as_bytes(), start),
             _ => return None,
         };
-        let (key, word, is_secret) = match (short, &mut self.memo) {
+        let (key, is_secret) = match (short, &mut self.memo) {
             (Some(short), Some(memo)) => {
-                let key = self.text.get(start..start + short.len)?;
+                let text = self.text.as_bytes().get(start..start + short.len)?;
                 self.at = start + short.len + 1;
                 let word = memo::word_of(&short);
-                (key, Some(word), memo.is_secret_key(word, key))
+                (Key { word, text }, memo.is_secret_key(word, text))
             }
             _ => {
-                let (key, false) = self.raw_text()? else {
+                let (text, false) = self.raw_text()? else {
                     return None;
                 };
-                let is_long = key.len() > bounds::NAME_CHARS_MAX;
-                (key, None, is_long || scrub::is_secret_key(key))
+                let is_long = text.len() > bounds::NAME_CHARS_MAX;
+                let text = text.as_bytes();
+                (
+                    Key { word: 0, text },
+                    is_long || scrub::is_secret_name(text),
+                )
             }
         };
-        let mut known = self.keys[keys_start..].iter();
+        let mut known = self.keys.get(keys_start..)?.iter();
         // Keys of one length all have a word, but for the last ones of a body.
-        let is_known = match word {
-            Some(_) => known.any(|known| known.0 == word),
-            None => known.any(|known| known.1 == key),
+        let is_known = match key.word {
+            0 => known.any(|known| known.text == key.text),
+            word => known.any(|known| known.word == word),
         };
         if is_secret || is_known {
             return None;
         }
-        self.keys.push((word, key));
+        self.keys.push(key);
         Some(())
     }
 
     /// The text that comes next as it stands between its quotes, if it holds no escape but those of one letter, and whether it holds one.
     pub(super) fn raw_text(&mut self) -> Option<(&'a str, bool)> {
+        let start = self.at + 1;
+        if self.peek() == Some(b'"')
+            && let Some(short) = Short::of(self.text.as_bytes(), start)
+        {
+            self.at = start + short.len + 1;
+            return Some((self.text.get(start..start + short.len)?, false));
+        }
         self.raw_text_with(plain_end)
     }
 

@@ -10,6 +10,7 @@ use std::hash::BuildHasher as _;
 use foldhash::fast::FixedState;
 
 use super::scan::Short;
+use crate::processing::lanes::LANES;
 use crate::processing::scrub;
 
 /// The bytes of a frame that it is found by: mostly its names, its line number and the first source line. A shorter piece is read as fast
@@ -55,16 +56,28 @@ impl Piece {
     }
 }
 
-/// A key of at most fifteen bytes as a number: its bytes, the first lowest, and in the uppermost byte its length.
+/// A key of at most fifteen bytes as a number: its bytes, the first lowest, and in the uppermost byte one more than its length. Zero is none.
 pub(super) type Word = u128;
 
-/// Keys that are remembered as no secrets, each in the one place its word gives it; the later one stays.
-const NAMES: usize = 256;
+/// Keys that are remembered as no secrets, each in the one place its word gives it; the later one stays. An event has two or three hundred,
+/// and two that share a place are looked at each time.
+const NAMES: usize = 512;
 
 /// The word of a key.
 #[inline]
 pub(super) fn word_of(key: &Short<'_>) -> Word {
-    u128::from_le_bytes(*key.run) & key.these | (key.len as u128) << 120
+    /// The bytes of a word of each length, and the length.
+    const PARTS: [(u128, u128); LANES] = {
+        let mut parts = [(0, 0); LANES];
+        let mut len = 0;
+        while len < LANES {
+            parts[len] = ((1 << (8 * len)) - 1, (len as u128 + 1) << 120);
+            len += 1;
+        }
+        parts
+    };
+    let (bytes, len) = PARTS[key.len % LANES];
+    u128::from_le_bytes(*key.run) & bytes | len
 }
 
 /// The pieces one thread remembers: at most [`BYTES_MAX`] of text, and 24 KiB of places for them and for names.
@@ -149,15 +162,14 @@ impl Memo {
 
     /// Whether a key is secret by its name; `word` is its own.
     #[inline]
-    pub(super) fn is_secret_key(&mut self, word: Word, key: &str) -> bool {
+    pub(super) fn is_secret_key(&mut self, word: Word, key: &[u8]) -> bool {
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         let hash = (word as u64 ^ (word >> 64) as u64).wrapping_mul(SPREAD);
-        // A place begins with the word of the empty key, which is no secret.
-        let name = &mut self.names[(hash >> 56) as usize % NAMES];
+        let name = &mut self.names[(hash >> 48) as usize % NAMES];
         if *name == word {
             return false;
         }
-        let is_secret = scrub::is_secret_key(key);
+        let is_secret = scrub::is_secret_name(key);
         if !is_secret {
             *name = word;
         }

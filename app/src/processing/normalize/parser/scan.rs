@@ -1,6 +1,6 @@
 //! The end of a text in JSON, found sixteen bytes at a time, and on the way what a search for secrets would start from.
 
-use crate::processing::lanes::{self, LANES};
+use crate::processing::lanes::{self, LANES, Lanes};
 use crate::processing::scrub::Hints;
 
 /// Where the bytes from `at` on that stand in a text as they are end: at a quote, a backslash, a control character or the end.
@@ -17,23 +17,23 @@ pub(super) fn plain_end_seen(bytes: &[u8], at: usize, hints: &mut Hints) -> usiz
 
 /// Calls `pass` with sixteen bytes and which of them stand before the end.
 #[inline]
-fn end_with(bytes: &[u8], mut at: usize, mut pass: impl FnMut(&[u8; LANES], u128)) -> usize {
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let mut last = [0; LANES];
-        let run = rest.first_chunk().unwrap_or_else(|| {
-            last[..rest.len()].copy_from_slice(rest);
-            // A zero ends a text as the end does.
-            &last
-        });
+fn end_with(bytes: &[u8], mut at: usize, mut pass: impl FnMut(&[u8; LANES], Lanes)) -> usize {
+    while let Some(run) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let special = lanes::specials(run);
         if special != 0 {
-            pass(run, !special & (special - 1));
-            return at + special.trailing_zeros() as usize / 8;
+            pass(run, lanes::before(special));
+            return at + special.trailing_zeros() as usize;
         }
-        pass(run, u128::MAX);
+        pass(run, Lanes::MAX);
         at += LANES;
     }
+    let rest = bytes.get(at..).unwrap_or_default();
+    // A zero ends a text as the end does.
+    let mut run = [0; LANES];
+    run[..rest.len()].copy_from_slice(rest);
+    let special = lanes::specials(&run);
+    pass(&run, lanes::before(special));
+    at + special.trailing_zeros() as usize
 }
 
 /// A text that ends with its quote within sixteen bytes: most keys do, and many values.
@@ -43,7 +43,7 @@ pub(super) struct Short<'a> {
     /// Its bytes and what follows.
     pub(super) run: &'a [u8; LANES],
     /// The bits of its bytes.
-    pub(super) these: u128,
+    pub(super) these: Lanes,
 }
 
 impl<'a> Short<'a> {
@@ -55,8 +55,8 @@ impl<'a> Short<'a> {
         if special == 0 {
             return None;
         }
-        let len = special.trailing_zeros() as usize / 8;
-        let these = !special & (special - 1);
+        let len = special.trailing_zeros() as usize;
+        let these = lanes::before(special);
         (run.get(len) == Some(&b'"')).then_some(Short { len, run, these })
     }
 }
