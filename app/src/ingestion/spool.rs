@@ -9,7 +9,6 @@ mod log;
 mod record;
 mod segment;
 mod serve;
-mod unread;
 mod view;
 mod walk;
 
@@ -182,11 +181,7 @@ enum Request {
     Released(u64, ReplyTo<()>),
     Status(ReplyTo<SpoolStatus>),
     ReadDue,
-    WasRead {
-        cursor: Option<Cursor>,
-        next: u64,
-        bytes: u64,
-    },
+    WasRead(Option<Cursor>),
     FullDue,
 }
 

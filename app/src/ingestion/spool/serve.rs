@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use super::file::{Disk, SpoolDirectory};
 use super::log::{Appended, Log, LogLimits, OpenError};
 use super::record::HEADER_BYTES;
-use super::unread::Unread;
 use super::view::{Cursor, ReadLimits, View};
 use super::{
     AppendError, DirectoryChoice, PART_RECORDS_MAX, Request, SpoolArgs, SpoolChunk, SpoolMessage,
@@ -38,7 +37,6 @@ pub(super) struct Spool {
     cursor: Option<Cursor>,
     /// From where a chunk is being read, and for whom; for nobody when that is over.
     reading: Option<(u64, Newest)>,
-    unread: Unread,
     /// Whether an append was refused of late.
     is_full: bool,
 }
@@ -150,7 +148,6 @@ impl Actor for Spool {
             reader: None,
             cursor: None,
             reading: None,
-            unread: Unread::default(),
             is_full: false,
         };
         // A life before this one may have ended full.
@@ -249,9 +246,7 @@ impl Spool {
         cx: &mut Context<SpoolMessage>,
     ) -> Result<(), ExitReason> {
         let Group {
-            records,
-            appenders,
-            bytes,
+            records, appenders, ..
         } = group;
         let asked = records.len();
         if asked == 0 {
@@ -265,7 +260,6 @@ impl Spool {
                 tracing::error!(spool.error = %error, "the spool could not make a group durable; it is opened anew and nothing of the group is acknowledged");
                 ExitReason::error(format!("the spool could not make a group durable: {error}"))
             })?;
-        self.unread.was_appended(bytes as u64);
         if appended.count < asked {
             self.refuse(cx);
         } else {
@@ -291,8 +285,6 @@ impl Spool {
                 let Some(reply) = self.take_over(from, reply) else {
                     return Ok(());
                 };
-                let (end, used_bytes) = (self.view.end(), self.status.used_bytes);
-                self.unread.asked(from, end, used_bytes);
                 self.reader = Some(Reader {
                     from,
                     reply,
@@ -310,13 +302,8 @@ impl Spool {
                 self.serve_reader(true, cx);
                 Ok(())
             }
-            Request::WasRead {
-                cursor,
-                next,
-                bytes,
-            } => {
+            Request::WasRead(cursor) => {
                 self.cursor = cursor;
-                self.unread.was_read(next, bytes);
                 Ok(())
             }
             Request::Released(released, reply) => {
@@ -380,8 +367,7 @@ impl Spool {
             return;
         };
         let now = cx.system().clock().now();
-        let is_enough = end - reader.from >= self.options.chunk_records_max as u64
-            || self.unread.bytes() >= self.options.chunk_bytes_max as u64;
+        let is_enough = end - reader.from >= self.options.chunk_records_max as u64;
         let is_over = is_enough
             || reader.lingering.is_some_and(|(since, seen)| {
                 is_tick && (seen == end || now >= since + self.options.linger)
@@ -432,12 +418,7 @@ impl Spool {
             }
             // Before the answer, so that it is there before the reader asks again; without it that only takes longer.
             let reply = newest.lock().take();
-            let bytes = out.records.iter().map(|(_, bytes)| bytes.len() as u64);
-            let _ = spool.send(SpoolMessage(Request::WasRead {
-                cursor: out.cursor,
-                next: out.next,
-                bytes: bytes.sum(),
-            }));
+            let _ = spool.send(SpoolMessage(Request::WasRead(out.cursor)));
             let reply = reply.expect("only this process takes it");
             reply.reply(SpoolChunk {
                 from,

@@ -84,31 +84,6 @@ async fn a_reader_waits_for_the_first_record_and_lingers_for_more() {
     assert!(!read.records.is_empty() && read.next == read.records.len() as u64);
 }
 
-/// Waiting for more is for chunks that are small, not for those that a few large records fill.
-#[tokio::test]
-async fn a_reader_does_not_linger_for_more_than_a_chunk_may_hold() {
-    let disk = FaultyDisk::default();
-    let options = SpoolOptions {
-        chunk_bytes_max: 1000,
-        linger: Duration::from_secs(3600),
-        linger_step: Duration::from_secs(3600),
-        ..options()
-    };
-    let (_system, spool) = start(&disk, options).await;
-    let none = spool.read(0, Duration::from_millis(1)).await;
-    assert_eq!(none, Err(CallError::Timeout));
-    let text = "x".repeat(400);
-    let mut from = 0;
-    for _ in 0..10 {
-        while spool.status().await.unwrap().end < from + 3 {
-            append(&spool, &text).await.unwrap();
-        }
-        let chunk = spool.read(from, PATIENCE).await.unwrap();
-        assert_eq!(chunk.records.len(), 2);
-        from = chunk.next;
-    }
-}
-
 #[tokio::test]
 async fn no_append_waits_for_a_reader_and_one_that_cannot_read_ends_the_spool() {
     let disk = FaultyDisk::default();
