@@ -282,18 +282,6 @@ impl Log {
             .expect("an open log has a segment, and the last one is never freed")
     }
 
-    /// The header of the last segment with what is known now.
-    fn header_of_last(&mut self) -> SegmentHeader {
-        let (spool_id, released) = (self.spool_id, self.released);
-        let active = self.active();
-        SegmentHeader {
-            spool_id,
-            generation: active.stamp.generation,
-            first: active.first,
-            released,
-        }
-    }
-
     /// Writes and syncs the buffer; afterwards everything below `end` is durable.
     fn flush(&mut self, end: u64) -> io::Result<()> {
         if self.buffer.is_empty() {

@@ -371,19 +371,3 @@ fn a_hole_in_the_middle_is_reported_and_passed_over() {
     let sequences: Vec<u64> = out.records.iter().map(|(sequence, _)| *sequence).collect();
     assert_eq!((sequences, out.lost), (vec![0, 2, 3, 4], 1));
 }
-
-/// What is done need not be read again at a start, however much it is.
-#[test]
-fn an_opening_knows_which_segments_are_free() {
-    let disk = FaultyDisk::default();
-    let mut log = open(&disk);
-    assert!(log.confirm(0).unwrap());
-    log.append(&vec![payload(1, 150); 8]).unwrap();
-    assert!(log.confirm(7).unwrap());
-    let used_bytes = log.used_bytes();
-    assert!(used_bytes < 2 * LIMITS.segment_bytes, "{used_bytes}");
-    drop(log);
-    let log = open(&disk);
-    assert!(log.used_bytes() <= used_bytes + HEADER_BYTES as u64);
-    assert_eq!(log.view().read(7, ALL, None).unwrap().records.len(), 1);
-}

@@ -21,7 +21,7 @@ impl Log {
     /// nothing was taken note of, and it is to be told again. An error poisons the log.
     pub(in crate::ingestion::spool) fn confirm(&mut self, released: u64) -> io::Result<bool> {
         let Some(from) = self.provisional_from else {
-            self.skip_to(released)?;
+            self.skip_to(released);
             return Ok(true);
         };
         if from < released {
@@ -38,27 +38,19 @@ impl Log {
                  what it took since was given new numbers, and nothing of it is lost"
             );
         }
-        self.skip_to(released)?;
+        self.skip_to(released);
         self.mark_confirmed()?;
         self.provisional_from = None;
         Ok(true)
     }
 
     /// Where the database is further on than this log, the log goes on from there.
-    fn skip_to(&mut self, released: u64) -> io::Result<()> {
+    fn skip_to(&mut self, released: u64) {
         if released > self.next_sequence {
             self.next_sequence = released;
             self.active().is_sealed = true;
         }
-        let held = self.segments.len();
         self.release(released);
-        if self.segments.len() == held {
-            return Ok(());
-        }
-        // So that the next opening knows which segments are free, and does not walk over them. It is synced with the next group: an older
-        // position is as true.
-        let header = self.header_of_last();
-        self.active().file.write_at(0, &header.encode())
     }
 
     /// Appends the records from `from` to `to`, whose numbers are taken, again behind all others and behind `released`; `false` when there

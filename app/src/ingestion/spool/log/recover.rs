@@ -184,19 +184,22 @@ impl Log {
     /// header, since a failure ends a life.
     pub(super) fn begin_life(&mut self) -> Result<(), OpenError> {
         let next_sequence = self.next_sequence;
-        if self.segments.is_empty() {
+        let Some(active) = self.segments.back_mut() else {
             return Ok(());
-        }
-        let header = self.header_of_last();
+        };
         self.provisional_from.get_or_insert(next_sequence);
-        let group_bytes_max = self.limits.group_bytes_max;
-        let active = self.active();
+        let header = SegmentHeader {
+            spool_id: self.spool_id,
+            generation: active.stamp.generation,
+            first: active.first,
+            released: self.released,
+        };
         let mark = Kind::Resume {
             is_provisional: true,
         };
         let start = active
             .end_offset
-            .saturating_sub(group_bytes_max)
+            .saturating_sub(self.limits.group_bytes_max)
             .max(DATA_OFFSET);
         let len = usize::try_from(active.end_offset - start)
             .map_err(|_| OpenError::Corrupt("a group exceeds the address space".to_owned()))?;
