@@ -15,7 +15,7 @@ const TURN_MAX: Duration = Duration::from_millis(4);
 /// Events no later than this are not late.
 const DELAY_MIN: Duration = Duration::from_secs(1);
 
-/// Events that are as late as this have turns as long as can be: from then on the door waits as much as they do.
+/// Events that are as late as this have turns as long as can be.
 const DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// How long the next turn may last, after one has `waited` for it, with events that were accepted `delay` ago.
