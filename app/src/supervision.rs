@@ -3,7 +3,7 @@
 //! ```text
 //! RootSupervisor                one_for_one, 10 in 60 s: the layers share nothing but the database
 //! ├── StorageSupervisor         rest_for_one: each child needs those before it
-//! │     (PostgresKeeper →) PgPool → SchemaManager → PartitionManager → StorageWriter, StorageWriter1
+//! │     (PostgresKeeper →) PgPool → SchemaManager → PartitionManager → StorageWriter, StorageWriter1, StorageWriter2
 //! ├── StreamingSupervisor       one_for_one: Broadcaster
 //! ├── ProcessingSupervisor      one_for_one: ProcessorPool
 //! ├── IngestionSupervisor       rest_for_one: Spool → EventRouter → KeyKeeper → DictionaryLearner

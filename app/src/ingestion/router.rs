@@ -142,7 +142,7 @@ impl Router {
         Ok((status.spool_id, position))
     }
 
-    /// While one chunk is settled, the rows of the next are copied, and the one behind that is read and processed. Each moves the spool
+    /// While one chunk is settled, the rows of the next two are copied, and the one behind those is read and processed. Each moves the spool
     /// only after the one before it has.
     async fn pump(&self, spool_id: Uuid, opened: SpoolPosition) -> OutOfStep {
         let mut storing = FuturesOrdered::new();
@@ -220,7 +220,7 @@ impl Router {
         counts: TakenCounts,
     ) -> Ready {
         let at = self.wall_time();
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(read.records.len());
         let mut quarantined = Vec::new();
         let mut raws = Vec::with_capacity(read.records.len());
         // Counted here, by what the door wrote, and not by what becomes of them.

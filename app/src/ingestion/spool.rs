@@ -75,7 +75,7 @@ pub struct SpoolOptions {
 }
 
 impl SpoolOptions {
-    /// The usual bounds: 2 GiB, chunks of 2,000 events, 4 MiB (three are under way at once) or 50 ms.
+    /// The usual bounds: 2 GiB, chunks of 1,600 events, 4 MiB (four are under way at once) or 50 ms.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> SpoolOptions {
         SpoolOptions {
@@ -85,7 +85,7 @@ impl SpoolOptions {
             record_bytes_max: 4 << 20,
             group_records_max: 4096,
             group_bytes_max: 8 << 20,
-            chunk_records_max: 2000,
+            chunk_records_max: 1600,
             chunk_bytes_max: 4 << 20,
             linger: Duration::from_millis(50),
             linger_step: Duration::from_millis(10),

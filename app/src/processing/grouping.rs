@@ -4,6 +4,7 @@ mod facts;
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::domain::payload::{self, PayloadError};
@@ -113,7 +114,8 @@ fn grouped(raw: &RawEvent, event: NormalEvent<&RawValue>, stacks: &Stacks) -> Gr
         fingerprint: best.fingerprint,
         grouping: best.explanation,
         candidates,
-        payload: raw.payload.clone(),
+        // Of its own: else what was read from the spool stays in memory with it, facts and all, until the event is stored.
+        payload: Bytes::copy_from_slice(&raw.payload),
         platform: event.platform,
         environment: event.environment,
         release: event.release,

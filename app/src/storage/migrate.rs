@@ -13,7 +13,7 @@ const LOCK: i64 = 0x6d65_7368_6572_0001;
 const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// Every file of the `migrations` folder; a test compares the two.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     (
         "V1__projects_and_keys",
         include_str!("../../../migrations/V1__projects_and_keys.sql"),
@@ -49,6 +49,10 @@ const FILES: [(&str, &str); 9] = [
     (
         "V9__payload_dictionaries",
         include_str!("../../../migrations/V9__payload_dictionaries.sql"),
+    ),
+    (
+        "V10__events_of_a_project_are_many",
+        include_str!("../../../migrations/V10__events_of_a_project_are_many.sql"),
     ),
 ];
 

@@ -1,10 +1,10 @@
 //! Storing a chunk: one transaction, in which every event ends once and the spool moves on.
 //!
 //! The order inside [`write_chunk`]: move the spool's position, put aside what cannot be stored, lock the chunk's projects in ascending
-//! order, read the issues, look for duplicates, decide everything in [`plan`](self) as pure functions, write events (by COPY), issues,
-//! counters, outbox and outcomes, commit. Statements that need nothing of one another's answers go out together; the server
-//! executes them in this order. Whoever changes issues otherwise takes the same
-//! locks, so nothing is decided on stale rows and nothing deadlocks.
+//! order, read the issues, count the events that are stored already and look for them only if there are some, decide everything in
+//! [`plan`](self) as pure functions, write events (by COPY), issues, counters, outbox and outcomes, commit. Statements that need nothing of
+//! one another's answers go out together; the server executes them in this order. Whoever changes issues otherwise takes the same locks, so
+//! nothing is decided on stale rows and nothing deadlocks.
 
 mod ahead;
 mod bisect;
@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+pub use self::read::SETTINGS;
 pub use self::service::{
     NAME, NAMES, StorageWriter, StorageWriterHandle, StorageWriterMessage, children, children_with,
 };

@@ -9,7 +9,8 @@ use mesh_runtime::{Strategy, Supervisor, System};
 use mesher::domain::{EventId, GroupedEvent, ProjectId};
 use mesher::storage::issues::{self, IssueAction};
 use mesher::storage::writer::{
-    Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError, children_with, write_chunk,
+    CHUNKS_UNDER_WAY_MAX, Chunk, Committed, EventKind, StorageWriterHandle, Turn, WriteError,
+    children_with, write_chunk,
 };
 use mesher::storage::{partitions, pool};
 use tokio_postgres::{Client, Config};
@@ -245,7 +246,7 @@ async fn a_chunk_whose_turn_never_comes_leaves_nothing() {
     assert_eq!(count(&client, "SELECT count(*) FROM events").await, 0);
 }
 
-/// Chunks full of copies, two under way at a time, against the same chunks one after the other.
+/// Chunks full of copies, as many under way as may be, against the same chunks one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
     let databases = [TestDatabase::create().await, TestDatabase::create().await];
@@ -256,12 +257,12 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
     let mut chunks: Vec<Vec<GroupedEvent>> = Vec::new();
     let project_id = prepared(&mut clients[0]).await;
     let mut known: Vec<GroupedEvent> = Vec::new();
-    for round in 0..24_usize {
+    for round in 0..40_usize {
         let mut events: Vec<GroupedEvent> = (0..12)
             .map(|n| event(project_id, &format!("{}", (n + round) % 5), at))
             .collect();
-        // Every third chunk repeats something of those before it, some of it within itself.
-        if round % 3 == 2 {
+        // Every fifth chunk, each time another lane's, repeats something of those before it, some of it within itself.
+        if round % 5 == 4 {
             for n in 0..3 {
                 // In every second such chunk none came at the very time of the first.
                 let apart = (n % 2 + (round + 1) % 2) as i64;
@@ -305,7 +306,7 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
             giver.give();
             stored
         });
-        if under_way.len() == 2 {
+        if under_way.len() == CHUNKS_UNDER_WAY_MAX {
             let stored = futures_util::StreamExt::next(&mut under_way).await.unwrap();
             told[0].extend(kinds(&stored));
         }
@@ -329,6 +330,50 @@ async fn what_is_stored_ahead_is_what_is_stored_in_turn() {
         assert_eq!(answers[0], answers[1], "{question}");
     }
     system.shutdown(Duration::from_secs(10)).await.unwrap();
+}
+
+/// What the holder of a project's lock has stored, whoever waits for the lock sees, whether its rows are there before or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_are_counted_behind_the_lock() {
+    let database = TestDatabase::create().await;
+    let system = writers(&database).await;
+    let mut client = database.client().await;
+    let project = prepared(&mut client).await;
+    let mut spool = Spool::open(&client).await;
+    let at = now(&client).await;
+    let days = [at, at + 1.second()].map(partitions::day);
+    let transaction = client.transaction().await.unwrap();
+    partitions::ensure(&transaction, &days).await.unwrap();
+    transaction.commit().await.unwrap();
+    let chunk = spool.chunk(vec![event(project, "a", at)]);
+    write_chunk(&mut client, &chunk).await.unwrap();
+    spool.advance(&chunk);
+    let holder = database.client().await;
+    for is_ahead in [true, false] {
+        let late = event(project, "a", at);
+        let copy = format!(
+            "CREATE TABLE more AS SELECT * FROM events LIMIT 1; \
+             UPDATE more SET id = '{}', received_at = '{at}'::timestamptz + interval '1 s'; \
+             BEGIN; SELECT pg_advisory_xact_lock({}, number) FROM projects; INSERT INTO events SELECT * FROM more; DROP TABLE more",
+            late.event_id.into_uuid(),
+            0x6d65_7368
+        );
+        holder.batch_execute(&copy).await.unwrap();
+        let chunk = Arc::new(spool.chunk(vec![late]));
+        spool.advance(&chunk);
+        let (turn, giver) = Turn::now().next();
+        let before = async {
+            if is_ahead {
+                until_copied(&system, &client).await;
+            }
+            giver.give();
+            until(&system, &client, "wait_event = 'advisory'").await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        };
+        let turn = if is_ahead { turn } else { Turn::now() };
+        let (stored, ()) = tokio::join!(write(&system, &chunk, turn), before);
+        assert_eq!(kinds(&stored.unwrap()), [EventKind::Duplicate]);
+    }
 }
 
 /// With one connection to be had, the chunk behind must let go of it.

@@ -220,3 +220,25 @@ async fn retention_drops_whole_days_and_the_events_of_projects_that_keep_less() 
         .unwrap();
     assert_eq!(count(&client, "SELECT count(*) FROM outbox").await, 0);
 }
+
+/// What a version before made is told what new partitions are made with.
+#[tokio::test]
+async fn partitions_that_are_there_learn_that_a_project_has_many_events() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let day = partitions::day(now(&client).await);
+    let transaction = client.transaction().await.unwrap();
+    partitions::ensure(&transaction, &[day]).await.unwrap();
+    transaction.commit().await.unwrap();
+    let name = partitions::name(day);
+    let told = format!(
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = '{name}'::regclass AND attoptions = '{{n_distinct=1}}'"
+    );
+    assert_eq!(count(&client, &told).await, 1);
+    let forget = format!("ALTER TABLE {name} ALTER COLUMN project_id RESET (n_distinct)");
+    client.batch_execute(&forget).await.unwrap();
+    assert_eq!(count(&client, &told).await, 0);
+    let migration = include_str!("../../../migrations/V10__events_of_a_project_are_many.sql");
+    client.batch_execute(migration).await.unwrap();
+    assert_eq!(count(&client, &told).await, 1);
+}

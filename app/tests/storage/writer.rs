@@ -1,9 +1,12 @@
 //! One transaction a chunk: exactly once, counted right, whatever happens in between.
 
 use jiff::{SignedDuration, ToSpan};
-use mesher::domain::{IssueId, Outcome, ProjectId, RawEvent, TransitionKind};
+use mesher::domain::{
+    GroupedEvent, IssueId, Outcome, ProjectId, PublicKey, RawEvent, TransitionKind,
+};
 use mesher::storage::issues::{self, IssueAction};
 use mesher::storage::outcomes::OutcomeCount;
+use mesher::storage::projects;
 use mesher::storage::writer::{Chunk, EventKind, Quarantined, write_chunk};
 use tokio_postgres::Client;
 
@@ -118,6 +121,55 @@ async fn the_same_event_counts_once_within_a_day() {
             EventKind::Duplicate
         ]
     );
+}
+
+/// Of an id that two projects use, each has its own event.
+#[tokio::test]
+async fn copies_are_looked_for_in_their_own_project() {
+    let database = TestDatabase::create().await;
+    let mut client = database.client().await;
+    let first = project(&mut client).await;
+    let second = projects::NewProject {
+        id: id().into(),
+        slug: "two".into(),
+        name: "Two".into(),
+        platform: None,
+        key: PublicKey::from_bytes(*id().as_bytes()),
+    };
+    projects::create(&mut client, first.organization_id, &second)
+        .await
+        .unwrap();
+    let (one, two) = (first.id, second.id);
+    let at = now(&client).await;
+    let mut spool = Spool::open(&client).await;
+    let of = |event: &GroupedEvent, project: ProjectId| GroupedEvent {
+        project_id: project,
+        candidates: vec![event.fingerprint.issue_id(project)],
+        ..event.clone()
+    };
+    let make = || event(one, "a", at);
+    let [a, b, c, d] = [make(), make(), make(), make()];
+    let chunk = spool.chunk(vec![a.clone(), of(&b, two), of(&d, two)]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [EventKind::New, EventKind::New, EventKind::Counted]
+    );
+    // What one project has, the other has not.
+    let chunk = spool.chunk(vec![of(&a, two), b.clone(), c.clone(), of(&c, two)]);
+    assert_eq!(
+        store(&mut client, &mut spool, &chunk).await,
+        [EventKind::Counted; 4]
+    );
+    // Each project's own are found, at the beginning of its ids and at their end.
+    for project in [one, two] {
+        for copy in [&a, &b, &c] {
+            let chunk = spool.chunk(vec![make(), of(copy, project), of(&make(), two)]);
+            assert_eq!(
+                store(&mut client, &mut spool, &chunk).await,
+                [EventKind::Counted, EventKind::Duplicate, EventKind::Counted]
+            );
+        }
+    }
 }
 
 /// Days on which nothing is stored are not searched; those before and after today's, on which something is, are.

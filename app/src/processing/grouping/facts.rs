@@ -34,7 +34,7 @@ pub(super) fn title<S>(event: &NormalEvent<S>, crash_frame: Option<&Frame>) -> S
     if title.is_empty() {
         "<unlabeled event>".to_owned()
     } else {
-        shorten(&title)
+        shorten(title)
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) fn culprit<S>(event: &NormalEvent<S>, crash_frame: Option<&Frame>) ->
             (place, Some(function)) => format!("{place} in {function}"),
         })
     });
-    shorten(&culprit.unwrap_or_default())
+    shorten(culprit.unwrap_or_default())
 }
 
 fn first_line(text: &str) -> &str {
@@ -65,9 +65,9 @@ fn first_line(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-fn shorten(text: &str) -> String {
+fn shorten(text: String) -> String {
     match text.char_indices().nth(LINE_CHARS_MAX) {
-        None => text.to_owned(),
+        None => text,
         Some(_) => text.chars().take(LINE_CHARS_MAX - 1).chain(['…']).collect(),
     }
 }

@@ -449,3 +449,14 @@ proptest! {
         let _ = grouped(&event);
     }
 }
+
+/// What was read from the spool is large, and a slice of it keeps all of it in memory.
+#[test]
+fn a_grouped_event_keeps_nothing_of_what_was_read_from_the_spool() {
+    let event = json!({ "exception": { "values": [{ "type": "E", "value": "x" }] } });
+    let raw = sentry_event(event.to_string().as_bytes(), &context()).unwrap();
+    let read = raw.to_bytes();
+    let grouped = group(&RawEvent::from_bytes(&read).unwrap()).unwrap();
+    assert_eq!(grouped.payload, raw.payload);
+    assert!(read.is_unique(), "the payload is a slice of what was read");
+}

@@ -11,8 +11,8 @@ use mesh_runtime::System;
 use mesh_runtime::postgres::Pool;
 use tokio_postgres::{Error, Transaction};
 
-use super::plan::NewRow;
 use super::statements::Statements;
+use super::transaction::Copied;
 use super::turn::Turn;
 use super::{Chunk, Committed, WriteError, bisect, read, transaction};
 use crate::storage::copy;
@@ -115,15 +115,19 @@ async fn copy_guessed(
     statements: &Statements,
     chunk: &Chunk,
     places: &[usize],
-) -> Result<Option<Vec<NewRow>>, Error> {
+) -> Result<Option<Copied>, Error> {
     let events = transaction::at(chunk, places);
-    let projects = read::projects(transaction, statements, &events, &[]).await?;
+    let projects = read::projects(transaction, statements, &events, &chunk.outcomes).await?;
     let Some(rows) = projects.guess(&events) else {
         return Ok(None);
     };
     let copied = transaction::event_rows(&events, &rows);
     copy::insert(transaction, statements.get(copy::COPY), &copied).await?;
-    Ok(Some(rows))
+    Ok(Some(Copied {
+        questions: projects.questions(&events, Some(rows.len())),
+        projects,
+        rows,
+    }))
 }
 
 #[cfg(test)]

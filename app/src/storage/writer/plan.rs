@@ -1,7 +1,9 @@
 //! Pure: what a chunk of events does to the issues of its projects, and how each event ends.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -9,7 +11,7 @@ use super::{EventKind, StoredEvent};
 use crate::domain::issue::on_event;
 use crate::domain::{Arrival, GroupedEvent, IssueId, Outcome, ProjectId, TransitionKind};
 use crate::storage::issues::record::IssueRecord;
-use crate::storage::outcomes::OutcomeCount;
+use crate::storage::outcomes::{self, OutcomeCount};
 
 /// How far apart two copies of an event may come and still be one.
 pub(super) const DUPLICATE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -87,7 +89,7 @@ pub(super) struct Plan {
 pub(super) fn plan(events: &[&GroupedEvent], known: Known) -> Plan {
     let mut planner = Planner {
         plan: Plan::default(),
-        stored: Copies::default(),
+        stored: Copies::with_capacity(events.len()),
         changes: BTreeMap::new(),
         known,
     };
@@ -106,7 +108,7 @@ pub(super) fn guess(
     projects: &HashMap<ProjectId, ProjectFacts>,
     now: Timestamp,
 ) -> Option<Vec<NewRow>> {
-    let mut stored = Copies::default();
+    let mut stored = Copies::with_capacity(events.len());
     let mut rows = Vec::with_capacity(events.len());
     for (place, event) in events.iter().enumerate() {
         let [issue_id] = event.candidates[..] else {
@@ -131,23 +133,38 @@ pub(super) fn guess(
 
 /// Events of a chunk that become rows, by when they came, to find second copies.
 #[derive(Debug, Default)]
-struct Copies(HashMap<(ProjectId, Uuid), Vec<Timestamp>>);
+struct Copies {
+    first: HashMap<(ProjectId, Uuid), Timestamp, RandomState>,
+    /// Of ids that came again, and so late that they are stored again: hardly any.
+    later: Vec<(ProjectId, Uuid, Timestamp)>,
+}
 
 impl Copies {
+    fn with_capacity(events: usize) -> Copies {
+        Copies {
+            first: HashMap::with_capacity_and_hasher(events, RandomState::default()),
+            later: Vec::new(),
+        }
+    }
+
     fn has(&self, event: &GroupedEvent, received_at: Timestamp) -> bool {
-        let times = self.0.get(&(event.project_id, event.event_id.into_uuid()));
-        times.is_some_and(|times| {
-            times
-                .iter()
-                .any(|at| at.duration_since(received_at).abs() <= DUPLICATE_WINDOW)
-        })
+        let (project, id) = (event.project_id, event.event_id.into_uuid());
+        let is_near = |at: &Timestamp| at.duration_since(received_at).abs() <= DUPLICATE_WINDOW;
+        let Some(first) = self.first.get(&(project, id)) else {
+            return false;
+        };
+        let mut later = self.later.iter();
+        is_near(first) || later.any(|(of, copy, at)| (*of, *copy) == (project, id) && is_near(at))
     }
 
     fn add(&mut self, event: &GroupedEvent, received_at: Timestamp) {
-        self.0
-            .entry((event.project_id, event.event_id.into_uuid()))
-            .or_default()
-            .push(received_at);
+        let (project, id) = (event.project_id, event.event_id.into_uuid());
+        match self.first.entry((project, id)) {
+            Entry::Vacant(entry) => {
+                entry.insert(received_at);
+            }
+            Entry::Occupied(_) => self.later.push((project, id, received_at)),
+        }
     }
 }
 
@@ -329,11 +346,23 @@ impl Planner {
 
     fn settle(&mut self, event: &GroupedEvent, fate: &StoredEvent) {
         let gone = !self.known.projects.contains_key(&event.project_id);
+        let reason = if gone { "project_deleted" } else { "" };
+        let at = believed(event.received_at, self.known.now);
+        let outcome = fate.kind.outcome();
+        // Mostly it is as the one before.
+        if let Some(last) = self.plan.outcomes.last_mut()
+            && (last.project_id, last.outcome, last.reason.as_str())
+                == (event.project_id, outcome, reason)
+            && outcomes::hour(last.at) == outcomes::hour(at)
+        {
+            last.quantity += 1;
+            return;
+        }
         self.plan.outcomes.push(OutcomeCount {
             project_id: event.project_id,
-            at: believed(event.received_at, self.known.now),
-            outcome: fate.kind.outcome(),
-            reason: if gone { "project_deleted" } else { "" }.to_owned(),
+            at,
+            outcome,
+            reason: reason.to_owned(),
             quantity: 1,
         });
     }

@@ -21,7 +21,7 @@ use crate::storage::pool;
 pub const NAME: &str = "StorageWriter";
 
 /// All of their names, by their lanes.
-pub const NAMES: [&str; CHUNKS_UNDER_WAY_MAX] = [NAME, "StorageWriter1"];
+pub const NAMES: [&str; CHUNKS_UNDER_WAY_MAX] = [NAME, "StorageWriter1", "StorageWriter2"];
 
 /// How long [`StorageWriterHandle::write`] waits, from the chunk's turn on. A chunk takes milliseconds; this is for a database that crawls.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

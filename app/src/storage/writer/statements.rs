@@ -21,6 +21,7 @@ const EVERY_CHUNK: &[&str] = &[
     partitions::ATTACHED,
     partitions::FILLED,
     record::LOAD,
+    read::COPIES,
     read::DUPLICATES,
     read::OTHER_COPIES,
     copy::COPY,

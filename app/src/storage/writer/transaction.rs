@@ -1,16 +1,16 @@
 //! The statements of the one transaction that stores a chunk, in their order.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
-use futures_util::future::{join, join5};
+use futures_util::future::{join, join3, join5};
 use tokio_postgres::{Client, Error, IsolationLevel, Statement, Transaction};
 use uuid::Uuid;
 
 use super::bisect::Culprit;
 use super::plan::{NewRow, Plan, plan};
-use super::read::{self, Projects};
+use super::read::{self, Answers, Projects, Questions};
 use super::statements::Statements;
 use super::{Chunk, Committed, EventKind, IssueChange, Quarantined, StoredEvent, WriteError};
 use crate::domain::{GroupedEvent, Outcome, ProjectId, RawEvent};
@@ -58,6 +58,14 @@ pub(super) async fn store(
     commit(transaction, committed).await
 }
 
+/// Rows that a transaction has copied before its turn, and what it will ask behind it.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) rows: Vec<NewRow>,
+    pub(super) projects: Projects,
+    pub(super) questions: Questions,
+}
+
 /// Everything but the commit. `None` where the rows that were copied before are not those that were decided: this transaction must not
 /// be committed.
 pub(super) async fn settle(
@@ -66,27 +74,45 @@ pub(super) async fn settle(
     chunk: &Chunk,
     places: &[usize],
     culprits: &[Culprit],
-    copied: Option<&[NewRow]>,
+    copied: Option<&Copied>,
 ) -> Result<Option<Committed>, WriteError> {
     let events = at(chunk, places);
-    let (moved, projects) = join(
-        spools::release(
-            transaction,
-            statements.get(spools::RELEASE),
-            chunk.spool_id,
-            chunk.epoch,
-            chunk.released,
-            chunk.next,
-        ),
-        read::projects(transaction, statements, &events, &chunk.outcomes),
-    )
-    .await;
+    let moving = spools::release(
+        transaction,
+        statements.get(spools::RELEASE),
+        chunk.spool_id,
+        chunk.epoch,
+        chunk.released,
+        chunk.next,
+    );
+    let projects = read::projects(transaction, statements, &events, &chunk.outcomes);
+    let (moved, projects, asked) = match copied {
+        None => {
+            let (moved, projects) = join(moving, projects).await;
+            (moved, projects, None)
+        }
+        // The questions are known, and go out with the rest.
+        Some(Copied {
+            projects: guessed,
+            questions,
+            ..
+        }) => {
+            let answers = read::ask(transaction, statements, guessed, questions);
+            let (moved, projects, answers) = join3(moving, projects, answers).await;
+            (moved, projects, Some(answers))
+        }
+    };
     if !moved? {
         return Err(refusal(transaction, chunk).await?);
     }
     let projects = projects?;
+    let answers = asked.transpose()?;
+    if copied.is_some_and(|copied| !projects.are_those_of(&copied.projects)) {
+        return Ok(None);
+    }
     let mut outcomes = put_aside(transaction, chunk, culprits).await?;
     outcomes.extend(settled(chunk, &projects));
+    let copied = copied.zip(answers);
     let filled = fill(transaction, statements, &events, projects, outcomes, copied);
     let Some((plan, slugs)) = filled.await? else {
         return Ok(None);
@@ -189,18 +215,36 @@ async fn fill(
     events: &[&GroupedEvent],
     projects: Projects,
     mut outcomes: Vec<OutcomeCount>,
-    copied: Option<&[NewRow]>,
+    copied: Option<(&Copied, Answers)>,
 ) -> Result<Option<(Plan, Slugs)>, Error> {
-    let are_copied = copied.is_some();
-    let (known, missing) =
-        read::known(transaction, statements, events, projects, are_copied).await?;
+    let known = |projects, questions, answers| {
+        read::known(
+            transaction,
+            statements,
+            events,
+            projects,
+            questions,
+            answers,
+        )
+    };
+    let (copied, (known, missing)) = match copied {
+        Some((copied, answers)) => {
+            let known = known(projects, &copied.questions, answers).await?;
+            (Some(&copied.rows), known)
+        }
+        None => {
+            let questions = projects.questions(events, None);
+            let answers = read::ask(transaction, statements, &projects, &questions).await?;
+            (None, known(projects, &questions, answers).await?)
+        }
+    };
     let slugs = known
         .projects
         .iter()
         .map(|(id, facts)| (*id, facts.slug.clone()))
         .collect();
     let plan = plan(events, known);
-    if copied.is_some_and(|copied| copied != plan.rows) {
+    if copied.is_some_and(|copied| *copied != plan.rows) {
         return Ok(None);
     }
     // Of events that expired nothing is stored, and their days stay as they are.
@@ -209,7 +253,11 @@ async fn fill(
         partitions::ensure(transaction, &days).await?;
     }
     outcomes.extend_from_slice(&plan.outcomes);
-    let rows = if are_copied { &[] } else { &plan.rows[..] };
+    let rows = if copied.is_some() {
+        &[]
+    } else {
+        &plan.rows[..]
+    };
     write(transaction, statements, events, rows, &plan, &outcomes).await?;
     Ok(Some((plan, slugs)))
 }
@@ -375,32 +423,21 @@ fn committed(
     culprits: &[Culprit],
 ) -> Committed {
     debug_assert_eq!(events.len(), plan.fates.len(), "every event has a fate");
-    let mut fates: BTreeMap<usize, StoredEvent> = plan
-        .fates
-        .iter()
-        .map(|fate| {
-            let place = places[fate.event];
-            (
-                place,
-                StoredEvent {
-                    event: place,
-                    ..*fate
-                },
-            )
-        })
-        .collect();
+    let fates = plan.fates.iter().map(|fate| StoredEvent {
+        event: places[fate.event],
+        ..*fate
+    });
+    let mut fates: Vec<StoredEvent> = fates.collect();
     for culprit in culprits {
         let nowhere = crate::domain::IssueId::from_uuid(Uuid::nil());
-        fates.insert(
-            culprit.place,
-            StoredEvent {
-                event: culprit.place,
-                issue_id: nowhere,
-                canonical: nowhere,
-                kind: EventKind::Quarantined,
-            },
-        );
+        fates.push(StoredEvent {
+            event: culprit.place,
+            issue_id: nowhere,
+            canonical: nowhere,
+            kind: EventKind::Quarantined,
+        });
     }
+    fates.sort_by_key(|fate| fate.event);
     let issues = plan
         .changes
         .iter()
@@ -414,7 +451,7 @@ fn committed(
         })
         .collect();
     Committed {
-        events: fates.into_values().collect(),
+        events: fates,
         issues,
     }
 }

@@ -2,8 +2,9 @@
 
 use tokio::sync::watch;
 
-/// How many chunks may be with the writers at once: one that is settled, and one whose rows are on their way.
-pub const CHUNKS_UNDER_WAY_MAX: usize = 2;
+/// How many chunks may be with the writers at once: one that is settled, one whose rows are on their way, and one that is ready or nearly, so
+/// that nobody waits for either.
+pub const CHUNKS_UNDER_WAY_MAX: usize = 3;
 
 /// When a chunk may move its spool. Clones stand for the same chunk.
 #[derive(Clone, Debug)]

@@ -263,6 +263,7 @@ async fn whatever_is_killed_under_load_nothing_is_lost_or_doubled() {
         "DictionaryLearner",
         "StorageWriter",
         "StorageWriter1",
+        "StorageWriter2",
         "PgPool",
         "Processor0",
         "Processor1",
