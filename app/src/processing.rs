@@ -5,6 +5,7 @@ pub mod fingerprint;
 pub mod grouping;
 mod lanes;
 pub mod normalize;
+mod pace;
 pub mod parameterize;
 mod processor;
 pub mod scrub;

@@ -2,10 +2,13 @@
 //!
 //! Server, PostgreSQL and sender share the machine. The sender is `mesher load`, which costs less of it than a thread a connection.
 
+mod host;
+
 use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use self::host::Host;
 use crate::http::Client;
 use crate::server::{Dsn, Mesher};
 use crate::wait;
@@ -129,7 +132,10 @@ pub fn run(spans: Spans, mut tell: impl FnMut(&str)) -> Result<(), Fault> {
     let copied = copied_per_second(&mesher)?;
     tell(&format!("bare COPY        {copied:.0} rows/s"));
     let loaded_mib = memory_mib(&mesher, "VmHWM")?;
+    mesher.stop()?;
+    let host = Host::now();
     let warm = warm_start(&mut mesher, &dsn)?;
+    tell(&format!("\nwarm start\n{}", host.since()));
     mesher.stop()?;
     let lost = full.get("lost")? + half.get("lost")? + native.get("lost")?;
     let bars = [
@@ -196,7 +202,10 @@ impl Table {
         let seconds = seconds.to_string();
         let mut words = vec!["load", "--duration", &seconds];
         words.extend(options);
-        Ok(Table::read(mesher.run(&words)?))
+        let host = Host::now();
+        let mut table = Table::read(mesher.run(&words)?);
+        table.text = format!("{}\n{}", table.text, host.since());
+        Ok(table)
     }
 
     fn read(text: String) -> Table {
@@ -275,9 +284,8 @@ fn copied_per_second(mesher: &Mesher) -> Result<f64, Fault> {
     Ok(count.ok_or("no count of events")? / took)
 }
 
-/// Stops the server and starts it again; how long until it acknowledges an event.
+/// Starts a server that was stopped; how long until it acknowledges an event.
 fn warm_start(mesher: &mut Mesher, dsn: &Dsn) -> Result<Duration, Fault> {
-    mesher.stop()?;
     let authorization = format!("Bearer {}", dsn.key);
     let headers = [
         ("authorization", authorization.as_str()),
