@@ -293,9 +293,13 @@ impl<'a> Walk<'a> {
         let window_end = self.window_offset + self.window.len() as u64;
         if offset < self.window_offset || offset + len as u64 > window_end {
             let left = usize::try_from(self.limit - offset).unwrap_or(usize::MAX);
-            let mut window = vec![0; left.min(WINDOW_BYTES).max(len)];
+            // Where nobody keeps a record of the last window its room is taken again: a start walks over a gigabyte.
+            let mut window = std::mem::take(&mut self.window)
+                .try_into_mut()
+                .unwrap_or_default();
+            window.resize(left.min(WINDOW_BYTES).max(len), 0);
             self.file.read_at(offset, &mut window)?;
-            self.window = window.into();
+            self.window = window.freeze();
             self.window_offset = offset;
         }
         let start = usize::try_from(offset - self.window_offset)
