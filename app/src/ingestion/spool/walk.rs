@@ -25,10 +25,31 @@ pub(super) struct Walk<'a> {
     pub(super) sequence: u64,
     /// Where the next record must begin.
     pub(super) offset: u64,
-    /// The first sequence that no [`Kind::Confirmed`] follows yet.
-    pub(super) provisional_from: Option<u64>,
+    /// What it has seen of marks about numbers.
+    pub(super) provisional: Provisional,
     window: Bytes,
     window_offset: u64,
+}
+
+/// Which numbers are provisional, by the marks a walk has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Provisional {
+    /// The first sequence that no [`Kind::Confirmed`] follows yet.
+    from: Option<u64>,
+    /// Whether there was such a mark, so that all numbers before it are settled.
+    is_settled: bool,
+}
+
+impl Provisional {
+    const CONFIRMED: Provisional = Provisional {
+        from: None,
+        is_settled: true,
+    };
+
+    /// The first sequence that is provisional behind a walk, where `before` was the first one before it.
+    pub(super) fn behind(self, before: Option<u64>) -> Option<u64> {
+        before.filter(|_| !self.is_settled).or(self.from)
+    }
 }
 
 /// What lies behind the place where a walk came to its end.
@@ -59,7 +80,7 @@ impl<'a> Walk<'a> {
             stamp,
             sequence,
             offset,
-            provisional_from: None,
+            provisional: Provisional::default(),
             window: Bytes::new(),
             window_offset: 0,
         }
@@ -156,10 +177,10 @@ impl<'a> Walk<'a> {
             Kind::Resume { is_provisional } => {
                 self.stamp = header.stamp;
                 if is_provisional {
-                    self.provisional_from.get_or_insert(self.sequence);
+                    self.provisional.from.get_or_insert(self.sequence);
                 }
             }
-            Kind::Confirmed => self.provisional_from = None,
+            Kind::Confirmed => self.provisional = Provisional::CONFIRMED,
         }
     }
 
@@ -171,7 +192,7 @@ impl<'a> Walk<'a> {
         };
         if life > self.stamp.life {
             // The mark that began this life is gone.
-            self.provisional_from.get_or_insert(self.sequence);
+            self.provisional.from.get_or_insert(self.sequence);
         }
         self.stamp.life = life;
         self.sequence = header.sequence;

@@ -1,13 +1,18 @@
 //! Opening a log that is there already: which segments hold what, where the last one ends, a new life behind it.
 
 use std::io;
+use std::num::NonZero;
 use std::ops::Range;
+use std::panic::resume_unwind;
+use std::thread;
+
+use parking_lot::Mutex;
 
 use super::{FreeSlot, Log, OpenError, segment_name};
 use crate::ingestion::spool::file::SpoolFile;
 use crate::ingestion::spool::record::{HEADER_BYTES, Header, Kind, Stamp, encode};
 use crate::ingestion::spool::segment::{DATA_OFFSET, Segment, SegmentHeader};
-use crate::ingestion::spool::walk::{Behind, Walk};
+use crate::ingestion::spool::walk::{Behind, Provisional, Walk};
 
 /// What to do about damage, for the log.
 const ADVICE: &str = "the disk should be looked after";
@@ -80,7 +85,7 @@ impl Log {
         Ok(found)
     }
 
-    /// Finds the end of every segment.
+    /// Finds the end of every segment in use.
     pub(super) fn recover(&mut self, found: Vec<Found>) -> Result<(), OpenError> {
         if let Some(last) = found.last() {
             self.spool_id = last.header.spool_id;
@@ -99,16 +104,19 @@ impl Log {
         let firsts: Vec<u64> = found.iter().map(|found| found.header.first).collect();
         let reach_bytes =
             self.limits.group_bytes_max + (HEADER_BYTES + self.limits.payload_bytes_max) as u64;
+        let mut in_use = Vec::new();
         for (index, found) in found.into_iter().enumerate() {
             self.generation = found.header.generation;
             let next_first = firsts.get(index + 1).copied();
             if next_first.is_some_and(|next| next <= self.released) {
                 self.free.push_back(found.slot);
-                continue;
+            } else {
+                in_use.push((found, next_first));
             }
-            let recovered = Recovered::of(found, next_first, reach_bytes, self.provisional_from)?;
+        }
+        for recovered in walk_all(in_use, reach_bytes)? {
             self.tell_damage(&recovered);
-            self.provisional_from = recovered.provisional_from;
+            self.provisional_from = recovered.provisional.behind(self.provisional_from);
             self.next_sequence = recovered.segment.end;
             self.segments.push_back(recovered.segment);
         }
@@ -241,7 +249,7 @@ pub(super) struct Found {
 struct Recovered {
     segment: Segment,
     is_header_damaged: bool,
-    provisional_from: Option<u64>,
+    provisional: Provisional,
     /// Sequences that were durable once and cannot be read.
     holes: Vec<Range<u64>>,
     /// Where whole records end that were given up, for nothing proves that what is missing before them was ever durable.
@@ -259,7 +267,6 @@ impl Recovered {
         }: Found,
         next_first: Option<u64>,
         reach_bytes: u64,
-        provisional_from: Option<u64>,
     ) -> io::Result<Recovered> {
         let stamp = Stamp {
             generation: header.generation,
@@ -267,7 +274,6 @@ impl Recovered {
         };
         let file = slot.file.clone();
         let mut walk = Walk::new(&*file, slot.len_bytes, stamp, header.first, DATA_OFFSET);
-        walk.provisional_from = provisional_from;
         let mut holes = Vec::new();
         let mut given_up_until = None;
         loop {
@@ -308,11 +314,43 @@ impl Recovered {
                 is_sealed: false,
             },
             is_header_damaged: is_damaged,
-            provisional_from: walk.provisional_from,
+            provisional: walk.provisional,
             holes,
             given_up_until,
         })
     }
+}
+
+/// Walks over all segments, as many at a time as there are processors: each is told by itself where it begins, and a start has nothing
+/// else to do.
+fn walk_all(in_use: Vec<(Found, Option<u64>)>, reach_bytes: u64) -> io::Result<Vec<Recovered>> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let others = threads.min(in_use.len()).saturating_sub(1);
+    let waiting = Mutex::new(in_use.into_iter().enumerate());
+    let work = || -> io::Result<Vec<(usize, Recovered)>> {
+        let mut done = Vec::new();
+        loop {
+            let next = waiting.lock().next();
+            let Some((nth, (found, next_first))) = next else {
+                return Ok(done);
+            };
+            done.push((nth, Recovered::of(found, next_first, reach_bytes)?));
+        }
+    };
+    let mut all = thread::scope(|scope| {
+        let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for other in others {
+            let more = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+            all = all.and_then(|mut all| {
+                all.extend(more?);
+                Ok(all)
+            });
+        }
+        all
+    })?;
+    all.sort_unstable_by_key(|(nth, _)| *nth);
+    Ok(all.into_iter().map(|(_, recovered)| recovered).collect())
 }
 
 /// The record a segment begins with, if it is whole.
