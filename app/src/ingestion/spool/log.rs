@@ -13,6 +13,9 @@
 //!   damage before it can be told from a torn tail, and what lies behind damage is read;
 //! * the sequences of a life are provisional until the database has told its position, so a spool that
 //!   remembers less than the database gives no number twice;
+//! * a segment's header tells where the next one's records begin and which numbers are provisional, so a
+//!   start reads the newest segment, and of the others those that the database does not have, once it
+//!   has told its position;
 //! * a failed write or sync poisons the log: it is opened anew, never synced again.
 
 mod aside;
@@ -29,7 +32,7 @@ use uuid::Uuid;
 
 use super::file::{DirectoryLock, SpoolDirectory};
 use super::record::{HEADER_BYTES, Kind, Stamp, encode};
-use super::segment::{DATA_OFFSET, Segment, SegmentHeader};
+use super::segment::{DATA_OFFSET, Earlier, Segment, SegmentHeader};
 use super::view::View;
 
 /// Bounds of the log.
@@ -168,8 +171,8 @@ impl Log {
             _lock: LockHolder(lock),
         };
         let found = log.find_segments()?;
-        log.recover(found)?;
-        log.begin_life()?;
+        let provisional_before = log.recover(found)?;
+        log.begin_life(provisional_before)?;
         // The last segment is never reused, so with one alone nothing that is released would make
         // room. A spool that holds something is opened on a full disk all the same, to be emptied.
         let has_spare = log.segments.len() > 1 || log.make_spare()?;
@@ -312,6 +315,7 @@ impl Log {
             generation: self.generation,
             first: self.next_sequence,
             released,
+            earlier: Earlier::Provisional(self.provisional_from),
         };
         slot.file.write_at(0, &header.encode())?;
         slot.file.sync()?;
@@ -327,6 +331,7 @@ impl Log {
             end: self.next_sequence,
             end_offset: DATA_OFFSET,
             is_sealed: false,
+            is_examined: true,
         });
         for mark in std::mem::take(&mut self.marks_due) {
             self.push_mark(mark);

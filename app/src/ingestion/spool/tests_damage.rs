@@ -170,6 +170,72 @@ fn what_is_taken_before_the_database_speaks_is_never_taken_for_what_it_has() {
     assert_eq!(read_all(&log, 6), expected[1..], "and nothing came back");
 }
 
+/// Three segments full of a life without a database, of which the newest says nothing of where it began; the one behind it knows.
+#[test]
+fn numbers_stay_provisional_over_segments_and_lives() {
+    for is_header_of_before in [false, true] {
+        let disk = FaultyDisk::default();
+        drop(with_singles(&disk, 1));
+        disk.edit("segment-0000.log", |bytes| bytes[place(0)..].fill(0));
+        let mut log = open(&disk);
+        let taken: Vec<Bytes> = (0..17).map(|number| payload(number, 40)).collect();
+        for payload in &taken {
+            log.append(std::slice::from_ref(payload)).unwrap();
+        }
+        drop(log);
+        if is_header_of_before {
+            for slot in 0..3 {
+                disk.edit(&format!("segment-000{slot}.log"), header_of_before);
+            }
+        }
+        let mut log = roomy(&disk);
+        assert!(log.confirm(1).unwrap());
+        let found: BTreeSet<Bytes> = read_all(&log, 1).into_iter().map(|(_, p)| p).collect();
+        assert_eq!(
+            found,
+            taken.iter().cloned().collect(),
+            "{is_header_of_before}"
+        );
+        // That they are its own is known to the next life, too.
+        drop(log);
+        let mut log = roomy(&disk);
+        assert!(log.confirm(8).unwrap());
+        assert_eq!(read_all(&log, 8).first().unwrap().0, 8);
+        assert_eq!(log.append(&[payload(20, 40)]).unwrap().first, 18);
+    }
+}
+
+/// Makes the header one of the version that did not tell of numbers.
+fn header_of_before(bytes: &mut Vec<u8>) {
+    bytes[..8].copy_from_slice(b"MESHSPL1");
+    let checksum = crc32fast::hash(&bytes[..48]);
+    bytes[48..52].copy_from_slice(&checksum.to_le_bytes());
+    bytes[52..60].fill(0);
+}
+
+/// Damage that the database has behind it is nobody's business; and a start need not read what may be.
+#[test]
+fn older_segments_are_read_when_the_database_has_told_what_it_has() {
+    for (released, expected) in [(0, 1), (5, 1), (14, 0)] {
+        let disk = FaultyDisk::default();
+        drop(with_singles(&disk, 15));
+        disk.edit("segment-0000.log", |bytes| bytes[place(5) + 30] ^= 1);
+        let mut log = open(&disk);
+        assert_eq!(copies(&disk), 0);
+        let whole = (released..15).filter(|number| *number != 5);
+        let is_missing = u64::from(released <= 5);
+        assert_eq!(
+            numbers(&log, released),
+            (whole.clone().collect(), is_missing)
+        );
+        assert!(log.confirm(released).unwrap());
+        assert_eq!(copies(&disk), expected, "{released}");
+        assert_eq!(numbers(&log, released), (whole.collect(), is_missing));
+        assert!(log.confirm(released).unwrap());
+        assert_eq!(copies(&disk), expected, "once is enough");
+    }
+}
+
 /// Only the numbers that are taken are given again.
 #[test]
 fn a_number_the_database_has_not_seen_is_kept() {

@@ -39,6 +39,7 @@ impl Log {
             );
         }
         self.skip_to(released);
+        self.examine()?;
         self.mark_confirmed()?;
         self.provisional_from = None;
         Ok(true)
@@ -61,6 +62,7 @@ impl Log {
         }
         // Below `from` all is done; what is above must stay until it is there a second time.
         self.release(from);
+        self.examine()?;
         if !self.has_room_for(from, to) {
             tracing::error!(
                 spool.directory = %self.directory.place(),

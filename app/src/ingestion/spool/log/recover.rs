@@ -1,4 +1,5 @@
-//! Opening a log that is there already: which segments hold what, where the last one ends, a new life behind it.
+//! Opening a log that is there already: which segments hold what, where the last one ends, a new life behind it; and, once the database
+//! has told its position, what the others hold.
 
 use std::io;
 use std::num::NonZero;
@@ -7,11 +8,12 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use super::{FreeSlot, Log, OpenError, segment_name};
 use crate::ingestion::spool::file::SpoolFile;
 use crate::ingestion::spool::record::{HEADER_BYTES, Header, Kind, Stamp, encode};
-use crate::ingestion::spool::segment::{DATA_OFFSET, Segment, SegmentHeader};
+use crate::ingestion::spool::segment::{DATA_OFFSET, Earlier, Segment, SegmentHeader};
 use crate::ingestion::spool::walk::{Behind, Provisional, Walk};
 
 /// What to do about damage, for the log.
@@ -65,6 +67,7 @@ impl Log {
                 generation: first.stamp.generation,
                 first: first.sequence,
                 released: 0,
+                earlier: Earlier::Untold,
             };
             found.push(Found {
                 header,
@@ -85,8 +88,9 @@ impl Log {
         Ok(found)
     }
 
-    /// Finds the end of every segment in use.
-    pub(super) fn recover(&mut self, found: Vec<Found>) -> Result<(), OpenError> {
+    /// Takes what is in use, and finds the end of the last segment. Those before it are read if it takes that to know which numbers are
+    /// provisional; else [`Log::examine`] does it. Returns the first sequence that was provisional when the last segment was begun.
+    pub(super) fn recover(&mut self, found: Vec<Found>) -> Result<Option<u64>, OpenError> {
         if let Some(last) = found.last() {
             self.spool_id = last.header.spool_id;
             if found
@@ -102,8 +106,6 @@ impl Log {
         let released = found.iter().map(|found| found.header.released);
         self.released = released.max().unwrap_or(0);
         let firsts: Vec<u64> = found.iter().map(|found| found.header.first).collect();
-        let reach_bytes =
-            self.limits.group_bytes_max + (HEADER_BYTES + self.limits.payload_bytes_max) as u64;
         let mut in_use = Vec::new();
         for (index, found) in found.into_iter().enumerate() {
             self.generation = found.header.generation;
@@ -114,8 +116,24 @@ impl Log {
                 in_use.push((found, next_first));
             }
         }
-        for recovered in walk_all(in_use, reach_bytes)? {
+        let are_whole = in_use.iter().all(|(found, _)| !found.is_damaged);
+        if are_whole
+            && let Some((last, _)) = in_use.last()
+            && let Earlier::Provisional(from) = last.header.earlier
+        {
+            self.provisional_from = from;
+            let last = in_use.split_off(in_use.len() - 1);
+            let others = in_use.into_iter().filter_map(|(found, next_first)| {
+                let end = next_first?;
+                Some(found.unexamined(end))
+            });
+            self.segments.extend(others);
+            in_use = last;
+        }
+        let mut provisional_before = None;
+        for recovered in walk_all(in_use, self.reach_bytes())? {
             self.tell_damage(&recovered);
+            provisional_before = self.provisional_from;
             self.provisional_from = recovered.provisional.behind(self.provisional_from);
             self.next_sequence = recovered.segment.end;
             self.segments.push_back(recovered.segment);
@@ -123,7 +141,32 @@ impl Log {
         self.next_sequence = self.next_sequence.max(self.released);
         let released = self.released;
         self.release(released);
+        Ok(provisional_before)
+    }
+
+    /// Reads over the segments that no one has read since the log was opened, for damage. The database has told its position, so that
+    /// they hold what is to be stored.
+    pub(super) fn examine(&mut self) -> io::Result<()> {
+        let (mut places, mut in_use) = (Vec::new(), Vec::new());
+        for (place, segment) in self.segments.iter().enumerate() {
+            if !segment.is_examined {
+                places.push(place);
+                in_use.push((Found::again(segment, self.spool_id), Some(segment.end)));
+            }
+        }
+        for (place, recovered) in places
+            .into_iter()
+            .zip(walk_all(in_use, self.reach_bytes())?)
+        {
+            self.tell_damage(&recovered);
+            self.segments[place] = recovered.segment;
+        }
         Ok(())
+    }
+
+    /// How far behind a gap the rest of its group begins at most.
+    fn reach_bytes(&self) -> u64 {
+        self.limits.group_bytes_max + (HEADER_BYTES + self.limits.payload_bytes_max) as u64
     }
 
     fn tell_lost_identity(&self, first: &Header, slot: &FreeSlot) {
@@ -190,7 +233,7 @@ impl Log {
     /// What was read may have come from memory whose sync failed in an earlier life; writing it
     /// again makes it dirty again, so that this sync is about it. Only the last group can be such, and the
     /// header, since a failure ends a life.
-    pub(super) fn begin_life(&mut self) -> Result<(), OpenError> {
+    pub(super) fn begin_life(&mut self, provisional_before: Option<u64>) -> Result<(), OpenError> {
         let next_sequence = self.next_sequence;
         let Some(active) = self.segments.back_mut() else {
             return Ok(());
@@ -201,6 +244,7 @@ impl Log {
             generation: active.stamp.generation,
             first: active.first,
             released: self.released,
+            earlier: Earlier::Provisional(provisional_before),
         };
         let mark = Kind::Resume {
             is_provisional: true,
@@ -242,6 +286,45 @@ pub(super) struct Found {
     slot: FreeSlot,
     /// Whether the header had to be guessed from the first record.
     is_damaged: bool,
+}
+
+impl Found {
+    /// A segment that is not the last one, with what its header and the next one's tell.
+    fn unexamined(self, end: u64) -> Segment {
+        Segment {
+            slot: self.slot.slot,
+            file: self.slot.file,
+            len_bytes: self.slot.len_bytes,
+            stamp: Stamp {
+                generation: self.header.generation,
+                life: 0,
+            },
+            first: self.header.first,
+            end,
+            end_offset: self.slot.len_bytes,
+            is_sealed: true,
+            is_examined: false,
+        }
+    }
+
+    /// The file of a segment, to be read.
+    fn again(segment: &Segment, spool_id: Uuid) -> Found {
+        Found {
+            header: SegmentHeader {
+                spool_id,
+                generation: segment.stamp.generation,
+                first: segment.first,
+                released: 0,
+                earlier: Earlier::Untold,
+            },
+            slot: FreeSlot {
+                slot: segment.slot,
+                file: segment.file.clone(),
+                len_bytes: segment.len_bytes,
+            },
+            is_damaged: false,
+        }
+    }
 }
 
 /// A segment, and what was found on the way to its end.
@@ -312,6 +395,7 @@ impl Recovered {
                 end: walk.sequence,
                 end_offset: walk.offset,
                 is_sealed: false,
+                is_examined: true,
             },
             is_header_damaged: is_damaged,
             provisional: walk.provisional,
