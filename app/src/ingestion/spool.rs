@@ -182,6 +182,8 @@ enum Request {
     Status(ReplyTo<SpoolStatus>),
     ReadDue,
     WasRead(Option<Cursor>),
+    /// Look the next segment over for damage.
+    Examine,
     FullDue,
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Spool {
     reading: Option<(u64, Newest)>,
     /// Whether an append was refused of late.
     is_full: bool,
+    /// Whether all that was there at the start has been looked over for damage.
+    is_examined: bool,
 }
 
 /// Who asked last for the chunk that is being read.
@@ -149,6 +151,7 @@ impl Actor for Spool {
             cursor: None,
             reading: None,
             is_full: false,
+            is_examined: false,
         };
         // A life before this one may have ended full.
         spool.tell_pressure();
@@ -325,13 +328,29 @@ impl Spool {
                 }
                 self.status.released = self.status.released.max(Some(released));
                 reply.reply(());
-                Ok(())
+                self.examine_next(cx).await
             }
+            Request::Examine => self.examine_next(cx).await,
             Request::Status(reply) => {
                 reply.reply(self.status);
                 Ok(())
             }
         }
+    }
+
+    /// Looks a segment over for damage, as long as there are such as no one has read since the start. Between two of them whoever waits
+    /// has a turn.
+    async fn examine_next(&mut self, cx: &Context<SpoolMessage>) -> Result<(), ExitReason> {
+        if self.is_examined {
+            return Ok(());
+        }
+        self.is_examined = !self.with_log(cx, Log::examine_next).await?;
+        if !self.is_examined {
+            let address = cx.address();
+            // A mailbox that is full has others that wait; the next position asks again.
+            let _ = address.send(SpoolMessage(Request::Examine));
+        }
+        Ok(())
     }
 
     /// Shuts the door for a moment: what would be judged only to be refused here is refused before. Then a group is let in

@@ -8,6 +8,7 @@ use futures_util::future::{join, join_all};
 use mesh_runtime::{CallError, ChildSpec, Strategy, Supervisor, System};
 
 use super::faulty::FaultyDisk;
+use super::file::SpoolDirectory as _;
 use super::serve::Spool;
 use super::{AppendError, DirectoryChoice, SPOOL, SpoolArgs, SpoolHandle, SpoolOptions};
 
@@ -245,4 +246,23 @@ async fn a_killed_life_is_followed_by_one_that_knows_everything() {
     let texts: Vec<&[u8]> = read.records.iter().map(|(_, bytes)| &bytes[..]).collect();
     assert_eq!(texts.first(), Some(&&b"kept"[..]));
     assert_eq!(texts.last(), Some(&&b"after"[..]));
+}
+
+#[tokio::test]
+async fn a_spool_is_looked_over_for_damage_once_it_knows_its_position() {
+    let disk = FaultyDisk::default();
+    let (system, spool) = start(&disk, options()).await;
+    let text = "t".repeat(8000);
+    while append(&spool, &text).await.is_ok() {}
+    system.shutdown(PATIENCE).await.unwrap();
+    disk.edit("segment-0000.log", |bytes| bytes[20_000] ^= 1);
+    let (_system, spool) = start(&disk, options()).await;
+    let is_kept = |names: Vec<String>| names.iter().any(|name| name.starts_with("damaged-"));
+    assert!(!is_kept(disk.names().unwrap()));
+    spool.released(0).await.unwrap();
+    // Each answer comes behind another segment.
+    for _segment in 0..3 {
+        spool.status().await.unwrap();
+    }
+    assert!(is_kept(disk.names().unwrap()));
 }

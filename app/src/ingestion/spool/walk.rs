@@ -314,7 +314,7 @@ impl<'a> Walk<'a> {
         let window_end = self.window_offset + self.window.len() as u64;
         if offset < self.window_offset || offset + len as u64 > window_end {
             let left = usize::try_from(self.limit - offset).unwrap_or(usize::MAX);
-            // Where nobody keeps a record of the last window its room is taken again: a start walks over a gigabyte.
+            // Where nobody keeps a record of the last window its room is taken again: a start may walk over a gigabyte.
             let mut window = std::mem::take(&mut self.window)
                 .try_into_mut()
                 .unwrap_or_default();

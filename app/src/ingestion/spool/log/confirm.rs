@@ -39,9 +39,9 @@ impl Log {
             );
         }
         self.skip_to(released);
-        self.examine()?;
-        self.mark_confirmed()?;
+        // The header of a segment that is begun for the mark says so, too.
         self.provisional_from = None;
+        self.mark_confirmed()?;
         Ok(true)
     }
 
@@ -62,7 +62,7 @@ impl Log {
         }
         // Below `from` all is done; what is above must stay until it is there a second time.
         self.release(from);
-        self.examine()?;
+        while self.examine_next() {}
         if !self.has_room_for(from, to) {
             tracing::error!(
                 spool.directory = %self.directory.place(),
@@ -85,7 +85,9 @@ impl Log {
             records_max: (half / HEADER_BYTES).max(1),
             bytes_max: half,
         };
-        let (mut at, mut cursor) = (from, None);
+        // What was free before this life began is not missed.
+        let first = self.segments.front().map_or(from, |oldest| oldest.first);
+        let (mut at, mut cursor) = (from.max(first), None);
         while at < to {
             let out = view.read(at, limits, cursor)?;
             let taken = out.records.into_iter().filter(|(number, _)| *number < to);

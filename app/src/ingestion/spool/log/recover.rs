@@ -89,7 +89,7 @@ impl Log {
     }
 
     /// Takes what is in use, and finds the end of the last segment. Those before it are read if it takes that to know which numbers are
-    /// provisional; else [`Log::examine`] does it. Returns the first sequence that was provisional when the last segment was begun.
+    /// provisional; else [`Log::examine_next`] does it. Returns the first sequence that was provisional when the last segment was begun.
     pub(super) fn recover(&mut self, found: Vec<Found>) -> Result<Option<u64>, OpenError> {
         if let Some(last) = found.last() {
             self.spool_id = last.header.spool_id;
@@ -116,12 +116,9 @@ impl Log {
                 in_use.push((found, next_first));
             }
         }
+        let earlier = in_use.last().map(|(last, _)| last.header.earlier);
         let are_whole = in_use.iter().all(|(found, _)| !found.is_damaged);
-        if are_whole
-            && let Some((last, _)) = in_use.last()
-            && let Earlier::Provisional(from) = last.header.earlier
-        {
-            self.provisional_from = from;
+        if are_whole && let Some(Earlier::Provisional(_)) = earlier {
             let last = in_use.split_off(in_use.len() - 1);
             let others = in_use.into_iter().filter_map(|(found, next_first)| {
                 let end = next_first?;
@@ -131,8 +128,17 @@ impl Log {
             in_use = last;
         }
         let mut provisional_before = None;
-        for recovered in walk_all(in_use, self.reach_bytes())? {
+        let last = in_use.len().saturating_sub(1);
+        for (place, recovered) in walk_all(in_use, self.reach_bytes())?
+            .into_iter()
+            .enumerate()
+        {
             self.tell_damage(&recovered);
+            if place == last
+                && let Some(Earlier::Provisional(from)) = earlier
+            {
+                self.provisional_from = from;
+            }
             provisional_before = self.provisional_from;
             self.provisional_from = recovered.provisional.behind(self.provisional_from);
             self.next_sequence = recovered.segment.end;
@@ -144,24 +150,32 @@ impl Log {
         Ok(provisional_before)
     }
 
-    /// Reads over the segments that no one has read since the log was opened, for damage. The database has told its position, so that
-    /// they hold what is to be stored.
-    pub(super) fn examine(&mut self) -> io::Result<()> {
-        let (mut places, mut in_use) = (Vec::new(), Vec::new());
-        for (place, segment) in self.segments.iter().enumerate() {
-            if !segment.is_examined {
-                places.push(place);
-                in_use.push((Found::again(segment, self.spool_id), Some(segment.end)));
+    /// Reads over the oldest segment that no one has read since the log was opened, for damage; `false` when there is none. It is for
+    /// when the database has told its position: then they hold what is to be stored.
+    pub(in crate::ingestion::spool) fn examine_next(&mut self) -> bool {
+        let Some(place) = self.segments.iter().position(|found| !found.is_examined) else {
+            return false;
+        };
+        let segment = &self.segments[place];
+        let slot = segment.slot;
+        let found = Found::again(segment, self.spool_id);
+        match Recovered::of(found, Some(segment.end), self.reach_bytes()) {
+            Ok(recovered) => {
+                self.tell_damage(&recovered);
+                self.segments[place] = recovered.segment;
+            }
+            // Whoever reads its records meets the same, if they are still to be read by then.
+            Err(error) => {
+                tracing::error!(
+                    spool.directory = %self.directory.place(),
+                    spool.segment = slot,
+                    spool.error = %error,
+                    "a spool segment cannot be read; {ADVICE}"
+                );
+                self.segments[place].is_examined = true;
             }
         }
-        for (place, recovered) in places
-            .into_iter()
-            .zip(walk_all(in_use, self.reach_bytes())?)
-        {
-            self.tell_damage(&recovered);
-            self.segments[place] = recovered.segment;
-        }
-        Ok(())
+        true
     }
 
     /// How far behind a gap the rest of its group begins at most.
@@ -359,6 +373,7 @@ impl Recovered {
         let mut walk = Walk::new(&*file, slot.len_bytes, stamp, header.first, DATA_OFFSET);
         let mut holes = Vec::new();
         let mut given_up_until = None;
+        let mut end_before = None;
         loop {
             while next_first.is_none_or(|next| walk.sequence < next) && walk.next()?.is_some() {}
             walk.pass_marks()?;
@@ -369,6 +384,8 @@ impl Recovered {
                     let is_found = walk.skip_damage()?;
                     holes.push(missing_from..if is_found { walk.sequence } else { next });
                     if !is_found {
+                        // Of what is missing at the end something may be left.
+                        end_before = Some((next, slot.len_bytes));
                         break;
                     }
                 }
@@ -385,6 +402,7 @@ impl Recovered {
                 },
             }
         }
+        let (end, end_offset) = end_before.unwrap_or((walk.sequence, walk.offset));
         Ok(Recovered {
             segment: Segment {
                 slot: slot.slot,
@@ -392,8 +410,8 @@ impl Recovered {
                 len_bytes: slot.len_bytes,
                 stamp: walk.stamp,
                 first: header.first,
-                end: walk.sequence,
-                end_offset: walk.offset,
+                end,
+                end_offset,
                 is_sealed: false,
                 is_examined: true,
             },
@@ -405,8 +423,8 @@ impl Recovered {
     }
 }
 
-/// Walks over all segments, as many at a time as there are processors: each is told by itself where it begins, and a start has nothing
-/// else to do.
+/// Walks over the segments, as many at a time as there are processors: each is told by itself where it begins, and a start has nothing
+/// else to do. Mostly it is one.
 fn walk_all(in_use: Vec<(Found, Option<u64>)>, reach_bytes: u64) -> io::Result<Vec<Recovered>> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let others = threads.min(in_use.len()).saturating_sub(1);
